@@ -1,0 +1,112 @@
+"""One text for one value: canonical ASCII JSON, its hash, and the door that refuses what databases and hashes cannot keep."""
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import TypeAlias, cast
+
+from leverframe.errors import InputError, NotJson, TooLarge
+
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Object: TypeAlias = dict[str, Json]
+
+MAX_DEPTH = 64
+MAX_ARGUMENTS = 256 * 1024
+MAX_RESULT = 1024 * 1024
+MAX_MEMORY = 1024 * 1024
+
+_encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":")).encode
+_encode_as_is = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
+
+
+def canonical(value: object) -> str:
+    """Sorted keys, no spaces, ASCII: the text that is hashed and stored."""
+    return _encode(value)
+
+
+def ordered(value: object) -> str:
+    """As `canonical`, keys in their own order: for schemas whose order the model reads."""
+    return _encode_as_is(value)
+
+
+def digest(value: object) -> str:
+    """SHA-256 of the canonical text, hex."""
+    return sha256(_encode(value).encode("ascii")).hexdigest()
+
+
+def text_hash(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+def admit(value: object, *, what: str, limit: int = MAX_ARGUMENTS) -> Json:
+    """The value as plain JSON data, or an error naming what and where.
+
+    Raises NotJson (NUL, lone surrogates, NaN, Infinity, other types), TooLarge (over `limit` bytes or 64 levels).
+    The walk stops at the first offence and never recurses past the allowed depth, so a hostile value costs no more than a good one.
+    """
+    budget = [limit]
+    admitted = _admit(value, what, 0, budget, limit)
+    return admitted
+
+
+def _admit(value: object, path: str, depth: int, budget: list[int], limit: int) -> Json:
+    if depth > MAX_DEPTH:
+        raise TooLarge(f"{path[:200]}: nested deeper than {MAX_DEPTH} levels; flatten it")
+    if value is None or value is True or value is False:
+        size = 4
+    elif isinstance(value, str):
+        size = _admit_text(value, path)
+    elif isinstance(value, int):
+        size = (value.bit_length() >> 3) + 1
+    elif isinstance(value, float):
+        if value != value or value in (float("inf"), float("-inf")):
+            raise NotJson(f"{path}: {value} is not JSON; send null or a string")
+        size = 8
+    else:
+        return _admit_nested(value, path, depth, budget, limit)
+    budget[0] -= size + 1
+    if budget[0] < 0:
+        raise TooLarge(f"{path[:200]}: over {limit // 1024} KiB; keep it elsewhere and pass a reference")
+    return value
+
+
+def _admit_nested(value: object, path: str, depth: int, budget: list[int], limit: int) -> Json:
+    budget[0] -= 2
+    if isinstance(value, Mapping):
+        result: Object = {}
+        for key, item in cast(Mapping[object, object], value).items():
+            if not isinstance(key, str):
+                raise NotJson(f"{path}: a key is {key!r}; keys are strings")
+            _admit(key, f"{path} key", depth + 1, budget, limit)
+            result[key] = _admit(item, f"{path}.{key}", depth + 1, budget, limit)
+        return result
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        items = cast(Sequence[object], value)
+        return [_admit(item, f"{path}[{index}]", depth + 1, budget, limit) for index, item in enumerate(items)]
+    raise NotJson(f"{path}: {type(value).__name__} is not JSON")
+
+
+def _admit_text(value: str, path: str) -> int:
+    if value.isascii():
+        if "\0" in value:
+            raise NotJson(f"{path}: holds a NUL character, which databases cannot keep; remove it")
+        return len(value)
+    if "\0" in value:
+        raise NotJson(f"{path}: holds a NUL character, which databases cannot keep; remove it")
+    try:
+        return len(value.encode())
+    except UnicodeEncodeError as error:
+        raise NotJson(f"{path}: holds a lone surrogate at {error.start}, which is not text; remove it") from None
+
+
+def parse(text: str | bytes, *, what: str, limit: int = MAX_ARGUMENTS) -> Json:
+    """JSON text from outside as data. Raises InputError (not JSON), TooLarge, NotJson."""
+    if len(text) > limit * 6:
+        raise TooLarge(f"{what}: over {limit // 1024} KiB; keep it elsewhere and pass a reference")
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise TooLarge(f"{what}: nested deeper than {MAX_DEPTH} levels; flatten it") from None
+    except ValueError as error:
+        raise InputError(f"{what}: not JSON: {error}") from None
+    return admit(value, what=what, limit=limit)

@@ -1,0 +1,41 @@
+"""Time is passed in. This is the one module that reads the machine's clock; everything else asks a `Clock`.
+
+Times are whole microseconds since 1970 in UTC (`int`), in code and in the database alike. The *steady* clock only measures how
+long something took in this process: a lease is never trusted past it, whatever NTP does to the wall clock.
+"""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+Micros = int
+SECOND: Micros = 1_000_000
+
+
+class Clock(Protocol):
+    """What the engine knows about time. `SystemClock` is the real one, `leverframe.testing.FakeClock` the one of tests."""
+
+    def now(self) -> Micros:
+        """Microseconds since 1970, UTC."""
+        ...
+
+    def steady(self) -> float:
+        """Seconds of a clock that never goes back; only differences mean something."""
+        ...
+
+
+class SystemClock:
+    def now(self) -> Micros:
+        return time.time_ns() // 1000
+
+    def steady(self) -> float:
+        return time.monotonic()
+
+
+def micros(span: timedelta) -> Micros:
+    return span // timedelta(microseconds=1)
+
+
+def iso(at: Micros) -> str:
+    """`2026-11-21T03:26:00Z`, for people."""
+    return datetime.fromtimestamp(at / SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,547 @@
+"""A machine: the edges between states as a table, checked when it is declared, and the same as data.
+
+`Machine` is what people write. `Definition` is the machine as canonical JSON: what runs are pinned to and executed from, whatever the
+code becomes. Both compile to one shared `transitions.Machine`; every move of every run goes through it, so an edge that is not drawn
+cannot be taken.
+"""
+
+import ast
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, Never, TypeAlias, cast
+
+from leverframe import schema
+from leverframe.canon import Json, Object, canonical, text_hash
+from leverframe.clock import Micros, micros
+from leverframe.errors import DeclarationError, EdgeError, did_you_mean
+from leverframe.outcomes import outcomes
+from leverframe.prompt import Prompt, find
+from leverframe.state import (
+    Act,
+    Approve,
+    Ask,
+    Back,
+    Compact,
+    Consult,
+    Delegate,
+    Effect,
+    End,
+    Fetch,
+    Kind,
+    M_contra as M,
+    Reply,
+    Runs,
+    State,
+    Wait,
+    checked_name,
+)
+from leverframe.tool import Tool
+
+if TYPE_CHECKING:  # declaring a machine does not load it
+    from transitions import EventData
+    from transitions import Machine as Compiled
+
+BACK = "Back"
+EXCEEDED = "exceeded"
+AnyState: TypeAlias = type[State[Never]]
+AnyTool: TypeAlias = Tool[..., ..., object, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a run may use up; `exceeded` is where it goes then, with steps and days granted once more. None of a limit: unlimited."""
+
+    steps: int = 100
+    model_calls: int | None = None
+    cost_usd: float | None = None
+    days: float | None = None
+    exceeded: AnyState | None = None
+
+    def json(self) -> Object:
+        target = self.exceeded.name if self.exceeded else None
+        cost = None if self.cost_usd is None else round(self.cost_usd * 1_000_000)
+        return {"steps": self.steps, "model_calls": self.model_calls, "cost": cost, "days": self.days, "exceeded": target}
+
+
+class Precedence:
+    """Before each call of a tool executes, one of these outcomes was taken since that call was made."""
+
+    def __init__(self, *first: tuple[AnyState, str], before: Runs[object]) -> None:
+        self.first = [(state.name, outcome) for state, outcome in first]
+        self.before = before.name
+
+    def json(self) -> Object:
+        return {"rule": "precedence", "first": [[state, outcome] for state, outcome in self.first], "before": self.before}
+
+
+class Machine(Generic[M]):
+    """What an agent may do, as a table of edges: `{State: {"outcome": NextState}}`. The first row is the start.
+
+    Raises EdgeError at import where the table and the states' outcomes disagree, naming machine, state, key and the near miss.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        memory: type[M],
+        edges: Mapping[type[State[M]], Mapping[str, type[State[M]]]],
+        limits: Limits | None = None,
+        rules: Sequence[Precedence] = (),
+        version: str = "",
+    ) -> None:
+        self.name = checked_name(name, "machine")
+        self.memory = memory
+        self.edges = edges
+        self.limits = limits or Limits()
+        self.rules = rules
+        self.version = version
+        frame = sys._getframe(1)
+        self.file, self.line = frame.f_code.co_filename, frame.f_lineno
+        self.doc = str(frame.f_globals.get("__doc__") or "").strip()
+        _refuse_vanished_keys(self.name, self.file, self.line)
+        self.states = self._named_states()
+        self._check_edges()
+
+    def __repr__(self) -> str:
+        return f"<machine {self.name}>"
+
+    @property
+    def home(self) -> Path:
+        """The project the machine lives in: where `prompts/` is looked for."""
+        return Path(self.file).resolve().parent.parent
+
+    @property
+    def start(self) -> str:
+        return next(iter(self.edges)).name
+
+    @cached_property
+    def compiled(self) -> "Compiled":
+        """The machine as a `transitions.Machine` without a model, built once and shared."""
+        return compile(self.start, {name: (kind_of(state), row) for name, state, row in self._rows()}, self._exceeded)
+
+    @property
+    def _exceeded(self) -> str | None:
+        return self.limits.exceeded.name if self.limits.exceeded else None
+
+    @cached_property
+    def tools(self) -> dict[str, AnyTool]:
+        """Every tool some state may pick or run, by name."""
+        found: dict[str, AnyTool] = {}
+        for state in self.states.values():
+            for tool in tools_of(state):
+                if found.setdefault(tool.name, tool) is not tool:
+                    raise DeclarationError(f"machine {self.name}: two tools are called {tool.name!r}; rename one with @tool(name=…)")
+        return found
+
+    def definition(self, others: "Mapping[str, Machine[Never]] | None" = None) -> "Definition":
+        """The machine as data; `others` are the machines it may delegate to. Raises PromptError, DeclarationError."""
+        return Definition(canonical(self._body(others or {}, (self.name,))))
+
+    def _body(self, others: "Mapping[str, Machine[Never]]", inside: tuple[str, ...]) -> Object:
+        states: Object = {}
+        for name, state, row in self._rows():
+            states[name] = {"kind": kind_of(state), "doc": doc_of(state), "edges": cast(Json, row), **self._details(state, others, inside)}
+        tools: Object = {name: _tool_body(tool) for name, tool in sorted(self.tools.items())}
+        rules: Json = [rule.json() for rule in self.rules]
+        return {
+            "leverframe": 1,
+            "name": self.name,
+            "version": self.version,
+            "doc": self.doc,
+            "start": self.start,
+            "memory": schema.schema_of(self.memory),
+            "states": states,
+            "tools": tools,
+            "limits": self.limits.json(),
+            "rules": rules,
+        }
+
+    def _details(self, state: AnyState, others: "Mapping[str, Machine[Never]]", inside: tuple[str, ...]) -> Object:
+        """What a state's kind adds to the definition."""
+        if issubclass(state, Ask):
+            texts: Object = {prompt.variant: prompt.text for prompt in self.prompts(state)}
+            return {"prompt": state.prompt, "texts": texts, "choices": _choices(state.replies), "threshold": state.threshold}
+        if issubclass(state, Fetch | Act):
+            return {"tools": [tool.name for tool in state.runs], "builds": builds(state)}
+        if issubclass(state, Approve):
+            return {"to": state.to, "deadline": _deadline(state)}
+        if issubclass(state, Consult):
+            return {"to": state.to, "deadline": _deadline(state), "choices": _choices(state.replies)}
+        if issubclass(state, Wait):
+            return {"deadline": _deadline(state), "choices": _choices(state.events)}
+        if issubclass(state, Delegate):
+            return self._delegate_body(state, others, inside)
+        if issubclass(state, Compact):
+            return {"times": state.times}
+        return {"success": state.success} if issubclass(state, End) else {}
+
+    def _delegate_body(self, state: type[Delegate[Never, Never]], others: "Mapping[str, Machine[Never]]", inside: tuple[str, ...]) -> Object:
+        other = others.get(state.machine)
+        if state.machine in inside:
+            raise DeclarationError(f"machine {self.name}: state {state.name} delegates to {state.machine}, which contains it; machines cannot recurse")
+        if other is None:
+            hint = did_you_mean(state.machine, list(others))
+            raise DeclarationError(f"machine {self.name}: state {state.name} delegates to {state.machine!r}, which is not in machines/.{hint}")
+        pinned = Definition(canonical(other._body(others, (*inside, other.name)))).hash
+        returns = schema.schema_of(state.returns) if state.returns else None
+        return {
+            "machine": state.machine,
+            "definition": pinned,
+            "deadline": _deadline(state),
+            "max_failed": state.max_failed,
+            "concurrency": state.concurrency,
+            "returns": returns,
+        }
+
+    def prompts(self, state: type[Ask[Never]]) -> list[Prompt]:
+        """The variants of a state's prompt, checked against what its templates may use."""
+        found = find(self.home, state.prompt)
+        for prompt in found:
+            prompt.check({*self.memory.model_fields, "memory", "window", "choices"})
+        return found
+
+    def _rows(self) -> Iterator[tuple[str, AnyState, dict[str, str]]]:
+        for name, state in self.states.items():
+            row = self.edges.get(cast(type[State[M]], state), {})
+            yield name, state, {outcome: target.name for outcome, target in row.items()}
+
+    def _named_states(self) -> dict[str, AnyState]:
+        if not self.edges:
+            raise EdgeError(f"machine {self.name}: has no edges; the first row of the table is the start")
+        states: dict[str, AnyState] = {}
+        extra = [self.limits.exceeded] if self.limits.exceeded else []
+        for state in [*self.edges, *(target for row in self.edges.values() for target in row.values()), *extra]:
+            if state is Back:
+                continue
+            if checked_name(state.name, f"machine {self.name}: state") == BACK:
+                raise EdgeError(f"machine {self.name}: a state cannot be called {BACK!r}, the history pseudo-state; rename it")
+            if states.setdefault(state.name, state) is not state:
+                raise EdgeError(f"machine {self.name}: two states are called {state.name!r}; rename one")
+        return states
+
+    def _check_edges(self) -> None:
+        for name, state, row in self._rows():
+            where = f"machine {self.name}: state {name}"
+            _check_row(where, outcomes(state), list(row))
+            for outcome, target in row.items():
+                checked_name(outcome, f"{where}: outcome")
+                if target == BACK and not (issubclass(state, Compact) and outcome == "retry"):
+                    raise EdgeError(f"{where}: only the 'retry' of a Compact leads Back; name the state {outcome!r} leads to")
+            self._check_kind(where, state, row)
+        target = self.limits.exceeded
+        if target is not None and issubclass(target, Compact):
+            raise EdgeError(f"machine {self.name}: limits lead to {target.name}, a Compact; name a state where a person decides, or an End")
+
+    def _check_kind(self, where: str, state: AnyState, row: Mapping[str, str]) -> None:
+        if "error" in row and not issubclass(self.states[row["error"]], Compact):
+            raise EdgeError(f"{where}: 'error' leads to {row['error']}, which is no Compact; errors are compacted and counted before a retry")
+        if issubclass(state, Approve | Consult | Wait | Delegate) and not (state.deadline and state.deadline.total_seconds() > 0):
+            raise EdgeError(f"{where}: waits without a deadline; set deadline = timedelta(…)")
+        if issubclass(state, Approve | Consult) and not state.to:
+            raise EdgeError(f'{where}: asks nobody; set to = "the person or role"')
+        if issubclass(state, Ask) and not state.prompt:
+            raise EdgeError(f'{where}: has no prompt; set prompt = "agent/state"')
+        if issubclass(state, Fetch):
+            for tool in state.runs:
+                if tool.effect != "read":
+                    raise EdgeError(f"{where}: fetches with {tool.name}, which is {tool.effect!r}; only read tools run without a choice")
+        if "unknown" in row:
+            settler = self.states[row["unknown"]]
+            fits = issubclass(settler, Fetch | Consult) and {"happened", "not_happened"} <= outcomes(settler)
+            if not fits:
+                raise EdgeError(
+                    f"{where}: 'unknown' leads to {row['unknown']}; it must be a Fetch that finds out or a Consult that asks, "
+                    "with the outcomes 'happened' and 'not_happened'"
+                )
+
+
+def _check_row(where: str, outcomes: frozenset[str], keys: list[str]) -> None:
+    ends = f"it ends in {', '.join(map(repr, sorted(outcomes)))}" if outcomes else "an End has no edges"
+    for key in keys:
+        if key not in outcomes:
+            raise EdgeError(f"{where}: never ends in {key!r}; {ends}.{did_you_mean(key, sorted(outcomes))}")
+    for outcome in sorted(outcomes):
+        if outcome not in keys:
+            raise EdgeError(f"{where}: can end in {outcome!r}, which leads nowhere; add {outcome!r}: SomeState to its row")
+
+
+def _refuse_vanished_keys(name: str, file: str, line: int) -> None:
+    """A key written twice silently replaces the first in a dict literal; the source still shows it."""
+    try:
+        tree = ast.parse(Path(file).read_text())
+    except (OSError, SyntaxError, ValueError):
+        return  # declared in a prompt or a notebook: there is no source to read
+    for call in ast.walk(tree):
+        if not (isinstance(call, ast.Call) and call.lineno <= line <= (call.end_lineno or line)):
+            continue
+        for table in (keyword.value for keyword in call.keywords if keyword.arg == "edges"):
+            for literal in (node for node in ast.walk(table) if isinstance(node, ast.Dict)):
+                keys = [ast.unparse(key) for key in literal.keys if key is not None]
+                for key, node in zip(keys, literal.keys, strict=False):
+                    if keys.count(key) > 1 and node is not None:
+                        raise EdgeError(f"machine {name}: {key} is written twice ({file}:{node.lineno}); the first would silently vanish")
+
+
+def kind_of(state: AnyState) -> Kind:
+    return state.kind
+
+
+def doc_of(state: AnyState) -> str:
+    return (state.__dict__.get("__doc__") or "").strip()
+
+
+def builds(state: AnyState) -> bool:
+    """Does the Act make its own call?"""
+    return issubclass(state, Act) and state.build is not Act.build
+
+
+def tools_of(state: AnyState) -> list[AnyTool]:
+    """What a state may pick or run."""
+    listed: Sequence[object] = ()
+    if issubclass(state, Fetch | Act):
+        listed = state.runs
+    elif issubclass(state, Ask):
+        listed = state.replies
+    return [cast(AnyTool, tool) for tool in listed if isinstance(tool, Tool)]
+
+
+def _deadline(state: type[Approve[Never]] | type[Consult[Never]] | type[Wait[Never]] | type[Delegate[Never, Never]]) -> Micros:
+    return micros(state.deadline) if state.deadline else 0
+
+
+def _choices(replies: Sequence[object]) -> Json:
+    choices: list[Json] = []
+    for reply in replies:
+        if isinstance(reply, Tool):
+            choices.append({"intent": reply.name, "kind": "tool"})
+        elif isinstance(reply, type) and issubclass(reply, Reply):
+            shape = schema.schema_of(reply)
+            choices.append({"intent": reply.intent, "kind": "reply", "schema": shape, "contract": schema.contract(shape)})
+    return choices
+
+
+def _tool_body(tool: AnyTool) -> Object:
+    return {
+        "doc": tool.doc,
+        "effect": tool.effect,
+        "approval": tool.approval,
+        "timeout": tool.options.timeout,
+        "retries": tool.options.retries,
+        "reconciles": tool.options.reconcile is not None,
+        "input": tool.input,
+        "output": tool.output,
+        "contract": schema.contract({"properties": {"input": tool.input, "output": tool.output}}),
+    }
+
+
+# ── the machine as data ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """What a definition pins of a tool."""
+
+    name: str
+    effect: Effect
+    approval: bool
+    timeout: float
+    retries: int
+    reconciles: bool
+    contract: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a definition says of one state."""
+
+    name: str
+    kind: Kind
+    doc: str
+    edges: Mapping[str, str]
+    tools: frozenset[str]  # what it may run (Fetch, Act) or pick (Ask)
+    choices: tuple[Object, ...]
+    builds: bool
+    settles: bool  # some `unknown` edge leads here
+    deadline: Micros
+    times: int
+    to: str
+    success: bool
+    body: Object
+
+
+class Definition:
+    """A machine as data: canonical JSON text and its SHA-256. Built from a Machine or from the text a run is pinned to.
+
+    Raises DeclarationError for a text that is no definition.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.hash = text_hash(text)
+        body = cast(Object, json.loads(text))
+        if body.get("leverframe") != 1:
+            raise DeclarationError("not a leverframe definition of format 1")
+        self.body = body
+        self.name = cast(str, body["name"])
+        self.start = cast(str, body["start"])
+        self.rules = cast(list[Object], body["rules"])
+        self.tools = {name: _tool_spec(name, cast(Object, tool)) for name, tool in cast(Object, body["tools"]).items()}
+        raw = cast(dict[str, Object], body["states"])
+        settlers = {cast(dict[str, str], state["edges"]).get("unknown") for state in raw.values()}
+        self.states = {name: _spec(name, state, name in settlers) for name, state in raw.items()}
+        limits = cast(Object, body["limits"])
+        self.steps = cast(int, limits["steps"])
+        self.model_calls = cast(int | None, limits["model_calls"])
+        self.cost = cast(int | None, limits["cost"])
+        self.days = cast(float | None, limits["days"])
+        self.exceeded = cast(str | None, limits["exceeded"])
+
+    def __repr__(self) -> str:
+        return f"<definition {self.name} {self.hash[:12]}>"
+
+    @cached_property
+    def compiled(self) -> "Compiled":
+        rows = {name: (spec.kind, dict(spec.edges)) for name, spec in self.states.items()}
+        return compile(self.start, rows, self.exceeded)
+
+    def move(self, state: str, outcome: str, *, back: str | None) -> str:
+        """Where an outcome leads. Raises EdgeError for an edge that is not drawn."""
+        cursor = Cursor(state, back)
+        event = self.compiled.events.get(outcome)
+        try:
+            moved = event is not None and event.trigger(cursor)
+        except Exception as error:
+            raise EdgeError(f"machine {self.name}: state {state} has no edge {outcome!r}: {error}") from None
+        if not moved:
+            raise EdgeError(f"machine {self.name}: state {state} has no edge {outcome!r}" + (f" back to {back}" if back else ""))
+        return cursor.state
+
+    def prompts(self, state: str) -> list[Prompt]:
+        """The pinned texts of an Ask's prompt."""
+        body = self.states[state].body
+        texts = cast(dict[str, str], body["texts"])
+        return [Prompt.parse(cast(str, body["prompt"]), variant, text) for variant, text in texts.items()]
+
+
+class Cursor:
+    """What moves through the compiled machine: where it is, and where `Back` leads."""
+
+    __slots__ = ("back", "state")
+
+    def __init__(self, state: str, back: str | None) -> None:
+        self.state = state
+        self.back = back
+
+
+def compile(start: str, rows: Mapping[str, tuple[Kind, Mapping[str, str]]], exceeded: str | None) -> "Compiled":
+    """One `transitions.Machine` without a model; `Back` becomes an edge to every state it can mean, taken where the cursor says so."""
+    from transitions import Machine as Compiled
+
+    edges: list[dict[str, object]] = []
+    for name, (_, row) in rows.items():
+        for outcome, target in row.items():
+            if target == BACK:
+                for meant in back_targets(rows):
+                    edges.append({"trigger": outcome, "source": name, "dest": meant, "conditions": _goes_back_to(meant)})
+            else:
+                edges.append({"trigger": outcome, "source": name, "dest": target})
+    if exceeded:
+        edges += [{"trigger": EXCEEDED, "source": name, "dest": exceeded} for name, (kind, _) in rows.items() if kind != "end"]
+    return Compiled(model=None, states=list(rows), transitions=edges, initial=start, auto_transitions=False, send_event=True)
+
+
+def back_targets(rows: Mapping[str, tuple[Kind, Mapping[str, str]]]) -> list[str]:
+    """Every state that `Back` can mean: those that lead to a Compact, and those that make a call."""
+    compacts = {name for name, (kind, _) in rows.items() if kind == "compact"}
+    leads = {name for name, (kind, row) in rows.items() if kind != "compact" and compacts & set(row.values())}
+    makers = {name for name, (kind, _) in rows.items() if kind in ("ask", "act")}
+    return [name for name in rows if name in leads | makers]
+
+
+def _goes_back_to(target: str) -> "Goes":
+    return Goes(target)
+
+
+class Goes:
+    """The condition of one edge that `Back` stands for."""
+
+    def __init__(self, target: str) -> None:
+        self.__name__ = f"back to {target}"
+        self._target = target
+
+    def __call__(self, event: "EventData") -> bool:
+        return cast(Cursor, event.model).back == self._target
+
+
+def _tool_spec(name: str, body: Object) -> ToolSpec:
+    return ToolSpec(
+        name,
+        cast(Effect, body["effect"]),
+        cast(bool, body["approval"]),
+        cast(float, body["timeout"]),
+        cast(int, body["retries"]),
+        cast(bool, body["reconciles"]),
+        cast(str, body["contract"]),
+    )
+
+
+def _spec(name: str, body: Object, settles: bool) -> Spec:
+    choices = cast(tuple[Object, ...], tuple(cast(list[Json], body.get("choices", []))))
+    picked = [cast(str, choice["intent"]) for choice in choices if choice["kind"] == "tool"]
+    return Spec(
+        name=name,
+        kind=cast(Kind, body["kind"]),
+        doc=cast(str, body["doc"]),
+        edges=cast(dict[str, str], body["edges"]),
+        tools=frozenset(cast(list[str], body.get("tools", picked))),
+        choices=choices,
+        builds=bool(body.get("builds")),
+        settles=settles,
+        deadline=cast(int, body.get("deadline", 0)),
+        times=cast(int, body.get("times", 0)),
+        to=cast(str, body.get("to", "")),
+        success=bool(body.get("success", True)),
+        body=body,
+    )
+
+
+def differences(pinned: Definition, current: Definition) -> list[str]:
+    """Why a run pinned to one definition cannot go on under the code of the other; empty where it can.
+
+    Only contracts count: a state, tool, reply or outcome that is gone or means something else. Changed texts never block.
+    """
+    found: list[str] = []
+    for name, spec in pinned.states.items():
+        now = current.states.get(name)
+        if now is None:
+            found.append(f"state {name} is gone.{did_you_mean(name, list(current.states))}")
+        elif now.kind != spec.kind:
+            found.append(f"state {name} was {spec.kind}, is {now.kind}")
+        else:
+            found += _differing_state(spec, now)
+    for name, tool in pinned.tools.items():
+        other = current.tools.get(name)
+        if other is None:
+            found.append(f"tool {name} is gone.{did_you_mean(name, list(current.tools))}")
+        elif (tool.effect, tool.contract) != (other.effect, other.contract):
+            what = f"was {tool.effect!r}, is {other.effect!r}" if tool.effect != other.effect else "takes or gives something else"
+            found.append(f"tool {name} {what}")
+    return found
+
+
+def _differing_state(was: Spec, now: Spec) -> list[str]:
+    gone = sorted(set(now.edges) - set(was.edges))
+    found = [f"state {was.name} can now end in {', '.join(map(repr, gone))}, which its pinned edges do not know"] if gone else []
+    lost = sorted(was.tools - now.tools)
+    found += [f"state {was.name} no longer offers {name}" for name in lost]
+    before = {cast(str, choice["intent"]): choice.get("contract") for choice in was.choices}
+    after = {cast(str, choice["intent"]): choice.get("contract") for choice in now.choices}
+    found += [f"state {was.name}: reply {name!r} is gone or changed" for name, hash in before.items() if hash != after.get(name)]
+    if was.builds != now.builds:
+        found.append(f"state {was.name} {'no longer builds its call' if was.builds else 'now builds its own call'}")
+    return found

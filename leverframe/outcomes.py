@@ -1,0 +1,97 @@
+"""Which outcomes a state can have, read from its types."""
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from types import NoneType, UnionType
+from typing import Literal, Never, Union, cast, get_args, get_origin
+
+from leverframe.errors import DeclarationError
+from leverframe.state import Act, Approve, Ask, Compact, Consult, Delegate, Fetch, Reply, State, Wait, Work
+
+RISKY = frozenset({"keyed", "once"})
+"""Effect classes after which nobody may know whether it happened."""
+
+OWN = frozenset({"ok", "error", "unknown", "unsure", "approved", "rejected", "expired", "done", "retry", "give_up", "exceeded"})
+"""Outcomes with a meaning of their own: no Reply may be called so."""
+
+
+def outcomes(state: type[State[Never]]) -> frozenset[str]:
+    """Every way the state can end. Raises DeclarationError naming state and method where the types do not tell."""
+    if issubclass(state, Work):
+        return _literals(state, state.run, default=None)
+    if issubclass(state, Fetch):
+        return _literals(state, state.keep, default="ok") | {"error"}
+    if issubclass(state, Ask):
+        return intents(state, state.replies) | {"error"} | ({"unsure"} if state.threshold is not None else set())
+    if issubclass(state, Act):
+        risky = any(tool.effect in RISKY for tool in state.runs)
+        return _literals(state, state.keep, default="ok") | {"error"} | ({"unknown"} if risky else set())
+    if issubclass(state, Approve):
+        return frozenset({"approved", "rejected", "expired"})
+    if issubclass(state, Consult):
+        return intents(state, state.replies) | {"expired"}
+    if issubclass(state, Wait):
+        return intents(state, state.events) | {"expired"}
+    if issubclass(state, Delegate):
+        return frozenset({"done", "error", "expired"})
+    if issubclass(state, Compact):
+        return frozenset({"retry", "give_up"})
+    return frozenset()
+
+
+def intents(state: type[State[Never]], replies: Sequence[object]) -> frozenset[str]:
+    """The edges that replies take: a Reply's literal, a tool's name."""
+    found: set[str] = set()
+    for reply in replies:
+        name = _intent(state, reply)
+        if name in OWN:
+            raise DeclarationError(f"state {state.name}: a reply cannot be called {name!r}, an outcome of the engine's own; rename it")
+        if name in found:
+            raise DeclarationError(f"state {state.name}: two replies are called {name!r}; rename one")
+        found.add(name)
+    return frozenset(found)
+
+
+def _intent(state: type[State[Never]], reply: object) -> str:
+    if isinstance(reply, type) and issubclass(reply, Reply):
+        if not reply.intent:
+            raise DeclarationError(
+                f"state {state.name}: {reply.__name__} has no intent; declare it as class {reply.__name__}(Reply[Literal['…']])"
+            )
+        return reply.intent
+    name = getattr(reply, "name", None)
+    if not isinstance(name, str):
+        raise DeclarationError(f"state {state.name}: {reply!r} is neither a tool nor a Reply type; decorate it with @tool or derive from Reply")
+    return name
+
+
+def _literals(state: type[State[Never]], method: Callable[..., object], *, default: str | None) -> frozenset[str]:
+    """The Literals of a return annotation; None stands for the default outcome."""
+    where = f"state {state.name}: {method.__name__}"
+    if inspect.iscoroutinefunction(method):
+        raise DeclarationError(f"{where} is async; states are plain code, what waits belongs into a tool")
+    annotation: object = method.__annotations__.get("return", "missing")
+    if isinstance(annotation, str) and annotation != "missing":
+        try:
+            annotation = eval(annotation, vars(sys.modules[method.__module__]))  # noqa: S307 (the user's own annotation, as typing does)
+        except NameError as error:
+            raise DeclarationError(f"{where}: its return annotation: {error}; it must be importable where the state is") from None
+    if default is not None and method.__qualname__.split(".")[0] in ("Fetch", "Act"):
+        return frozenset({default})  # keep is not overridden
+    found = _names(annotation, default)
+    if not found:
+        hint = "annotate its return type with the outcomes: -> Literal['…', '…']" + (f" or None for {default!r}" if default else "")
+        raise DeclarationError(f"{where} does not say how the state can end; {hint}")
+    return frozenset(found)
+
+
+def _names(annotation: object, default: str | None) -> set[str]:
+    if annotation is None or annotation is NoneType:
+        return {default} if default else set()
+    if get_origin(annotation) is Literal:
+        values = cast(tuple[object, ...], get_args(annotation))
+        return {value for value in values if isinstance(value, str)} | ({default} if None in values and default else set())
+    if get_origin(annotation) in (Union, UnionType):
+        return {name for part in get_args(annotation) for name in _names(part, default)}
+    return set()

@@ -1,0 +1,590 @@
+"""Prompts: what the model is told (factor 2), in files people own: `prompts/<agent>/<state>.md`.
+
+A file is YAML front matter (model, temperature, max_tokens, variables, weight, examples, otherwise) and the sections `# system`,
+`# user`, `# assistant`, each a Jinja2 template. Nothing is forgiving here: a name that is not there, a key that is not known, a
+value that is missing at rendering is an error with file and line. This module hides YAML and Jinja2, and imports them when a
+prompt first needs them.
+"""
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeAlias, cast
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic_core import to_jsonable_python
+
+from leverframe.canon import Json, Object, admit, text_hash
+from leverframe.errors import InputError, PromptError, did_you_mean
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from yaml import Node
+
+Role: TypeAlias = Literal["system", "user", "assistant"]
+ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
+
+_NAME = re.compile(r"[\w-]+(/[\w-]+)*")
+_VARIANT = re.compile(r"[\w-]+")
+_HEADING = re.compile(r"#[ \t]+(\w+)[ \t]*")
+_LONE_EXPRESSION = re.compile(r"\s*\{\{((?:(?!\{\{|\}\}).)*)\}\}\s*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as it is sent."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The template of one message, and the line of the file where it begins."""
+
+    role: Role
+    text: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What the offline model answers to what.
+
+    `when` is text, or fields of the memory; strings of the reply may be templates over the memory.
+    """
+
+    when: str | Object
+    reply: Object
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One prompt file, parsed. `text` is all of it, so a machine's definition keeps it as data and `parse` makes it again."""
+
+    name: str
+    variant: str
+    text: str
+    hash: str
+    sections: tuple[Section, ...]
+    path: Path | None = field(default=None, compare=False)
+    model: str | None = field(default=None, compare=False)
+    temperature: float | None = field(default=None, compare=False)
+    max_tokens: int | None = field(default=None, compare=False)
+    variables: tuple[str, ...] | None = field(default=None, compare=False)
+    weight: float = field(default=1.0, compare=False)
+    examples: tuple[Example, ...] = field(default=(), compare=False)
+    otherwise: Object | None = field(default=None, compare=False)
+
+    @classmethod
+    def parse(cls, name: str, variant: str, text: str, path: Path | None = None) -> Self:
+        """A prompt from the text of its file. Raises PromptError with file and line."""
+        text = text.removeprefix("\ufeff").replace("\r\n", "\n")  # one hash whatever the editor
+        where = str(path or f"prompts/{_label(name, variant)}.md")
+        front_text, lines, first = _split(text, where)
+        front, line_of = _front(front_text, where)
+        examples = [Example(e.when, e.reply, line_of(("examples", i))) for i, e in enumerate(front.examples)]
+        return cls(
+            name,
+            variant,
+            text,
+            text_hash(text),
+            tuple(_sections(lines, first, where)),
+            path,
+            front.model,
+            front.temperature,
+            front.max_tokens,
+            None if front.variables is None else tuple(front.variables),
+            front.weight,
+            tuple(examples),
+            front.otherwise,
+        )
+
+    @property
+    def where(self) -> str:
+        """The file, for messages."""
+        return str(self.path or f"prompts/{_label(self.name, self.variant)}.md")
+
+    def check(self, available: Collection[str], intents: Collection[str] | None = None) -> None:
+        """Every variable used is available, and declared where the file declares any; examples reply one of `intents`.
+
+        Found without rendering. Raises PromptError with file, line, name and the near miss.
+        """
+        for name in self.variables or ():
+            if name not in available:
+                raise PromptError(f"{self.where}: declares the variable {name!r}, which {_not_among(name, available)}")
+        allowed = available if self.variables is None else self.variables
+        for section in self.sections:
+            for name, line in _used(section.text, self.where, section.line):
+                if name not in allowed:
+                    whose = "is not in the file's 'variables'" if name in available else _not_among(name, allowed)
+                    raise PromptError(f"{self.where}:{line}: uses {name!r}, which {whose}")
+        for reply, line in self._replies():
+            self._check_reply(reply, line, available, intents)
+
+    def _replies(self) -> Iterator[tuple[Object, int]]:
+        yield from ((example.reply, example.line) for example in self.examples)
+        if self.otherwise is not None:
+            yield self.otherwise, 1
+
+    def _check_reply(self, reply: Object, line: int, available: Collection[str], intents: Collection[str] | None) -> None:
+        intent = str(reply["intent"])
+        if intents is not None and intent not in intents:
+            raise PromptError(f"{self.where}:{line}: an example replies {intent!r}, which {_not_among(intent, intents)}")
+        known = {*available, *EXAMPLE_VARIABLES}
+        for text in _strings(reply):
+            for name, _ in _used(text, self.where, line):
+                if name not in known:
+                    raise PromptError(f"{self.where}:{line}: an example's reply uses {name!r}, which {_not_among(name, known)}")
+
+
+EXAMPLE_VARIABLES = ("memory", "numbers", "text")
+"""What an example's reply may use beside the memory's fields: all of it, the text that matched, and the numbers in that text."""
+
+
+# --- finding ------------------------------------------------------------------------------------------------------------------
+
+
+def find(home: Path, name: str) -> list[Prompt]:
+    """The prompt `prompts/<name>.md` of a project and its variants `prompts/<name>.<variant>.md`, the base first.
+
+    Raises PromptError: not there (with the path looked at and the near miss), not readable, malformed.
+    """
+    if not _NAME.fullmatch(name):
+        raise PromptError(f"prompt name {name[:80]!r}: write <agent>/<state>, in letters, digits, '_' and '-'")
+    base = home / "prompts" / f"{name}.md"
+    if not base.is_file():
+        raise PromptError(f"no prompt {name!r}: looked for {base}.{_near(home / 'prompts', name)}")
+    prompts = [Prompt.parse(name, "", _read(base), base)]
+    for path in sorted(base.parent.iterdir()):
+        if path.name.startswith(f"{base.stem}.") and path.suffix == ".md" and path != base:
+            variant = path.stem.removeprefix(f"{base.stem}.")
+            if not _VARIANT.fullmatch(variant):
+                raise PromptError(f"{path}: variant {variant!r}: use letters, digits, '_' and '-'")
+            prompts.append(Prompt.parse(name, variant, _read(path), path))
+    if not any(prompt.weight for prompt in prompts):
+        raise PromptError(f"{base}: every variant has weight 0, so none can be chosen")
+    return prompts
+
+
+def choose(prompts: Sequence[Prompt], run_id: str) -> Prompt:
+    """The variant of this run: by weight, and the same one for the whole life of the run."""
+    if len(prompts) == 1:
+        return prompts[0]
+    ordered = sorted(prompts, key=lambda prompt: prompt.variant)
+    total = sum(prompt.weight for prompt in ordered)
+    # The name is hashed too: otherwise the variants of two prompts would always fall together and could not be judged apart.
+    at = int.from_bytes(sha256(f"{ordered[0].name}|{run_id}".encode()).digest()[:8]) / 2**64 * total
+    for prompt in ordered:
+        at -= prompt.weight
+        if at < 0:
+            return prompt
+    return max(ordered, key=lambda prompt: prompt.weight)  # rounding
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise PromptError(f"{path}: not UTF-8 text at byte {error.start}; save it as UTF-8") from None
+    except OSError as error:
+        raise PromptError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _near(folder: Path, name: str) -> str:
+    if not folder.is_dir():
+        return f" There is no folder {folder}."
+    known = sorted({str(path.relative_to(folder).with_suffix("")).partition(".")[0] for path in folder.rglob("*.md")})
+    return did_you_mean(name, known) or (f" There are: {', '.join(known)[:300]}." if known else " The folder holds no prompts.")
+
+
+def _label(name: str, variant: str) -> str:
+    return f"{name}.{variant}" if variant else name
+
+
+def _not_among(name: str, known: Collection[str]) -> str:
+    return f"is not one of {', '.join(sorted(known))[:300] or '(nothing)'}.{did_you_mean(name, sorted(known))}"
+
+
+# --- parsing ------------------------------------------------------------------------------------------------------------------
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    when: str | dict[str, JsonValue]
+    reply: dict[str, JsonValue]
+
+
+class _Front(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    model: str | None = Field(None, min_length=1)
+    temperature: float | None = Field(None, ge=0, le=2)
+    max_tokens: int | None = Field(None, gt=0)
+    variables: list[str] | None = None
+    weight: float = Field(1.0, ge=0)
+    examples: list[_Said] = []
+    otherwise: dict[str, JsonValue] | None = None
+
+
+_Lines: TypeAlias = Callable[[Sequence[str | int]], int]
+
+
+def _split(text: str, where: str) -> tuple[str, list[str], int]:
+    """Front matter, the lines below it, and the number of the first of these."""
+    lines = text.split("\n")
+    if lines[0].rstrip() != "---":
+        return "", lines, 1
+    for number, line in enumerate(lines[1:], 1):
+        if line.rstrip() == "---":
+            return "\n".join(lines[1:number]), lines[number + 1 :], number + 2
+    raise PromptError(f"{where}:1: the front matter opened by '---' is never closed; write '---' on a line of its own below it")
+
+
+def _front(text: str, where: str) -> tuple[_Front, _Lines]:
+    node, data = _yaml(text, where)
+
+    def line_of(place: Sequence[str | int]) -> int:
+        return _line_of(node, place) + 2  # the file's first line is `---`
+
+    try:
+        front = _Front.model_validate(admit(data, what="front matter"))
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = found["loc"][:3]  # below it stand names of pydantic's own
+        raise PromptError(f"{where}:{line_of(place)}: {_complaint(place, found['msg'])}") from None
+    except InputError as error:
+        raise PromptError(f"{where}:2: {error}; quote it if it is meant as text") from None
+    for place, reply in _replies(front):
+        if not isinstance(reply.get("intent"), str):
+            raise PromptError(f"{where}:{line_of(place)}: {place[0]}: a reply names its 'intent', as text")
+    if front.examples and front.otherwise is None:
+        raise PromptError(f"{where}:{line_of(['examples'])}: examples need 'otherwise', the reply when none of them is close")
+    return front, line_of
+
+
+def _replies(front: _Front) -> Iterator[tuple[tuple[str | int, ...], Object]]:
+    yield from ((("examples", index, "reply"), said.reply) for index, said in enumerate(front.examples))
+    if front.otherwise is not None:
+        yield ("otherwise",), front.otherwise
+
+
+def _complaint(place: Sequence[str | int], message: str) -> str:
+    key = ".".join(str(part) for part in place)
+    if message.startswith("Extra inputs"):
+        known = list((_Said if "examples" in place else _Front).model_fields)
+        return f"unknown key {key!r}; known are {', '.join(known)}.{did_you_mean(str(place[-1]), known)}"
+    return f"{key}: {message}" if key else f"front matter is not a mapping of keys: {message}"
+
+
+class _Constructs(Protocol):
+    def construct_document(self, node: "Node", /) -> object: ...
+
+
+def _yaml(text: str, where: str) -> tuple["Node | None", object]:
+    """The front matter as nodes that know their lines, and as data."""
+    import yaml
+
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None, {}
+        _refuse_duplicates(node, where)
+        return node, cast(_Constructs, loader).construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 2 if error.problem_mark else 1
+        raise PromptError(f"{where}:{line}: front matter is not YAML: {error.problem or error.context}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise PromptError(f"{where}:1: front matter is not YAML: {str(error)[:200]}") from None
+    finally:
+        loader.dispose()
+
+
+def _refuse_duplicates(node: "Node", where: str) -> None:
+    """YAML would keep the last one silently."""
+    from yaml import MappingNode, ScalarNode, SequenceNode
+
+    if isinstance(node, SequenceNode):
+        for item in node.value:
+            _refuse_duplicates(item, where)
+    if isinstance(node, MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if isinstance(key, ScalarNode):
+                if key.value in seen:
+                    raise PromptError(f"{where}:{key.start_mark.line + 2}: the key {key.value!r} stands here a second time")
+                seen.add(key.value)
+            _refuse_duplicates(value, where)
+
+
+def _line_of(node: "Node | None", place: Sequence[str | int]) -> int:
+    """The line (from 0) of the deepest node that the place leads to."""
+    line = 0
+    for part in place:
+        at, node = _child(node, part)
+        line = line if at is None else at
+    return line
+
+
+def _child(node: "Node | None", part: str | int) -> "tuple[int | None, Node | None]":
+    from yaml import MappingNode, SequenceNode
+
+    if isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part].start_mark.line, node.value[part]
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            if key.value == part:
+                return key.start_mark.line, value
+    return None, None
+
+
+def _sections(lines: Sequence[str], first: int, where: str) -> Iterator[Section]:
+    seen: dict[Role, int] = {}
+    for role, start, end in _headings(lines, first, where):
+        if role in seen:
+            raise PromptError(f"{where}:{start + first - 1}: a second section '# {role}'; the first is on line {seen[role]}")
+        seen[role] = start + first - 1
+        blank = next((i for i, line in enumerate(lines[start:end]) if line.strip()), 0)
+        yield Section(role, "\n".join(lines[start + blank : end]).rstrip(), start + blank + first)
+    if "user" not in seen:
+        raise PromptError(f"{where}:{first}: no section '# user'; the model answers what stands there")
+
+
+def _headings(lines: Sequence[str], first: int, where: str) -> Iterator[tuple[Role, int, int]]:
+    """Each section as role, index of its first line, index after its last. Other headings, and those in code blocks, are text."""
+    open_role: Role | None = None
+    start, fenced = 0, False
+    for index, line in enumerate(lines):
+        fenced ^= line.lstrip().startswith(("```", "~~~"))
+        heading = None if fenced else _HEADING.fullmatch(line)
+        word = heading.group(1).lower() if heading else ""
+        if word in ROLES:
+            if open_role:
+                yield open_role, start, index
+            open_role, start = ROLES[word], index + 1
+        elif word and (near := get_close_matches(word, ROLES, n=1, cutoff=0.8)):  # `# Usage` is a heading, `# usr` a slip
+            raise PromptError(f"{where}:{index + first}: unknown section {line.strip()!r}. Did you mean '# {near[0]}'?")
+        elif open_role is None and line.strip():
+            raise PromptError(f"{where}:{index + first}: text outside of a section; put '# system' or '# user' above it")
+    if open_role:
+        yield open_role, start, len(lines)
+
+
+# --- rendering ----------------------------------------------------------------------------------------------------------------
+
+
+def render(prompt: Prompt, variables: Mapping[str, object]) -> list[Message]:
+    """The messages to send. Mappings, lists and models are shown as compact YAML. Raises PromptError with file and line."""
+    messages: list[Message] = []
+    for section in prompt.sections:
+        template = _template(section.text, prompt.where, section.line)
+        try:
+            content = template.render(variables)
+        except Exception as error:
+            raise PromptError(f"{prompt.where}:{section.line + _template_line(error) - 1}: {_cause(error)}") from error
+        if not content.strip():
+            raise PromptError(f"{prompt.where}:{section.line}: '# {section.role}' renders to nothing")
+        messages.append(Message(section.role, content))
+    return messages
+
+
+def fill(value: Json, variables: Mapping[str, object], where: str = "template") -> Json:
+    """Data with its strings rendered. One that is a lone expression, `"{{ order.refundable }}"`, becomes what it evaluates to."""
+    if isinstance(value, dict):
+        return {key: fill(item, variables, where) for key, item in value.items()}
+    if isinstance(value, list):
+        return [fill(item, variables, where) for item in value]
+    if not isinstance(value, str) or "{" not in value:
+        return value
+    try:
+        if lone := _LONE_EXPRESSION.fullmatch(value):
+            return admit(to_jsonable_python(_evaluate(lone.group(1), variables)), what=where)
+        return _template(value, where, 1).render(variables)
+    except Exception as error:
+        raise PromptError(f"{where}: {value[:80]!r}: {_cause(error)}") from error
+
+
+def _evaluate(expression: str, variables: Mapping[str, object]) -> object:
+    from jinja2 import Undefined
+
+    value = _expression(expression)(**variables)
+    if isinstance(value, Undefined):
+        str(value)  # a strict one raises, and says what is missing
+    return value
+
+
+class _Expression(Protocol):
+    def __call__(self, **variables: object) -> object: ...
+
+
+@lru_cache(maxsize=1024)
+def _expression(text: str) -> _Expression:
+    return cast(_Expression, _environment().compile_expression(text, undefined_to_none=False))
+
+
+@lru_cache(maxsize=1024)
+def _template(text: str, where: str, first: int) -> "Template":
+    from jinja2 import TemplateSyntaxError
+
+    try:
+        return _environment().from_string(text)
+    except TemplateSyntaxError as error:
+        raise PromptError(f"{where}:{first + error.lineno - 1}: {error.message}") from None
+
+
+@lru_cache(maxsize=1)
+def _environment() -> "ImmutableSandboxedEnvironment":
+    """Strict and repeatable: nothing undefined, nothing random, no files, no attributes that a template has no business with."""
+    from jinja2 import StrictUndefined, Undefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Strict(ImmutableSandboxedEnvironment):
+        def getattr(self, obj: object, attribute: str) -> object:
+            # A field called `items` is the field, not the method of dict; a missing one names what is there.
+            if isinstance(obj, dict):
+                fields = cast(dict[str, object], obj)
+                if attribute in fields:
+                    return fields[attribute]
+                if not hasattr(dict, attribute):
+                    return self.undefined(f"there is no field {attribute!r}: it {_not_among(attribute, fields)}")
+            return cast(object | Undefined, super().getattr(obj, attribute))
+
+    environment = Strict(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown)
+    for name in ("lipsum", "cycler", "joiner"):
+        environment.globals.pop(name, None)
+    environment.filters.pop("random", None)
+    return environment
+
+
+def _shown(value: object) -> object:
+    """How a value stands in the text."""
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return value
+    if value is None or isinstance(value, bool | dict | list | tuple | BaseModel):
+        return readable(cast(Json, to_jsonable_python(value)))
+    return value
+
+
+def _used(text: str, where: str, first: int) -> list[tuple[str, int]]:
+    """The variables a template uses, each with the line where it first stands."""
+    from jinja2 import TemplateSyntaxError, meta, nodes
+
+    environment = _environment()
+    try:
+        tree: nodes.Template = environment.parse(text)
+        environment.compile(text)  # unknown filters and tests show only here
+    except TemplateSyntaxError as error:
+        raise PromptError(f"{where}:{first + error.lineno - 1}: {error.message}") from None
+    lines: dict[str, int] = {}
+    for node in tree.find_all(nodes.Name):
+        lines[node.name] = min(lines.get(node.name, node.lineno), node.lineno)
+    names = meta.find_undeclared_variables(tree) - environment.globals.keys()
+    return sorted(((name, first + lines[name] - 1) for name in names), key=lambda found: found[1])
+
+
+def _strings(value: Json) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in cast(Iterable[Json], value.values() if isinstance(value, dict) else value):
+            yield from _strings(item)
+
+
+def _template_line(error: BaseException) -> int:
+    """The line of the template that raised: Jinja2 puts it into the traceback."""
+    line, at = 1, error.__traceback__
+    while at is not None:
+        if at.tb_frame.f_code.co_filename in ("<template>", "<unknown>"):
+            line = at.tb_lineno
+        at = at.tb_next
+    return line
+
+
+def _cause(error: Exception) -> str:
+    return str(error)[:300] or type(error).__name__
+
+
+# --- values as text -----------------------------------------------------------------------------------------------------------
+
+_PLAIN = re.compile(r"[^\W\d_](?:[^:#]|:(?=\S)|(?<=\S)#)*")
+_PLAIN_IN_FLOW = re.compile(r"[^\W\d_][\w .@/+-]*")
+_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})  # a plain one would not be text
+_INLINE = 80
+
+
+def readable(value: Json, *, inline: int = _INLINE) -> str:
+    """JSON data as compact YAML: in one line where that is no longer than `inline`, else a line for each entry.
+
+    It can be read back as the same data, and shows nothing that cannot be seen: control characters are escaped.
+    """
+    if not isinstance(value, dict | list) or not value:
+        return _scalar(value, _PLAIN)
+    flow = _flow(value, inline)
+    if flow is not None:
+        return flow
+    out: list[str] = []
+    _block(value, "", out)
+    return "\n".join(out)
+
+
+def _block(value: list[Json] | Object, pad: str, out: list[str]) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _entry(f"{pad}{_scalar(key, _PLAIN_IN_FLOW)}:", item, f"{pad}  ", out)
+        return
+    for item in value:
+        start = len(out)
+        _entry(f"{pad}-", item, f"{pad}  ", out)
+        if out[start] == f"{pad}-":  # the first entry of what is nested stands beside its dash
+            out[start : start + 2] = [f"{pad}- {out[start + 1].lstrip(' ')}"]
+
+
+def _entry(head: str, item: Json, pad: str, out: list[str]) -> None:
+    if isinstance(item, str) and "\n" in item and _can_be_block(item):
+        out.append(f"{head} |-")
+        out.extend(pad + line if line else "" for line in item.split("\n"))
+    elif isinstance(item, dict | list) and item:
+        flow = _flow(item, _INLINE)
+        out.append(head if flow is None else f"{head} {flow}")
+        if flow is None:
+            _block(item, pad, out)
+    else:
+        out.append(f"{head} {_scalar(item, _PLAIN)}")
+
+
+def _can_be_block(text: str) -> bool:
+    return text[0] not in " \n" and text[-1] not in " \n" and text.replace("\n", "").isprintable()
+
+
+def _flow(value: list[Json] | Object, room: int) -> str | None:
+    """In one line, or None if that takes more than `room` characters (found out at the cost of `room`)."""
+    parts: list[str] = []
+    for key, item in value.items() if isinstance(value, dict) else ((None, item) for item in value):
+        if isinstance(item, str) and (len(item) > room or "\n" in item):
+            return None
+        text = _flow(item, room) if isinstance(item, dict | list) and item else _scalar(item, _PLAIN_IN_FLOW)
+        if text is None:
+            return None
+        part = text if key is None else f"{_scalar(key, _PLAIN_IN_FLOW)}: {text}"
+        room -= len(part) + 2
+        if room < 0:
+            return None
+        parts.append(part)
+    return f"{{{', '.join(parts)}}}" if isinstance(value, dict) else f"[{', '.join(parts)}]"
+
+
+def _scalar(value: Json, plain: re.Pattern[str]) -> str:
+    if not isinstance(value, str):
+        return json.dumps(value)
+    printable = value.isprintable()
+    if printable and plain.fullmatch(value) and value[-1] not in " :" and value.lower() not in _WORDS:
+        return value
+    quoted = json.dumps(value, ensure_ascii=False)
+    return quoted if printable else "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)

@@ -1,0 +1,468 @@
+"""The stateless reducer (factor 12): pure, and the only place that knows what an event does to a run.
+
+`reduce(definition, run, event)` gives the next run; `need_of(definition, run, fence)` says what the current state asks of the world. Neither
+runs user code, reads a clock or touches a database: what user code decided travels in the event, so a log folds to the same run
+whatever the code has become since.
+
+Events, by what the engine does:
+
+    started · forked                    a run begins
+    worked · fetched · asked · acted    a state ended: `outcome`, `to`, changed `memory` fields, and what came of it. `stuck` in place of
+    answered · received · returned      an outcome: it happened and is recorded, but the code that keeps it failed; `kept` follows a retry
+    decided · expired · compacted
+    built · marked · withdrawn          a call was made by its Act; is about to be dispatched; was not, after all
+    postponed                           try again later
+    opened · edited · child_ended       a waiting state asks; the call was edited by a person; one child is over
+    settled                             a person said whether a doubted call happened
+    ended                               over
+    stuck · blocked · quarantined       a person is needed
+    retried · paused · resumed · cancelled · migrated
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Literal, TypeAlias, cast
+
+from leverframe.canon import Json, Object
+from leverframe.clock import SECOND, Micros
+from leverframe.errors import Tampered
+from leverframe.machine import BACK, EXCEEDED, Definition, Spec
+from leverframe.run import Event, Pending, Run, Status, Waiting
+
+DAY: Micros = 86_400 * SECOND
+KEY_LIFE: Micros = 23 * 3600 * SECOND
+"""Providers forget idempotency keys after a day; a `keyed` call is not repeated past this."""
+
+Kind: TypeAlias = Literal[
+    "nothing", "work", "fetch", "ask", "build", "mark", "call", "local", "recover", "open", "wait", "collect", "compact", "end", "keep", "refuse"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What the current state asks of the world. `until`: not before (or, for `wait`, the deadline). `why`: of a refusal."""
+
+    kind: Kind
+    until: Micros | None = None
+    why: str = ""
+
+
+NOTHING = Need("nothing")
+
+
+def key_of(run_id: str, ordinal: int) -> str:
+    """The idempotency key of a run's n-th effect."""
+    return "lf_" + sha256(f"{run_id}:{ordinal}".encode()).hexdigest()[:40]
+
+
+# ── what a run needs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def need_of(definition: Definition, run: Run, fence: int) -> Need:
+    """What the state asks of the holder of this fence. A call that another holder marked started is in recovery."""
+    if run.status not in ("ready", "running", "waiting"):
+        return NOTHING
+    if run.held is not None:
+        return Need("keep")
+    spec = definition.states[run.state]
+    until = run.postponed[0] if run.postponed else None
+    if spec.kind in ("work", "fetch", "ask", "compact", "end"):
+        return Need(cast(Kind, spec.kind), until)
+    if spec.kind == "act":
+        return _act_needs(definition, run, spec, until, fence)
+    if run.waiting is None:
+        return Need("open", until)
+    if run.waiting.kind == "children" and run.waiting.ended == len(run.waiting.children):
+        return Need("collect")
+    return Need("wait", run.waiting.expires_at)
+
+
+def _act_needs(definition: Definition, run: Run, spec: Spec, until: Micros | None, fence: int) -> Need:
+    call = run.pending
+    if call is None:
+        return Need("build", until) if spec.builds else Need("refuse", why=f"state {spec.name} executes a pending call, and none is pending")
+    if why := refusal(definition, run, spec, call):
+        return Need("refuse", why=why)
+    tool = definition.tools[call.tool_name]
+    if tool.effect == "local":
+        return Need("local", until)
+    if tool.effect != "once":
+        return Need("call", until)
+    if call.mark is None:
+        return Need("mark", until)
+    if call.mark == fence:
+        return Need("call", until)
+    return Need("recover", (call.marked_at or 0) + int(tool.timeout * SECOND))
+
+
+def refusal(definition: Definition, run: Run, spec: Spec, call: Pending) -> str:
+    """Why this call must not execute here; empty if it may. The second line behind what was proven before."""
+    tool = definition.tools.get(call.tool_name)
+    if tool is None or call.tool_name not in spec.tools:
+        return f"state {spec.name} does not run {call.tool_name}"
+    if call.approved is not None and call.approved != call.digest:
+        return f"{call.tool_name} is not the call that was approved"
+    if tool.approval and call.approved is None:
+        return f"{call.tool_name} needs an approval and has none"
+    for rule in definition.rules:
+        first = [tuple(cast(list[str], pair)) for pair in cast(list[Json], rule["first"])]
+        if rule["before"] == call.tool_name and not any(step in first for step in call.via):
+            return f"{call.tool_name} needs {' or '.join(f'{s}: {o}' for s, o in first)} first"
+    return ""
+
+
+def may_have_run(definition: Definition, run: Run, fence: int) -> bool:
+    """Could an earlier holder have dispatched the pending call? Then nobody knows its end."""
+    call = run.pending
+    if call is None or run.held is not None or definition.states[run.state].kind != "act":
+        return False
+    effect = definition.tools[call.tool_name].effect
+    if effect == "once":
+        return call.mark is not None
+    return effect == "keyed" and (call.fence != fence or call.attempts > 0)
+
+
+# ── leaving a state ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where an outcome leads: the edge's target, or `exceeded` with the limit that was reached."""
+
+    to: str
+    tripped: str | None = None
+
+
+def route(definition: Definition, run: Run, outcome: str, at: Micros) -> Route:
+    """Where an outcome leads now. Limits are checked here, on entering: never over a result that is in flight.
+
+    Raises EdgeError for an edge that is not drawn.
+    """
+    target = definition.move(run.state, outcome, back=run.back)
+    tripped = _tripped(definition, run, target, at)
+    if tripped is None or target == definition.exceeded:
+        return Route(target)
+    if definition.exceeded is None or run.exceeded:
+        return Route(target, tripped)
+    return Route(definition.move(run.state, EXCEEDED, back=None), tripped)
+
+
+def _tripped(definition: Definition, run: Run, target: str, at: Micros) -> str | None:
+    """Which limit stands against entering the target."""
+    kind = definition.states[target].kind
+    if kind == "end":
+        return None
+    portions = 1 + run.granted
+    extended = portions + (1 if run.exceeded else 0)
+    if run.steps + 1 >= definition.steps * extended:
+        return "steps"
+    if definition.days is not None and at - run.started_at >= definition.days * DAY * extended:
+        return "days"
+    if kind != "ask":
+        return None
+    if definition.model_calls is not None and run.model_calls >= definition.model_calls * portions:
+        return "model_calls"
+    if definition.cost is not None and run.cost >= definition.cost * portions:
+        return "cost"
+    return None
+
+
+def _left(definition: Definition, run: Run, event: Event) -> Run:
+    """The run after its state ended with `outcome` and went `to`."""
+    body = event.body
+    outcome, to = cast(str, body["outcome"]), cast(str, body["to"])
+    spec, target = definition.states[run.state], definition.states.get(to)
+    tripped = cast(str | None, body.get("exceeded"))
+    if target is None or not _drawn(definition, run, outcome, to, tripped):
+        raise Tampered(f"run {run.id}: event {event.seq} goes from {run.state} by {outcome!r} to {to!r}, which is not drawn")
+    run = replace(run, memory=_remember(run, body), steps=run.steps + 1, postponed=None, waiting=None, held=None)
+    run, settled = _settle(run, spec, outcome)
+    run = _counted(run, spec, outcome, body, settled)
+    if target.kind == "compact" and spec.kind != "compact":
+        back = settled.maker if settled and outcome == "not_happened" else run.pending.maker if run.pending else run.state
+        run = replace(run, back=back)
+    run = _carried(run, spec, target, outcome, body, event)
+    moved = tripped is not None and to == definition.exceeded
+    stopped = tripped is not None and not moved
+    return replace(
+        run,
+        state=to,
+        status="attention" if stopped else "ready",
+        reason=f"limit reached: {tripped}" if stopped else None,
+        exceeded=run.exceeded or moved,
+        model_calls=run.model_calls + (target.kind == "ask"),
+        cost=run.cost + _cost(body),
+    )
+
+
+def _drawn(definition: Definition, run: Run, outcome: str, to: str, tripped: str | None) -> bool:
+    edge = definition.states[run.state].edges.get(outcome)
+    return to == (run.back if edge == BACK else edge) or (edge is not None and tripped is not None and to == definition.exceeded)
+
+
+def _remember(run: Run, body: Object) -> Object:
+    changed = body.get("memory")
+    return {**run.memory, **cast(Object, changed)} if changed else run.memory
+
+
+def _cost(body: Object) -> int:
+    usage = body.get("usage")
+    return cast(int, cast(Object, usage).get("cost") or 0) if usage else 0
+
+
+def _settle(run: Run, spec: Spec, outcome: str) -> tuple[Run, Pending | None]:
+    if not (spec.settles and run.doubts and outcome in ("happened", "not_happened")):
+        return run, None
+    settled = run.doubts[-1]
+    return replace(run, doubts=run.doubts[:-1]), settled
+
+
+def _counted(run: Run, spec: Spec, outcome: str, body: Object, settled: Pending | None) -> Run:
+    """`failures` and `in_a_row`. An `unknown` resets nothing; what it turns out to be counts against or for the Act."""
+    if outcome == "unknown":
+        return run
+    blamed = (settled.act if settled else None) or run.state
+    if outcome == "error" or (settled and outcome == "not_happened"):
+        cause = cast(Object, body.get("error") or {"type": "NotDone", "cause": f"{settled.tool_name if settled else blamed} did not happen"})
+        failures = {**run.failures, blamed: run.failures.get(blamed, 0) + 1}
+        return replace(run, failures=failures, in_a_row=run.in_a_row + 1, error={"state": blamed, **cause})
+    if spec.kind == "compact":
+        return run
+    failures = {state: count for state, count in run.failures.items() if state not in (blamed, run.state)}
+    progress = spec.kind in ("fetch", "act", "delegate") or (spec.kind in ("approve", "consult", "wait") and outcome != "expired")
+    return replace(run, failures=failures if run.failures else run.failures, in_a_row=0 if progress else run.in_a_row)
+
+
+def _carried(run: Run, spec: Spec, target: Spec, outcome: str, body: Object, event: Event) -> Run:
+    """The pending call after the step: made, kept, in doubt or void."""
+    call = run.pending
+    made = cast(Object | None, body.get("call"))
+    if made is not None:
+        run = replace(run, ordinal=run.ordinal + 1)
+        call = _made(run, made, spec.name)
+    elif spec.kind == "act" and call is not None:
+        did = run.did or (outcome != "error" and cast(str, body.get("effect", "read")) != "read")
+        if outcome == "unknown":
+            run = replace(run, doubts=(*run.doubts, call))
+        run, call = replace(run, did=did), None
+    elif call is not None:
+        if outcome == "approved":
+            call = replace(call, approved=call.digest, by=cast(str, body.get("by", "")))
+        dropped = (spec.kind == "approve" and outcome != "approved") or outcome == "unsure"
+        call = None if dropped else replace(call, via=(*call.via, (spec.name, outcome)))
+    if call is not None and (target.kind in ("ask", "consult", "compact", "end") or target.builds):
+        call = None
+    if call is not None and target.kind == "act":
+        call = replace(call, act=target.name, entered_at=event.at, fence=cast(int, body.get("fence", 0)))
+    return replace(run, pending=call)
+
+
+def _made(run: Run, call: Object, maker: str) -> Pending:
+    return Pending(
+        tool_name=cast(str, call["tool_name"]),
+        arguments=cast(Object, call["arguments"]),
+        digest=cast(str, call["digest"]),
+        maker=maker,
+        ordinal=run.ordinal,
+        key=key_of(run.id, run.ordinal),
+    )
+
+
+# ── everything else that can happen ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def begin(event: Event) -> Run:
+    """The run after its first event."""
+    body = event.body
+    if event.type == "forked":
+        return replace(_forked(body), seq=event.seq, head=event.hash)
+    return Run(
+        id=cast(str, body["run"]),
+        machine=cast(str, body["machine"]),
+        definition=cast(str, body["definition"]),
+        status="ready",
+        state=cast(str, body["state"]),
+        memory=cast(Object, body["memory"]),
+        seq=event.seq,
+        head=event.hash,
+        started_at=event.at,
+        offline=cast(bool | None, body.get("offline")),
+        parent=cast(str | None, body.get("parent")),
+        model_calls=1 if body.get("asks") else 0,
+    )
+
+
+def _forked(body: Object) -> Run:
+    """A fork starts where the other run was, with the same memory; nothing pending comes along: a fork never repeats a call."""
+    return Run(
+        id=cast(str, body["run"]),
+        machine=cast(str, body["machine"]),
+        definition=cast(str, body["definition"]),
+        status="ready",
+        state=cast(str, body["state"]),
+        memory=cast(Object, body["memory"]),
+        started_at=cast(int, body["at"]),
+        offline=cast(bool | None, body.get("offline")),
+        back=cast(str | None, body.get("back")),
+        model_calls=1 if body.get("asks") else 0,
+    )
+
+
+def reduce(definition: Definition, run: Run, event: Event) -> Run:
+    """The run after the event. Raises Tampered for an event that does not follow."""
+    if event.seq != run.seq + 1:
+        raise Tampered(f"run {run.id}: event {event.seq} follows {run.seq}; one is missing or doubled")
+    act = _REDUCERS.get(event.type)
+    if act is None:
+        raise Tampered(f"run {run.id}: event {event.seq} is of unknown type {event.type!r}")
+    after = act(definition, run, event)
+    return replace(after, seq=event.seq, head=event.hash)
+
+
+def fold(definition: Callable[[str], Definition], events: "list[Event]") -> Run:
+    """A whole log as the run it amounts to. `definition` finds one by its hash: a migrated run has had several."""
+    run = begin(events[0])
+    for event in events[1:]:
+        run = reduce(definition(run.definition), run, event)
+    return run
+
+
+def _ended_state(definition: Definition, run: Run, event: Event) -> Run:
+    """A state came to its end, or its result is recorded while the code that keeps it failed."""
+    if "outcome" in event.body:
+        return _left(definition, run, event)
+    held: Object = {"event": event.type, **{name: event.body[name] for name in ("result", "results", "reply", "by", "task") if name in event.body}}
+    reason = cast(str, event.body["stuck"])
+    did = run.did or cast(str, event.body.get("effect", "read")) != "read"
+    return replace(run, status="attention", reason=reason, held=held, did=did, postponed=None, cost=run.cost + _cost(event.body))
+
+
+def _built(definition: Definition, run: Run, event: Event) -> Run:
+    run = replace(run, ordinal=run.ordinal + 1)
+    call = _made(run, cast(Object, event.body["call"]), run.state)
+    call = replace(call, act=run.state, entered_at=event.at, fence=cast(int, event.body["fence"]), via=((run.state, "built"),))
+    return replace(run, pending=call)
+
+
+def _marked(definition: Definition, run: Run, event: Event) -> Run:
+    if run.pending is None:
+        raise Tampered(f"run {run.id}: event {event.seq} marks a call, and none is pending")
+    call = replace(run.pending, mark=cast(int, event.body["fence"]), marked_at=event.at, attempts=run.pending.attempts + 1)
+    return replace(run, pending=call, postponed=None)
+
+
+def _withdrawn(definition: Definition, run: Run, event: Event) -> Run:
+    if run.pending is None:
+        raise Tampered(f"run {run.id}: event {event.seq} withdraws a mark, and no call is pending")
+    return replace(run, pending=replace(run.pending, mark=None, marked_at=None, attempts=run.pending.attempts - 1))
+
+
+def _postponed(definition: Definition, run: Run, event: Event) -> Run:
+    until, attempts = cast(int, event.body["until"]), cast(int, event.body["attempts"])
+    call = run.pending
+    if call is not None and definition.states[run.state].kind == "act":
+        call = replace(call, attempts=attempts)
+    return replace(run, postponed=(until, attempts), pending=call, cost=run.cost + _cost(event.body))
+
+
+def _opened(definition: Definition, run: Run, event: Event) -> Run:
+    body = event.body
+    waiting = Waiting(
+        id=cast(str, body["task"]),
+        kind=cast(Literal["approve", "answer", "wait", "children"], body["kind"]),
+        expires_at=cast(int, body["expires_at"]),
+        shown=cast(str, body.get("shown", "")),
+        children=tuple(cast(list[str], body.get("children", []))),
+    )
+    return replace(run, waiting=waiting, status="waiting")
+
+
+def _edited(definition: Definition, run: Run, event: Event) -> Run:
+    """Another call in place of the pending one: its own effect and task, nothing approved, the deadline stays."""
+    if run.pending is None or run.waiting is None:
+        raise Tampered(f"run {run.id}: event {event.seq} edits a call, and none is pending")
+    run = replace(run, ordinal=run.ordinal + 1, steps=run.steps + 1)
+    call = _made(run, cast(Object, event.body["call"]), cast(Pending, run.pending).maker)
+    waiting = replace(cast(Waiting, run.waiting), id=cast(str, event.body["next"]), shown=cast(str, event.body["shown"]))
+    return replace(run, pending=call, waiting=waiting)
+
+
+def _child_ended(definition: Definition, run: Run, event: Event) -> Run:
+    if run.waiting is None:
+        raise Tampered(f"run {run.id}: event {event.seq} ends a child, and none is awaited")
+    failed = run.waiting.failed + (not event.body["success"])
+    waiting = replace(run.waiting, ended=run.waiting.ended + 1, failed=failed)
+    over = waiting.ended == len(waiting.children)
+    return replace(run, waiting=waiting, status="ready" if over else run.status, did=run.did or bool(event.body.get("did")))
+
+
+def _settled(definition: Definition, run: Run, event: Event) -> Run:
+    """A person said whether a doubted call happened; moves the run if its state is finding out the same."""
+    key = event.body["key"]
+    if "outcome" in event.body:
+        return _left(definition, run, event)
+    return replace(run, doubts=tuple(call for call in run.doubts if call.key != key))
+
+
+def _over(definition: Definition, run: Run, event: Event) -> Run:
+    status: Status = "done" if event.body["success"] else "failed"
+    return replace(run, status=status, result=event.body.get("result"), pending=None, postponed=None)
+
+
+def _needs_person(status: Status) -> "Reducer":
+    def reducer(definition: Definition, run: Run, event: Event) -> Run:
+        return replace(run, status=status, reason=cast(str, event.body["reason"]), postponed=None)
+
+    return reducer
+
+
+def _retried(definition: Definition, run: Run, event: Event) -> Run:
+    granted = run.granted + cast(int, event.body.get("grant", 0))
+    return replace(run, status=_idle(run), reason=None, granted=granted, postponed=None)
+
+
+def _idle(run: Run) -> Status:
+    """What a run is when nothing holds it back."""
+    return "waiting" if run.waiting is not None else "ready"
+
+
+def _paused(definition: Definition, run: Run, event: Event) -> Run:
+    return replace(run, status="paused", was=run.status)
+
+
+def _resumed(definition: Definition, run: Run, event: Event) -> Run:
+    return replace(run, status=run.was or "ready", was=None)
+
+
+def _cancelled(definition: Definition, run: Run, event: Event) -> Run:
+    doubts = (*run.doubts, run.pending) if event.body.get("doubt") and run.pending else run.doubts
+    did = run.did or bool(event.body.get("doubt"))
+    return replace(run, status="cancelled", pending=None, waiting=None, postponed=None, held=None, reason=None, was=None, doubts=doubts, did=did)
+
+
+def _migrated(definition: Definition, run: Run, event: Event) -> Run:
+    return replace(run, definition=cast(str, event.body["to"]), status=_idle(run), reason=None, memory=_remember(run, event.body))
+
+
+Reducer: TypeAlias = Callable[[Definition, Run, Event], Run]
+_REDUCERS: dict[str, Reducer] = {
+    **dict.fromkeys(("worked", "fetched", "asked", "acted", "answered", "received", "returned", "kept", "decided", "expired", "compacted"), _ended_state),
+    "built": _built,
+    "marked": _marked,
+    "withdrawn": _withdrawn,
+    "postponed": _postponed,
+    "opened": _opened,
+    "edited": _edited,
+    "child_ended": _child_ended,
+    "settled": _settled,
+    "ended": _over,
+    "stuck": _needs_person("attention"),
+    "blocked": _needs_person("blocked"),
+    "quarantined": _needs_person("quarantined"),
+    "retried": _retried,
+    "paused": _paused,
+    "resumed": _resumed,
+    "cancelled": _cancelled,
+    "migrated": _migrated,
+}

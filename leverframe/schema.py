@@ -1,0 +1,116 @@
+"""JSON Schemas in one normal form, and two hashes of each.
+
+The *contract* is what must stay so that a stored call or memory still means the same: references inlined, no titles, descriptions or
+defaults, `const` as `enum`, `oneOf` as `anyOf`, sorted. It is the same text under pydantic 2.7 to 2.14, and a change of it blocks runs.
+The *text* is all of it, descriptions too (they are prompts): a change is shown, never blocking.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping
+from functools import lru_cache
+from typing import Protocol, cast
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
+from pydantic_core import core_schema
+
+from leverframe.canon import Json, Object, digest
+from leverframe.errors import DeclarationError
+
+_DROPPED = frozenset({"title", "description", "default", "examples", "discriminator", "$defs"})
+
+
+_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum", "multiple_of": "multipleOf"}
+
+
+class _Schema(GenerateJsonSchema):
+    """pydantic's own, with one Decimal for all versions: a number (a decimal string is accepted too)."""
+
+    def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
+        given = cast(Mapping[str, float], schema)
+        return {"type": "number"} | {name: float(given[bound]) for bound, name in _BOUNDS.items() if bound in given}
+
+
+@lru_cache(maxsize=1024)
+def adapter(annotation: Hashable) -> TypeAdapter[object]:
+    """One TypeAdapter for one type; building it is what costs."""
+    return TypeAdapter(cast(type[object], annotation))
+
+
+def schema_of(annotation: Hashable, mode: JsonSchemaMode = "validation") -> Object:
+    """The JSON Schema of a model or any type, references inlined."""
+    raw = adapter(annotation).json_schema(schema_generator=_Schema, mode=mode)
+    return inlined(cast(Object, raw))
+
+
+def inlined(schema: Object) -> Object:
+    """Without `$ref` and `$defs`. Raises DeclarationError for a schema that contains itself."""
+    definitions = cast(Mapping[str, Json], schema.get("$defs", {}))
+    return cast(Object, _inline(schema, definitions, ()))
+
+
+def _inline(node: Json, definitions: Mapping[str, Json], inside: tuple[str, ...]) -> Json:
+    if isinstance(node, list):
+        return [_inline(item, definitions, inside) for item in node]
+    if not isinstance(node, dict):
+        return node
+    reference = node.get("$ref")
+    if isinstance(reference, str):
+        name = reference.removeprefix("#/$defs/")
+        if name in inside:
+            raise DeclarationError(f"schema {name} contains itself; models cannot be bound by it: flatten it or bound its depth")
+        if name not in definitions:
+            raise DeclarationError(f"schema refers to {reference!r}, which it does not define")
+        rest = {key: value for key, value in node.items() if key != "$ref"}
+        target = _inline(definitions[name], definitions, (*inside, name))
+        return {**cast(Object, target), **rest}
+    return {key: _inline(value, definitions, inside) for key, value in node.items() if key != "$defs"}
+
+
+def contract(schema: Object) -> str:
+    """The hash of what must stay."""
+    return digest(_normal(schema))
+
+
+def text(schema: Object) -> str:
+    """The hash of all of it."""
+    return digest(schema)
+
+
+def _normal(node: Json, *, names: bool = False) -> Json:
+    if isinstance(node, list):
+        return [_normal(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if names:  # a mapping from property names to schemas: a property may well be called "title"
+        return {key: _normal(value) for key, value in node.items()}
+    result: Object = {}
+    for key, value in node.items():
+        if key in _DROPPED:
+            continue
+        if key == "const":
+            result["enum"] = [value]
+        elif key == "oneOf":
+            result["anyOf"] = _normal(value)
+        elif key == "required" and isinstance(value, list):
+            result[key] = cast(Json, sorted(cast(list[str], value)))
+        else:
+            result[key] = _normal(value, names=key in ("properties", "patternProperties"))
+    if isinstance(result.get("enum"), list) and "type" in result and all(isinstance(v, str) for v in cast(list[Json], result["enum"])):
+        result["type"] = "string"
+    return result
+
+
+
+
+def violation(value: Json, schema: Object) -> str | None:
+    """What a value violates of a JSON Schema that came from outside, in one line; None if it fits."""
+    from jsonschema import Draft202012Validator, ValidationError
+
+    checker = cast(_Checker, Draft202012Validator(schema))
+    for error in cast(Iterable[ValidationError], checker.iter_errors(value)):
+        return f"{error.json_path}: {error.message[:200]}"
+    return None
+
+
+class _Checker(Protocol):
+    def iter_errors(self, instance: object, /) -> Iterable[Exception]: ...

@@ -1,0 +1,256 @@
+"""A database as we need it: opened safely, at our schema, with errors that say what, where and what to do.
+
+SQLite gets BEGIN IMMEDIATE (SQLAlchemy's default loses concurrent updates, silently), WAL and `synchronous=FULL` (NORMAL loses
+acknowledged commits when the power goes). PostgreSQL gets READ COMMITTED with rows locked by hand, and is refused with settings
+under which an acknowledged commit can vanish. Every write of the store goes through `transaction`, the one place that commits.
+"""
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, column, create_engine, event, inspect, make_url, select, table, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
+
+from leverframe.errors import DatabaseUnavailable, InputError, SchemaTooNew, SchemaTooOld, StoreError, UnsafeDatabase
+from leverframe.store.boundary import AFTER_COMMIT, BEFORE_COMMIT, probe
+
+SCHEMA = "0001"  # the newest file in migrations/versions
+VERSION_TABLE = "leverframe_version"  # alembic's own name may belong to an application in the same database
+MIGRATIONS = Path(__file__).parent / "migrations"
+READING = {"reading": True}  # execution option: begin without the write lock
+_UPGRADING = 0x6C657665  # PostgreSQL's advisory lock while the schema is made
+
+
+def connect(address: str, patience: float = 5.0) -> Engine:
+    """The one engine factory. `patience`: seconds to wait for a lock that another program holds."""
+    url = _parse(address)
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, connect_args={"timeout": patience})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    else:
+        engine = create_engine(
+            url, pool_pre_ping=True, isolation_level="READ COMMITTED", paramstyle="format", connect_args={"connect_timeout": 10}
+        )
+        event.listen(engine, "connect", _refuse_unsafe_postgres)
+    return engine
+
+
+def _parse(address: str) -> URL:
+    try:
+        url = make_url(address)
+    except ArgumentError:
+        shown = address.rpartition("@")[2]  # what stands before may be a password
+        raise DatabaseUnavailable(f"{shown!r} is not the URL of a database; use sqlite:///file.db or postgresql://…") from None
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        return _file(url)
+    if backend not in {"postgresql", "postgres"}:
+        raise DatabaseUnavailable(f"{where(url)}: {backend} is not supported; use sqlite:///file.db or postgresql://…")
+    if find_spec("psycopg") is None:
+        raise DatabaseUnavailable(f"{where(url)}: needs psycopg; pip install 'leverframe[postgres]'")
+    return url.set(drivername="postgresql+psycopg")
+
+
+def _file(url: URL) -> URL:
+    name = url.database or ":memory:"
+    if ":memory:" in name or "mode=memory" in name:
+        raise UnsafeDatabase(f"{where(url)}: keeps nothing and is not shared between threads; use a file, sqlite:///file.db")
+    folder = Path(name.removeprefix("file:").partition("?")[0]).absolute().parent
+    if not folder.is_dir():
+        raise DatabaseUnavailable(f"{where(url)}: the folder {folder} does not exist; create it or change the URL")
+    return url.set(drivername="sqlite")
+
+
+def where(url: URL) -> str:
+    return f"database {url.render_as_string(hide_password=True)}"
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver must not begin or commit on its own
+    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    if mode != "wal":
+        raise UnsafeDatabase(
+            f"this SQLite database cannot use a write-ahead log (it says {mode!r}); keep the file on a local disk"
+        )
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    raw: Any = connection.connection.dbapi_connection
+    raw.execute("BEGIN" if connection.get_execution_options().get("reading") else "BEGIN IMMEDIATE")
+
+
+def _refuse_unsafe_postgres(connection: Any, _record: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('fsync'), current_setting('synchronous_commit')")
+        found = dict(zip(("fsync", "synchronous_commit"), cursor.fetchone(), strict=True))
+    connection.rollback()
+    for name, value in found.items():
+        if value == "off":
+            raise UnsafeDatabase(f"PostgreSQL runs with {name}=off: what it acknowledges can vanish; set {name} to on")
+
+
+@contextmanager
+def transaction(connection: Connection) -> Generator[None]:
+    """Begin, and commit unless something is raised. Nothing else in Leverframe commits."""
+    started = connection.begin()
+    try:
+        yield
+        probe(BEFORE_COMMIT)
+        started.commit()
+    except BaseException:
+        with suppress(Exception):
+            started.rollback()
+        raise
+    probe(AFTER_COMMIT)
+
+
+# --- schema -------------------------------------------------------------------------------------------------------------------
+
+
+def prepare(engine: Engine) -> None:
+    """Make the tables where there are none; refuse a schema that is not ours to use."""
+    with refusals(engine):
+        found = _version(engine)
+        if found is None:
+            _upgrade(engine)
+        elif found != SCHEMA and found in _revisions():
+            raise SchemaTooOld(
+                f"{where(engine.url)}: has schema {found}, this version needs {SCHEMA}; run `leverframe db upgrade`"
+            )
+        elif found != SCHEMA:
+            raise SchemaTooNew(
+                f"{where(engine.url)}: has schema {found}, this version knows {SCHEMA}; install a newer Leverframe"
+            )
+
+
+def upgrade(address: str, patience: float = 5.0) -> str:
+    """Bring a database to our schema; gives the schema it had, or nothing. Safe to repeat, and from many processes at once."""
+    engine = connect(address, patience)
+    try:
+        with refusals(engine):
+            found = _version(engine)
+            if found not in {None, *_revisions()}:
+                prepare(engine)
+            _upgrade(engine)
+            return found or ""
+    finally:
+        engine.dispose()
+
+
+def _version(engine: Engine) -> str | None:
+    with engine.connect().execution_options(**READING) as connection:
+        if not inspect(connection).has_table(VERSION_TABLE):
+            return None
+        found = connection.scalar(select(column("version_num")).select_from(table(VERSION_TABLE)))
+        return None if found is None else str(found)
+
+
+def _revisions() -> set[str]:
+    return {path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("*.py")}
+
+
+def _upgrade(engine: Engine) -> None:
+    from alembic import command  # half a second that only a fresh or an old database costs
+    from alembic.config import Config
+
+    with engine.connect() as connection, transaction(connection):
+        if engine.dialect.name == "postgresql":
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADING})"))
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        command.upgrade(config, "head")
+
+
+# --- errors -------------------------------------------------------------------------------------------------------------------
+
+_SQLITE = {
+    "SQLITE_BUSY": "is locked by another program; end that program or try again",
+    "SQLITE_LOCKED": "is locked by another program; end that program or try again",
+    "SQLITE_READONLY": "is read-only; make the file and its folder writable",
+    "SQLITE_FULL": "is full; make room and try again, nothing of this was written",
+    "SQLITE_CANTOPEN": "cannot be opened; check that its folder exists and is writable",
+    "SQLITE_IOERR": "cannot be read or written, the disk fails or is full; check it and try again",
+    "SQLITE_NOTADB": "is not a SQLite database; check the URL",
+    "SQLITE_CORRUPT": "is damaged; restore a backup",
+    "SQLITE_PERM": "may not be opened; check its permissions",
+    "SQLITE_AUTH": "may not be opened; check its permissions",
+}
+_POSTGRES = {
+    "53100": "is full; make room and try again, nothing of this was written",
+    "53300": "has no connection left; raise max_connections or run fewer processes",
+    "25006": "is read-only; connect to the primary",
+    "3D000": "does not exist; create it or change the URL",
+    "42501": "does not permit this to its user; grant the rights",
+    "55P03": "is locked by another program; end that program or try again",
+    "28": "refuses this user; check name and password in the URL",
+    "57P": "is shutting down or not yet up; try again",
+    "08": "cannot be reached; check that it runs and the URL",
+}
+_AGAIN = {"40001", "40P01"}  # serialization failure, deadlock: the same again may succeed
+
+
+@contextmanager
+def refusals(engine: Engine) -> Generator[None]:
+    """Errors of the database and its driver become ours."""
+    try:
+        yield
+    except Exception as error:
+        ours = explain(engine, error)
+        if ours is None:
+            raise
+        raise ours from (None if isinstance(ours, DatabaseUnavailable) else error)
+
+
+def explain(engine: Engine, error: BaseException) -> StoreError | InputError | None:
+    """What an error of the database means, or None if it is none."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    what = _meaning(cause)
+    if what:
+        return DatabaseUnavailable(f"{where(engine.url)} {what}")
+    if isinstance(cause, UnicodeError) or (type(cause).__name__ == "DataError" and is_of_driver(engine, cause)):
+        return InputError(f"{where(engine.url)} cannot keep this: {_first_line(cause)}; nothing was written")
+    if isinstance(error, SQLAlchemyError) or is_of_driver(engine, cause):
+        return StoreError(f"{where(engine.url)}: {_first_line(cause)}; nothing was written")
+    return None
+
+
+def is_of_driver(engine: Engine, error: BaseException) -> bool:
+    return isinstance(error, engine.dialect.loaded_dbapi.Error)
+
+
+def _meaning(cause: BaseException) -> str | None:
+    if isinstance(cause, sqlite3.Error):
+        name = str(getattr(cause, "sqlite_errorname", ""))
+        return next((what for start, what in _SQLITE.items() if name.startswith(start)), None)
+    state = getattr(cause, "sqlstate", "")
+    if state is None:  # psycopg's own errors: there was no answer from a server
+        return _POSTGRES["08"] if type(cause).__name__ in {"OperationalError", "ConnectionTimeout"} else None
+    return next((what for start, what in _POSTGRES.items() if str(state).startswith(start)), None)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def is_gone(engine: Engine, error: BaseException) -> bool:
+    """The connection is of no more use: another one may work at once."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
+    return invalidated or (engine.dialect.name == "postgresql" and _meaning(cause or error) in (_POSTGRES["08"], _POSTGRES["57P"]))
+
+
+def is_worth_repeating(error: BaseException) -> bool:
+    """Another transaction was in the way: the same again sees what that one wrote."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(error, IntegrityError) or _integrity(cause) or str(getattr(cause, "sqlstate", "")) in _AGAIN
+
+
+def _integrity(error: BaseException | None) -> bool:
+    return type(error).__name__ in {"IntegrityError", "UniqueViolation"}

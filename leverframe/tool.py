@@ -1,0 +1,352 @@
+"""Tools: plain typed functions that an agent may touch (factor 4).
+
+`@tool` keeps the function callable as it is and adds what the engine needs: a JSON Schema from the signature, an effect class that says
+what a crash may do to it, and `tool.call(...)`, the call as data. `admit` validates what a model or a person sent; `perform` runs one call,
+bounded in time and size.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, NewType, ParamSpec, Protocol, TypeVar, cast, get_type_hints, overload
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from leverframe import schema
+from leverframe.canon import MAX_ARGUMENTS, MAX_RESULT, Json, Object, admit
+from leverframe.errors import InvalidArguments, ToolError
+from leverframe.state import Call, Effect, checked_name
+
+if TYPE_CHECKING:  # tools without a database load none
+    from sqlmodel import Session
+
+W = ParamSpec("W")
+P = ParamSpec("P")
+T_co = TypeVar("T_co", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
+R = TypeVar("R")
+A = TypeVar("A", bound=BaseModel)
+
+Key = NewType("Key", str)
+"""The idempotency key the engine gives to `keyed` tools."""
+
+GIVEN: dict[Effect, str] = {"keyed": "key", "local": "session"}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a tool behaves; see `tool`."""
+
+    effect: Effect
+    approval: bool
+    timeout: float
+    retries: int
+    reconcile: "Callable[[Key], bool | None | Awaitable[bool | None]] | None"
+
+
+class Tool(Generic[W, P, T_co, R_co]):
+    """A tool. `W` are the parameters as written, `P` as callers and models see them, `T_co` what the function returns (perhaps a
+    coroutine), `R_co` the result."""
+
+    def __init__(self, function: Callable[W, T_co], options: Options, *, name: str | None = None) -> None:
+        self.function = function
+        self.name = checked_name(name or str(getattr(function, "__name__", "")), "tool")
+        self.doc = inspect.cleandoc(getattr(function, "__doc__", None) or "")
+        self.options = options
+        self.effect: Effect = options.effect
+        self.approval = options.approval
+        self.__doc__ = self.doc
+        self.__wrapped__ = function
+        self._check_signature()
+
+    def __call__(self, *args: W.args, **kwargs: W.kwargs) -> T_co:
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<tool {self.name} ({self.effect})>"
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
+        """The call as data, validated. Raises InvalidArguments, TooLarge, NotJson."""
+        try:
+            bound = self._visible.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise InvalidArguments(f"{self.name}: {error}") from None
+        if self._model is not None:
+            (value,) = bound.values()
+            bound = cast(BaseModel, value).model_dump(mode="json")
+        return Call(self.name, self.admit(cast(Mapping[str, object], bound)))
+
+    def gives(self) -> type[R_co] | None:
+        """Carries the type of the result for type checkers; at run time `output` is the schema."""
+        return None
+
+    def admit(self, arguments: object) -> Object:
+        """Arguments from anywhere, validated and in canonical JSON form. Raises InvalidArguments, TooLarge, NotJson."""
+        try:
+            model = self.arguments.model_validate(arguments)
+        except ValidationError as error:
+            raise InvalidArguments(f"{self.name}: {compact(error)}") from None
+        if extra := set(cast(Mapping[str, object], arguments)) - set(model.model_dump(by_alias=True)) - set(type(model).model_fields):
+            raise InvalidArguments(f"{self.name}: unknown argument {min(extra)!r}")
+        return cast(Object, admit(model.model_dump(mode="json"), what=self.name, limit=MAX_ARGUMENTS))
+
+    @cached_property
+    def arguments(self) -> type[BaseModel]:
+        """The arguments as a pydantic model."""
+        if self._model is not None:
+            return self._model
+        fields: dict[str, Any] = {}
+        for parameter in self._visible.parameters.values():
+            if self._hints.get(parameter.name) is None:
+                raise ToolError(f"tool {self.name}: parameter {parameter.name!r} has no type; annotate it, the model reads its schema")
+            fields[parameter.name] = (self._hints[parameter.name], ... if parameter.default is parameter.empty else parameter.default)
+        return create_model(self.name, __config__=ConfigDict(extra="forbid"), **fields)
+
+    @cached_property
+    def input(self) -> Object:
+        """JSON Schema of the arguments, as the model reads it."""
+        return schema.schema_of(self.arguments)
+
+    @cached_property
+    def output(self) -> Object:
+        """JSON Schema of the result."""
+        return schema.schema_of(self._returns)
+
+    def result(self, value: object) -> tuple[object, Json]:
+        """A result validated by the return annotation: as Python, and as JSON. Raises ValidationError, TooLarge, NotJson."""
+        adapter = schema.adapter(self._returns)
+        python = adapter.validate_python(value)
+        return python, admit(adapter.dump_python(python, mode="json"), what=f"result of {self.name}", limit=MAX_RESULT)
+
+    def revive(self, value: Json) -> object:
+        """A stored result as Python again."""
+        return schema.adapter(self._returns).validate_python(value)
+
+    async def perform(self, arguments: Object, *, key: str | None = None) -> object:
+        """Run it once with validated arguments, in a thread if it is a plain function; bounded by its time-out."""
+        given = self.bind(arguments, **({"key": key} if self.effect == "keyed" else {}))
+        async with asyncio.timeout(self.options.timeout):
+            if inspect.iscoroutinefunction(self.function):
+                return await cast(Callable[..., Awaitable[object]], self.function)(**given)
+            return await asyncio.to_thread(cast(Callable[..., object], self.function), **given)
+
+    def bind(self, arguments: Object, **given: object) -> dict[str, object]:
+        """Keyword arguments for the function: the validated ones and what the engine gives."""
+        model = self.arguments.model_validate(arguments)
+        if self._model is not None:
+            (name,) = self._visible.parameters
+            return {name: model, **given}
+        return {**{name: getattr(model, name) for name in type(model).model_fields}, **given}
+
+    async def reconcile(self, key: str) -> bool | None:
+        """Did the call with this key happen? None: cannot tell."""
+        ask = self.options.reconcile
+        if ask is None:
+            return None
+        async with asyncio.timeout(self.options.timeout):
+            if inspect.iscoroutinefunction(ask):
+                return cast(bool | None, await ask(Key(key)))
+            return cast(bool | None, await asyncio.to_thread(ask, Key(key)))
+
+    @cached_property
+    def _signature(self) -> inspect.Signature:
+        return inspect.signature(self.function)
+
+    @cached_property
+    def _visible(self) -> inspect.Signature:
+        hidden = GIVEN.get(self.effect)
+        return self._signature.replace(parameters=[p for p in self._signature.parameters.values() if p.name != hidden])
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
+        try:
+            return get_type_hints(self.function, localns={"Session": object, "Key": str}, include_extras=True)
+        except NameError as error:
+            raise ToolError(f"tool {self.name}: {error}; types of a tool must be importable where it is defined") from None
+
+    @cached_property
+    def _model(self) -> type[BaseModel] | None:
+        """The one parameter's model, where the function takes a single model: its fields are the arguments."""
+        parameters = list(self._visible.parameters.values())
+        if len(parameters) == 1:
+            hint = self._hints.get(parameters[0].name)
+            if isinstance(hint, type) and issubclass(hint, BaseModel):
+                return hint
+        return None
+
+    @property
+    def _returns(self) -> Hashable:
+        if "return" not in self._hints:
+            raise ToolError(f"tool {self.name}: no return annotation; it is the output schema, write -> None if there is nothing")
+        return cast(Hashable, self._hints["return"])
+
+    def _check_signature(self) -> None:
+        needed = GIVEN.get(self.effect)
+        names = list(self._signature.parameters)
+        if needed and needed not in names:
+            raise ToolError(f"tool {self.name}: effect {self.effect!r} gives a keyword {needed!r}; add the parameter {needed}: {needed.title()}")
+        for parameter in self._signature.parameters.values():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+                raise ToolError(f"tool {self.name}: parameter {parameter} has no name a model could fill; use plain parameters")
+        if self.effect == "local" and inspect.iscoroutinefunction(self.function):
+            raise ToolError(f"tool {self.name}: a local tool is a plain def: it runs inside the run's own transaction")
+
+
+class ModelTool(Tool[W, P, T_co, R_co], Generic[A, W, P, T_co, R_co]):
+    """A tool whose arguments are the fields of one model, so that they can be read back typed: `issue_refund.read(self.call).amount`."""
+
+    def read(self, call: Call[object]) -> A:
+        """The call's arguments as the model. Raises InvalidArguments if it is another tool's call."""
+        if call.tool_name != self.name:
+            raise InvalidArguments(f"{self.name} cannot read a call of {call.tool_name}")
+        return cast(A, self.arguments.model_validate(call.arguments))
+
+
+class SchemaTool(Tool[..., ..., object, Json]):
+    """A tool that arrived as JSON Schema (MCP, OpenAPI); made by `from_schema`."""
+
+    def __init__(self, name: str, input: Object, handler: Callable[[Object], object], options: Options, output: Object | None, doc: str) -> None:
+        self._input = schema.inlined(input)
+        self._output = schema.inlined(output) if output is not None else {}
+        handler.__doc__ = handler.__doc__ or doc
+        super().__init__(handler, options, name=name)
+        self.doc = doc
+
+    @cached_property
+    def input(self) -> Object:
+        return self._input
+
+    @cached_property
+    def output(self) -> Object:
+        return self._output
+
+    def admit(self, arguments: object) -> Object:
+        clean = admit(arguments, what=self.name, limit=MAX_ARGUMENTS)
+        problem = schema.violation(clean, self._input)
+        if problem or not isinstance(clean, dict):
+            raise InvalidArguments(f"{self.name}: {problem or 'arguments are not an object'}")
+        return clean
+
+    def call(self, *args: object, **kwargs: object) -> Call[Json]:
+        if args:
+            raise InvalidArguments(f"{self.name}: name every argument, its JSON Schema has no order")
+        return Call(self.name, self.admit(kwargs))
+
+    def result(self, value: object) -> tuple[object, Json]:
+        clean = admit(value, what=f"result of {self.name}", limit=MAX_RESULT)
+        if problem := schema.violation(clean, self._output):
+            raise InvalidArguments(f"result of {self.name}: {problem}")
+        return clean, clean
+
+    def revive(self, value: Json) -> object:
+        return value
+
+    def bind(self, arguments: Object, **given: object) -> dict[str, object]:
+        return {"arguments": arguments, **given}
+
+    def _check_signature(self) -> None:
+        """The schema is the signature; the handler takes `arguments` (and `key` or `session`)."""
+
+
+def from_schema(
+    name: str,
+    input: Object,
+    handler: Callable[..., object],
+    *,
+    effect: Effect = "once",
+    approval: bool | None = None,
+    timeout: float = 30.0,
+    retries: int = 3,
+    output: Object | None = None,
+    doc: str = "",
+) -> SchemaTool:
+    """A tool from a JSON Schema. The handler takes `arguments` and, by its effect class, `key` or `session`."""
+    options = Options(effect, effect == "once" if approval is None else approval, timeout, retries, None)
+    return SchemaTool(name, input, handler, options, output, doc)
+
+
+class Plain(Protocol):
+    @overload
+    def __call__(self, function: Callable[[A], Coroutine[Any, Any, R]], /) -> ModelTool[A, [A], [A], Coroutine[Any, Any, R], R]: ...
+    @overload
+    def __call__(self, function: Callable[[A], R], /) -> ModelTool[A, [A], [A], R, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Tool[P, P, Coroutine[Any, Any, R], R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Tool[P, P, R, R]: ...
+
+
+class Keyed(Protocol):
+    @overload
+    def __call__(self, function: Callable[[Key, A], Coroutine[Any, Any, R]], /) -> ModelTool[A, [Key, A], [A], Coroutine[Any, Any, R], R]: ...
+    @overload
+    def __call__(self, function: Callable[[Key, A], R], /) -> ModelTool[A, [Key, A], [A], R, R]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Key, P], Coroutine[Any, Any, R]], /
+    ) -> Tool[Concatenate[Key, P], P, Coroutine[Any, Any, R], R]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Key, P], R], /) -> Tool[Concatenate[Key, P], P, R, R]: ...
+
+
+class Local(Protocol):
+    @overload
+    def __call__(self, function: "Callable[[Session, A], R]", /) -> "ModelTool[A, [Session, A], [A], R, R]": ...
+    @overload
+    def __call__(self, function: "Callable[Concatenate[Session, P], R]", /) -> "Tool[Concatenate[Session, P], P, R, R]": ...
+
+
+@overload
+def tool(
+    *, effect: Literal["keyed"], approval: bool = ..., timeout: float = ..., retries: int = ..., reconcile: "Reconcile | None" = ..., name: str | None = ...
+) -> Keyed: ...
+@overload
+def tool(*, effect: Literal["local"], approval: bool = ..., timeout: float = ..., retries: int = ..., name: str | None = ...) -> Local: ...
+@overload
+def tool(
+    *,
+    effect: Literal["read", "once"] = ...,
+    approval: bool = ...,
+    timeout: float = ...,
+    retries: int = ...,
+    reconcile: "Reconcile | None" = ...,
+    name: str | None = ...,
+) -> Plain: ...
+def tool(
+    *,
+    effect: Effect | None = None,
+    approval: bool | None = None,
+    timeout: float = 30.0,
+    retries: int = 3,
+    reconcile: "Reconcile | None" = None,
+    name: str | None = None,
+) -> Plain | Keyed | Local:
+    """Make a typed function a tool.
+
+    effect      what a crash may do to it: `read` (repeatable), `keyed` (exactly once by our idempotency key, given as `key`), `local`
+                (commits with the run, given `session`), `once` (at most once). Undeclared: `once`, and a person must approve each call.
+    approval    a person must release each call, whatever the machine looks like
+    timeout     seconds one attempt may take
+    retries     further attempts of a `read` or `keyed` call that failed
+    reconcile   asks the other side whether the call with a key happened; True, False, or None for "cannot tell"
+    Raises ToolError at import when the signature cannot be a tool's.
+    """
+    options = Options(effect or "once", effect is None if approval is None else approval, timeout, retries, reconcile)
+
+    def decorate(function: Callable[..., object]) -> ModelTool[BaseModel, ..., ..., object, object]:
+        return ModelTool[BaseModel, ..., ..., object, object](function, options, name=name)
+
+    return cast(Plain, decorate)
+
+
+Reconcile = Callable[[Key], "bool | None | Awaitable[bool | None]"]
+
+
+def compact(error: ValidationError, *, limit: int = 3) -> str:
+    """A pydantic error in one line: `amount: Input should be greater than 0`. Never the rejected values."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    lines = [f"{'.'.join(str(part) for part in item['loc']) or 'value'}: {item['msg']}" for item in found[:limit]]
+    more = f"; and {len(found) - limit} more" if len(found) > limit else ""
+    return "; ".join(lines) + more

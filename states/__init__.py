@@ -1,0 +1,1 @@
+"""What an agent knows, and what happens in each of its states."""

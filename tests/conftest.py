@@ -1,0 +1,40 @@
+"""Databases for tests. Nothing is skipped silently: a missing PostgreSQL fails, and says what to install."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """One PostgreSQL a session, started when the first test asks for it."""
+    from tests import postgres
+
+    try:
+        with postgres.server() as url:
+            yield url
+    except postgres.Missing as missing:
+        pytest.fail(str(missing), pytrace=False)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """A fresh database of the test's own on PostgreSQL. Mark tests that ask for it directly with `postgres`."""
+    from tests import postgres
+
+    with postgres.database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A database file of the test's own that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'leverframe.db'}"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The test runs once on each database."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
