@@ -4,6 +4,7 @@ Times are whole microseconds since 1970 in UTC (`int`), in code and in the datab
 long something took in this process: a lease is never trusted past it, whatever NTP does to the wall clock.
 """
 
+import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -23,6 +24,10 @@ class Clock(Protocol):
         """Seconds of a clock that never goes back; only differences mean something."""
         ...
 
+    async def sleep(self, seconds: float) -> None:
+        """Until that much time has passed on this clock."""
+        ...
+
 
 class SystemClock:
     def now(self) -> Micros:
@@ -30,6 +35,9 @@ class SystemClock:
 
     def steady(self) -> float:
         return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
 
 def micros(span: timedelta) -> Micros:

@@ -8,7 +8,7 @@ cannot be taken.
 import ast
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,12 +32,15 @@ from leverframe.state import (
     End,
     Fetch,
     Kind,
-    M_contra as M,
+    Memory,
     Reply,
     Runs,
     State,
     Wait,
     checked_name,
+)
+from leverframe.state import (
+    M_contra as M,
 )
 from leverframe.tool import Tool
 
@@ -95,12 +98,12 @@ class Machine(Generic[M]):
         version: str = "",
     ) -> None:
         self.name = checked_name(name, "machine")
-        self.memory = memory
+        self.memory: type[Memory] = memory
         self.edges = edges
         self.limits = limits or Limits()
         self.rules = rules
         self.version = version
-        frame = sys._getframe(1)
+        frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]  # where it is declared: the place that findings name
         self.file, self.line = frame.f_code.co_filename, frame.f_lineno
         self.doc = str(frame.f_globals.get("__doc__") or "").strip()
         _refuse_vanished_keys(self.name, self.file, self.line)
@@ -135,7 +138,9 @@ class Machine(Generic[M]):
         for state in self.states.values():
             for tool in tools_of(state):
                 if found.setdefault(tool.name, tool) is not tool:
-                    raise DeclarationError(f"machine {self.name}: two tools are called {tool.name!r}; rename one with @tool(name=…)")
+                    raise DeclarationError(
+                        f"machine {self.name}: two tools are called {tool.name!r}; rename one with @tool(name=…)"
+                    )
         return found
 
     def definition(self, others: "Mapping[str, Machine[Never]] | None" = None) -> "Definition":
@@ -145,7 +150,12 @@ class Machine(Generic[M]):
     def _body(self, others: "Mapping[str, Machine[Never]]", inside: tuple[str, ...]) -> Object:
         states: Object = {}
         for name, state, row in self._rows():
-            states[name] = {"kind": kind_of(state), "doc": doc_of(state), "edges": cast(Json, row), **self._details(state, others, inside)}
+            states[name] = {
+                "kind": kind_of(state),
+                "doc": doc_of(state),
+                "edges": cast(Json, row),
+                **self._details(state, others, inside),
+            }
         tools: Object = {name: _tool_body(tool) for name, tool in sorted(self.tools.items())}
         rules: Json = [rule.json() for rule in self.rules]
         return {
@@ -175,18 +185,24 @@ class Machine(Generic[M]):
         if issubclass(state, Wait):
             return {"deadline": _deadline(state), "choices": _choices(state.events)}
         if issubclass(state, Delegate):
-            return self._delegate_body(state, others, inside)
+            return self._delegate_body(cast(type[Delegate[Never, Never]], state), others, inside)
         if issubclass(state, Compact):
             return {"times": state.times}
         return {"success": state.success} if issubclass(state, End) else {}
 
-    def _delegate_body(self, state: type[Delegate[Never, Never]], others: "Mapping[str, Machine[Never]]", inside: tuple[str, ...]) -> Object:
+    def _delegate_body(
+        self, state: type[Delegate[Never, Never]], others: "Mapping[str, Machine[Never]]", inside: tuple[str, ...]
+    ) -> Object:
         other = others.get(state.machine)
         if state.machine in inside:
-            raise DeclarationError(f"machine {self.name}: state {state.name} delegates to {state.machine}, which contains it; machines cannot recurse")
+            raise DeclarationError(
+                f"machine {self.name}: state {state.name} delegates to {state.machine}, which contains it; machines cannot recurse"
+            )
         if other is None:
             hint = did_you_mean(state.machine, list(others))
-            raise DeclarationError(f"machine {self.name}: state {state.name} delegates to {state.machine!r}, which is not in machines/.{hint}")
+            raise DeclarationError(
+                f"machine {self.name}: state {state.name} delegates to {state.machine!r}, which is not in machines/.{hint}"
+            )
         pinned = Definition(canonical(other._body(others, (*inside, other.name)))).hash
         returns = schema.schema_of(state.returns) if state.returns else None
         return {
@@ -200,7 +216,7 @@ class Machine(Generic[M]):
 
     def prompts(self, state: type[Ask[Never]]) -> list[Prompt]:
         """The variants of a state's prompt, checked against what its templates may use."""
-        found = find(self.home, state.prompt)
+        found: list[Prompt] = find(self.home, state.prompt)
         for prompt in found:
             prompt.check({*self.memory.model_fields, "memory", "window", "choices"})
         return found
@@ -215,7 +231,8 @@ class Machine(Generic[M]):
             raise EdgeError(f"machine {self.name}: has no edges; the first row of the table is the start")
         states: dict[str, AnyState] = {}
         extra = [self.limits.exceeded] if self.limits.exceeded else []
-        for state in [*self.edges, *(target for row in self.edges.values() for target in row.values()), *extra]:
+        targets = [target for row in self.edges.values() for target in row.values()]
+        for state in cast(list[AnyState], [*self.edges, *targets, *extra]):
             if state is Back:
                 continue
             if checked_name(state.name, f"machine {self.name}: state") == BACK:
@@ -233,13 +250,17 @@ class Machine(Generic[M]):
                 if target == BACK and not (issubclass(state, Compact) and outcome == "retry"):
                     raise EdgeError(f"{where}: only the 'retry' of a Compact leads Back; name the state {outcome!r} leads to")
             self._check_kind(where, state, row)
-        target = self.limits.exceeded
-        if target is not None and issubclass(target, Compact):
-            raise EdgeError(f"machine {self.name}: limits lead to {target.name}, a Compact; name a state where a person decides, or an End")
+        exceeded = self.limits.exceeded
+        if exceeded is not None and issubclass(exceeded, Compact):
+            raise EdgeError(
+                f"machine {self.name}: limits lead to {exceeded.name}, a Compact; name a state where a person decides, or an End"
+            )
 
     def _check_kind(self, where: str, state: AnyState, row: Mapping[str, str]) -> None:
         if "error" in row and not issubclass(self.states[row["error"]], Compact):
-            raise EdgeError(f"{where}: 'error' leads to {row['error']}, which is no Compact; errors are compacted and counted before a retry")
+            raise EdgeError(
+                f"{where}: 'error' leads to {row['error']}, which is no Compact; errors are compacted and counted before a retry"
+            )
         if issubclass(state, Approve | Consult | Wait | Delegate) and not (state.deadline and state.deadline.total_seconds() > 0):
             raise EdgeError(f"{where}: waits without a deadline; set deadline = timedelta(…)")
         if issubclass(state, Approve | Consult) and not state.to:
@@ -249,7 +270,9 @@ class Machine(Generic[M]):
         if issubclass(state, Fetch):
             for tool in state.runs:
                 if tool.effect != "read":
-                    raise EdgeError(f"{where}: fetches with {tool.name}, which is {tool.effect!r}; only read tools run without a choice")
+                    raise EdgeError(
+                        f"{where}: fetches with {tool.name}, which is {tool.effect!r}; only read tools run without a choice"
+                    )
         if "unknown" in row:
             settler = self.states[row["unknown"]]
             fits = issubclass(settler, Fetch | Consult) and {"happened", "not_happened"} <= outcomes(settler)
@@ -284,7 +307,9 @@ def _refuse_vanished_keys(name: str, file: str, line: int) -> None:
                 keys = [ast.unparse(key) for key in literal.keys if key is not None]
                 for key, node in zip(keys, literal.keys, strict=False):
                     if keys.count(key) > 1 and node is not None:
-                        raise EdgeError(f"machine {name}: {key} is written twice ({file}:{node.lineno}); the first would silently vanish")
+                        raise EdgeError(
+                            f"machine {name}: {key} is written twice ({file}:{node.lineno}); the first would silently vanish"
+                        )
 
 
 def kind_of(state: AnyState) -> Kind:
@@ -320,8 +345,15 @@ def _choices(replies: Sequence[object]) -> Json:
         if isinstance(reply, Tool):
             choices.append({"intent": reply.name, "kind": "tool"})
         elif isinstance(reply, type) and issubclass(reply, Reply):
-            shape = schema.schema_of(reply)
-            choices.append({"intent": reply.intent, "kind": "reply", "schema": shape, "contract": schema.contract(shape)})
+            shape = schema.schema_of(cast(Hashable, reply))
+            choices.append(
+                {
+                    "intent": cast(type[Reply[str]], reply).intent,
+                    "kind": "reply",
+                    "schema": shape,
+                    "contract": schema.contract(shape),
+                }
+            )
     return choices
 
 
@@ -406,7 +438,7 @@ class Definition:
 
     @cached_property
     def compiled(self) -> "Compiled":
-        rows = {name: (spec.kind, dict(spec.edges)) for name, spec in self.states.items()}
+        rows: dict[str, tuple[Kind, Mapping[str, str]]] = {name: (spec.kind, spec.edges) for name, spec in self.states.items()}
         return compile(self.start, rows, self.exceeded)
 
     def move(self, state: str, outcome: str, *, back: str | None) -> str:
@@ -447,11 +479,11 @@ def compile(start: str, rows: Mapping[str, tuple[Kind, Mapping[str, str]]], exce
         for outcome, target in row.items():
             if target == BACK:
                 for meant in back_targets(rows):
-                    edges.append({"trigger": outcome, "source": name, "dest": meant, "conditions": _goes_back_to(meant)})
+                    edges.append({"trigger": outcome, "source": name, "dest": meant, "conditions": Goes(meant)})
             else:
                 edges.append({"trigger": outcome, "source": name, "dest": target})
-    if exceeded:
-        edges += [{"trigger": EXCEEDED, "source": name, "dest": exceeded} for name, (kind, _) in rows.items() if kind != "end"]
+    for name in [name for name, (kind, _) in rows.items() if exceeded and kind != "end"]:
+        edges.append({"trigger": EXCEEDED, "source": name, "dest": exceeded})
     return Compiled(model=None, states=list(rows), transitions=edges, initial=start, auto_transitions=False, send_event=True)
 
 
@@ -461,10 +493,6 @@ def back_targets(rows: Mapping[str, tuple[Kind, Mapping[str, str]]]) -> list[str
     leads = {name for name, (kind, row) in rows.items() if kind != "compact" and compacts & set(row.values())}
     makers = {name for name, (kind, _) in rows.items() if kind in ("ask", "act")}
     return [name for name in rows if name in leads | makers]
-
-
-def _goes_back_to(target: str) -> "Goes":
-    return Goes(target)
 
 
 class Goes:

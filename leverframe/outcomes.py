@@ -7,7 +7,7 @@ from types import NoneType, UnionType
 from typing import Literal, Never, Union, cast, get_args, get_origin
 
 from leverframe.errors import DeclarationError
-from leverframe.state import Act, Approve, Ask, Compact, Consult, Delegate, Fetch, Reply, State, Wait, Work
+from leverframe.state import Act, Approve, Ask, Compact, Consult, Delegate, Fetch, Reply, Runs, State, Wait, Work
 
 RISKY = frozenset({"keyed", "once"})
 """Effect classes after which nobody may know whether it happened."""
@@ -23,10 +23,11 @@ def outcomes(state: type[State[Never]]) -> frozenset[str]:
     if issubclass(state, Fetch):
         return _literals(state, state.keep, default="ok") | {"error"}
     if issubclass(state, Ask):
-        return intents(state, state.replies) | {"error"} | ({"unsure"} if state.threshold is not None else set())
+        unsure: set[str] = {"unsure"} if state.threshold is not None else set()
+        return intents(state, state.replies) | {"error"} | unsure
     if issubclass(state, Act):
-        risky = any(tool.effect in RISKY for tool in state.runs)
-        return _literals(state, state.keep, default="ok") | {"error"} | ({"unknown"} if risky else set())
+        unknown: set[str] = {"unknown"} if any(tool.effect in RISKY for tool in state.runs) else set()
+        return _literals(state, state.keep, default="ok") | {"error"} | unknown
     if issubclass(state, Approve):
         return frozenset({"approved", "rejected", "expired"})
     if issubclass(state, Consult):
@@ -46,7 +47,9 @@ def intents(state: type[State[Never]], replies: Sequence[object]) -> frozenset[s
     for reply in replies:
         name = _intent(state, reply)
         if name in OWN:
-            raise DeclarationError(f"state {state.name}: a reply cannot be called {name!r}, an outcome of the engine's own; rename it")
+            raise DeclarationError(
+                f"state {state.name}: a reply cannot be called {name!r}, an outcome of the engine's own; rename it"
+            )
         if name in found:
             raise DeclarationError(f"state {state.name}: two replies are called {name!r}; rename one")
         found.add(name)
@@ -55,14 +58,17 @@ def intents(state: type[State[Never]], replies: Sequence[object]) -> frozenset[s
 
 def _intent(state: type[State[Never]], reply: object) -> str:
     if isinstance(reply, type) and issubclass(reply, Reply):
-        if not reply.intent:
+        intent = cast(type[Reply[str]], reply).intent
+        if not intent:
             raise DeclarationError(
                 f"state {state.name}: {reply.__name__} has no intent; declare it as class {reply.__name__}(Reply[Literal['…']])"
             )
-        return reply.intent
-    name = getattr(reply, "name", None)
+        return intent
+    name: object = getattr(cast(Runs[object], reply), "name", None)
     if not isinstance(name, str):
-        raise DeclarationError(f"state {state.name}: {reply!r} is neither a tool nor a Reply type; decorate it with @tool or derive from Reply")
+        raise DeclarationError(
+            f"state {state.name}: {reply!r} is neither a tool nor a Reply type; decorate it with @tool or derive from Reply"
+        )
     return name
 
 
@@ -81,7 +87,9 @@ def _literals(state: type[State[Never]], method: Callable[..., object], *, defau
         return frozenset({default})  # keep is not overridden
     found = _names(annotation, default)
     if not found:
-        hint = "annotate its return type with the outcomes: -> Literal['…', '…']" + (f" or None for {default!r}" if default else "")
+        hint = "annotate its return type with the outcomes: -> Literal['…', '…']" + (
+            f" or None for {default!r}" if default else ""
+        )
         raise DeclarationError(f"{where} does not say how the state can end; {hint}")
     return frozenset(found)
 

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic_core import to_jsonable_python
@@ -84,28 +84,9 @@ class Prompt:
     otherwise: Object | None = field(default=None, compare=False)
 
     @classmethod
-    def parse(cls, name: str, variant: str, text: str, path: Path | None = None) -> Self:
-        """A prompt from the text of its file. Raises PromptError with file and line."""
-        text = text.removeprefix("\ufeff").replace("\r\n", "\n")  # one hash whatever the editor
-        where = str(path or f"prompts/{_label(name, variant)}.md")
-        front_text, lines, first = _split(text, where)
-        front, line_of = _front(front_text, where)
-        examples = [Example(e.when, e.reply, line_of(("examples", i))) for i, e in enumerate(front.examples)]
-        return cls(
-            name,
-            variant,
-            text,
-            text_hash(text),
-            tuple(_sections(lines, first, where)),
-            path,
-            front.model,
-            front.temperature,
-            front.max_tokens,
-            None if front.variables is None else tuple(front.variables),
-            front.weight,
-            tuple(examples),
-            front.otherwise,
-        )
+    def parse(cls, name: str, variant: str, text: str, path: Path | None = None) -> "Prompt":
+        """A prompt from the text of its file; parsed once. Raises PromptError with file and line."""
+        return _parsed(name, variant, text, path)
 
     @property
     def where(self) -> str:
@@ -214,6 +195,29 @@ def _not_among(name: str, known: Collection[str]) -> str:
 
 
 # --- parsing ------------------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1024)
+def _parsed(name: str, variant: str, text: str, path: Path | None) -> Prompt:
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")  # one hash whatever the editor
+    where = str(path or f"prompts/{_label(name, variant)}.md")
+    front_text, lines, first = _split(text, where)
+    front, line_of = _front(front_text, where)
+    return Prompt(
+        name=name,
+        variant=variant,
+        text=text,
+        hash=text_hash(text),
+        sections=tuple(_sections(lines, first, where)),
+        path=path,
+        model=front.model,
+        temperature=front.temperature,
+        max_tokens=front.max_tokens,
+        variables=None if front.variables is None else tuple(front.variables),
+        weight=front.weight,
+        examples=tuple(Example(e.when, e.reply, line_of(("examples", i))) for i, e in enumerate(front.examples)),
+        otherwise=front.otherwise,
+    )
 
 
 class _Said(BaseModel):

@@ -35,7 +35,22 @@ KEY_LIFE: Micros = 23 * 3600 * SECOND
 """Providers forget idempotency keys after a day; a `keyed` call is not repeated past this."""
 
 Kind: TypeAlias = Literal[
-    "nothing", "work", "fetch", "ask", "build", "mark", "call", "local", "recover", "open", "wait", "collect", "compact", "end", "keep", "refuse"
+    "nothing",
+    "work",
+    "fetch",
+    "ask",
+    "build",
+    "mark",
+    "call",
+    "local",
+    "recover",
+    "open",
+    "wait",
+    "collect",
+    "compact",
+    "end",
+    "keep",
+    "refuse",
 ]
 
 
@@ -81,7 +96,11 @@ def need_of(definition: Definition, run: Run, fence: int) -> Need:
 def _act_needs(definition: Definition, run: Run, spec: Spec, until: Micros | None, fence: int) -> Need:
     call = run.pending
     if call is None:
-        return Need("build", until) if spec.builds else Need("refuse", why=f"state {spec.name} executes a pending call, and none is pending")
+        return (
+            Need("build", until)
+            if spec.builds
+            else Need("refuse", why=f"state {spec.name} executes a pending call, and none is pending")
+        )
     if why := refusal(definition, run, spec, call):
         return Need("refuse", why=why)
     tool = definition.tools[call.tool_name]
@@ -224,7 +243,10 @@ def _counted(run: Run, spec: Spec, outcome: str, body: Object, settled: Pending 
         return run
     blamed = (settled.act if settled else None) or run.state
     if outcome == "error" or (settled and outcome == "not_happened"):
-        cause = cast(Object, body.get("error") or {"type": "NotDone", "cause": f"{settled.tool_name if settled else blamed} did not happen"})
+        cause = cast(
+            Object,
+            body.get("error") or {"type": "NotDone", "cause": f"{settled.tool_name if settled else blamed} did not happen"},
+        )
         failures = {**run.failures, blamed: run.failures.get(blamed, 0) + 1}
         return replace(run, failures=failures, in_a_row=run.in_a_row + 1, error={"state": blamed, **cause})
     if spec.kind == "compact":
@@ -328,11 +350,14 @@ def fold(definition: Callable[[str], Definition], events: "list[Event]") -> Run:
     return run
 
 
+_HELD = ("tool_name", "effect", "result", "calls", "reply", "results")
+
+
 def _ended_state(definition: Definition, run: Run, event: Event) -> Run:
     """A state came to its end, or its result is recorded while the code that keeps it failed."""
     if "outcome" in event.body:
         return _left(definition, run, event)
-    held: Object = {"event": event.type, **{name: event.body[name] for name in ("result", "results", "reply", "by", "task") if name in event.body}}
+    held: Object = {"event": event.type, **{name: event.body[name] for name in _HELD if name in event.body}}
     reason = cast(str, event.body["stuck"])
     did = run.did or cast(str, event.body.get("effect", "read")) != "read"
     return replace(run, status="attention", reason=reason, held=held, did=did, postponed=None, cost=run.cost + _cost(event.body))
@@ -438,7 +463,18 @@ def _resumed(definition: Definition, run: Run, event: Event) -> Run:
 def _cancelled(definition: Definition, run: Run, event: Event) -> Run:
     doubts = (*run.doubts, run.pending) if event.body.get("doubt") and run.pending else run.doubts
     did = run.did or bool(event.body.get("doubt"))
-    return replace(run, status="cancelled", pending=None, waiting=None, postponed=None, held=None, reason=None, was=None, doubts=doubts, did=did)
+    return replace(
+        run,
+        status="cancelled",
+        pending=None,
+        waiting=None,
+        postponed=None,
+        held=None,
+        reason=None,
+        was=None,
+        doubts=doubts,
+        did=did,
+    )
 
 
 def _migrated(definition: Definition, run: Run, event: Event) -> Run:
@@ -447,7 +483,10 @@ def _migrated(definition: Definition, run: Run, event: Event) -> Run:
 
 Reducer: TypeAlias = Callable[[Definition, Run, Event], Run]
 _REDUCERS: dict[str, Reducer] = {
-    **dict.fromkeys(("worked", "fetched", "asked", "acted", "answered", "received", "returned", "kept", "decided", "expired", "compacted"), _ended_state),
+    **dict.fromkeys(
+        ("worked", "fetched", "asked", "acted", "answered", "received", "returned", "kept", "decided", "expired", "compacted"),
+        _ended_state,
+    ),
     "built": _built,
     "marked": _marked,
     "withdrawn": _withdrawn,

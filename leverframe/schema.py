@@ -95,11 +95,13 @@ def _normal(node: Json, *, names: bool = False) -> Json:
             result[key] = cast(Json, sorted(cast(list[str], value)))
         else:
             result[key] = _normal(value, names=key in ("properties", "patternProperties"))
-    if isinstance(result.get("enum"), list) and "type" in result and all(isinstance(v, str) for v in cast(list[Json], result["enum"])):
+    if (
+        isinstance(result.get("enum"), list)
+        and "type" in result
+        and all(isinstance(v, str) for v in cast(list[Json], result["enum"]))
+    ):
         result["type"] = "string"
     return result
-
-
 
 
 def violation(value: Json, schema: Object) -> str | None:

@@ -136,13 +136,16 @@ class State(Generic[M_contra]):
     def call(self) -> Call[object]:
         """The pending call (in the states that settle an `unknown`: the doubted one)."""
         if self._call is None:
-            raise DeclarationError(f"state {self.name}: no call is pending here; self.call is for states between a choice and its Act")
+            raise DeclarationError(
+                f"state {self.name}: no call is pending here; self.call is for states between a choice and its Act"
+            )
         return self._call
 
     @property
     def key(self) -> str:
         """The idempotency key of `call`."""
-        return self._key if self.call else ""
+        self.call  # noqa: B018 (raises where none is pending)
+        return self._key
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -283,4 +286,3 @@ class Back(State[Memory]):
     """The history pseudo-state: where a Compact's `retry` leads. Drawn and proven as edges to every state it can mean."""
 
     kind = "work"
-

@@ -10,7 +10,20 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, NewType, ParamSpec, Protocol, TypeVar, cast, get_type_hints, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    NewType,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    get_type_hints,
+    overload,
+)
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -88,7 +101,11 @@ class Tool(Generic[W, P, T_co, R_co]):
             model = self.arguments.model_validate(arguments)
         except ValidationError as error:
             raise InvalidArguments(f"{self.name}: {compact(error)}") from None
-        if extra := set(cast(Mapping[str, object], arguments)) - set(model.model_dump(by_alias=True)) - set(type(model).model_fields):
+        if (
+            extra := set(cast(Mapping[str, object], arguments))
+            - set(model.model_dump(by_alias=True))
+            - set(type(model).model_fields)
+        ):
             raise InvalidArguments(f"{self.name}: unknown argument {min(extra)!r}")
         return cast(Object, admit(model.model_dump(mode="json"), what=self.name, limit=MAX_ARGUMENTS))
 
@@ -100,8 +117,13 @@ class Tool(Generic[W, P, T_co, R_co]):
         fields: dict[str, Any] = {}
         for parameter in self._visible.parameters.values():
             if self._hints.get(parameter.name) is None:
-                raise ToolError(f"tool {self.name}: parameter {parameter.name!r} has no type; annotate it, the model reads its schema")
-            fields[parameter.name] = (self._hints[parameter.name], ... if parameter.default is parameter.empty else parameter.default)
+                raise ToolError(
+                    f"tool {self.name}: parameter {parameter.name!r} has no type; annotate it, the model reads its schema"
+                )
+            fields[parameter.name] = (
+                self._hints[parameter.name],
+                ... if parameter.default is parameter.empty else parameter.default,
+            )
         return create_model(self.name, __config__=ConfigDict(extra="forbid"), **fields)
 
     @cached_property
@@ -186,7 +208,9 @@ class Tool(Generic[W, P, T_co, R_co]):
         needed = GIVEN.get(self.effect)
         names = list(self._signature.parameters)
         if needed and needed not in names:
-            raise ToolError(f"tool {self.name}: effect {self.effect!r} gives a keyword {needed!r}; add the parameter {needed}: {needed.title()}")
+            raise ToolError(
+                f"tool {self.name}: effect {self.effect!r} gives a keyword {needed!r}; add the parameter {needed}: {needed.title()}"
+            )
         for parameter in self._signature.parameters.values():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
                 raise ToolError(f"tool {self.name}: parameter {parameter} has no name a model could fill; use plain parameters")
@@ -207,7 +231,9 @@ class ModelTool(Tool[W, P, T_co, R_co], Generic[A, W, P, T_co, R_co]):
 class SchemaTool(Tool[..., ..., object, Json]):
     """A tool that arrived as JSON Schema (MCP, OpenAPI); made by `from_schema`."""
 
-    def __init__(self, name: str, input: Object, handler: Callable[[Object], object], options: Options, output: Object | None, doc: str) -> None:
+    def __init__(
+        self, name: str, input: Object, handler: Callable[[Object], object], options: Options, output: Object | None, doc: str
+    ) -> None:
         self._input = schema.inlined(input)
         self._output = schema.inlined(output) if output is not None else {}
         handler.__doc__ = handler.__doc__ or doc
@@ -269,7 +295,9 @@ def from_schema(
 
 class Plain(Protocol):
     @overload
-    def __call__(self, function: Callable[[A], Coroutine[Any, Any, R]], /) -> ModelTool[A, [A], [A], Coroutine[Any, Any, R], R]: ...
+    def __call__(
+        self, function: Callable[[A], Coroutine[Any, Any, R]], /
+    ) -> ModelTool[A, [A], [A], Coroutine[Any, Any, R], R]: ...
     @overload
     def __call__(self, function: Callable[[A], R], /) -> ModelTool[A, [A], [A], R, R]: ...
     @overload
@@ -280,7 +308,9 @@ class Plain(Protocol):
 
 class Keyed(Protocol):
     @overload
-    def __call__(self, function: Callable[[Key, A], Coroutine[Any, Any, R]], /) -> ModelTool[A, [Key, A], [A], Coroutine[Any, Any, R], R]: ...
+    def __call__(
+        self, function: Callable[[Key, A], Coroutine[Any, Any, R]], /
+    ) -> ModelTool[A, [Key, A], [A], Coroutine[Any, Any, R], R]: ...
     @overload
     def __call__(self, function: Callable[[Key, A], R], /) -> ModelTool[A, [Key, A], [A], R, R]: ...
     @overload
@@ -300,10 +330,18 @@ class Local(Protocol):
 
 @overload
 def tool(
-    *, effect: Literal["keyed"], approval: bool = ..., timeout: float = ..., retries: int = ..., reconcile: "Reconcile | None" = ..., name: str | None = ...
+    *,
+    effect: Literal["keyed"],
+    approval: bool = ...,
+    timeout: float = ...,
+    retries: int = ...,
+    reconcile: "Reconcile | None" = ...,
+    name: str | None = ...,
 ) -> Keyed: ...
 @overload
-def tool(*, effect: Literal["local"], approval: bool = ..., timeout: float = ..., retries: int = ..., name: str | None = ...) -> Local: ...
+def tool(
+    *, effect: Literal["local"], approval: bool = ..., timeout: float = ..., retries: int = ..., name: str | None = ...
+) -> Local: ...
 @overload
 def tool(
     *,

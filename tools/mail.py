@@ -1,7 +1,8 @@
-"""E-mail, over SMTP_URL (`smtp://host:25`, `smtps://user:password@host:465`), or into an outbox beside the database if it is not set.
+"""E-mail, over SMTP_URL (`smtp://host:25`, `smtps://user:password@host:465`), or if that is not set into an outbox beside the
+database.
 
-No server tells later whether it took a mail, so `send_mail` is `once`. A mail is found again by its reference, which is the same for
-the same matter: in the outbox, or in MAIL_ARCHIVE, a Maildir that the mail server copies everything into.
+No server tells later whether it took a mail, so `send_mail` is `once`. A mail is found again by its reference, which is the same
+for the same matter: in the outbox, or in MAIL_ARCHIVE, a Maildir that the mail server copies everything into.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""How we speak with providers that honour idempotency keys: `POST /kind` does something once, `GET /kind/key` tells what came of it.
+"""How we speak with providers that honour idempotency keys: `POST /kind` does it once, `GET /kind/key` tells what came of it.
 
 A provider's address is a setting; where it is not set, the sandbox takes the provider's place.
 """

@@ -1,4 +1,4 @@
-"""A payment provider, a carrier and a supplier for demos and tests: real HTTP, in a thread of this process, started when first needed.
+"""A payment provider, a carrier and a supplier for demos and tests: real HTTP, in a thread that starts when first needed.
 
 They honour idempotency keys, and remember them in a file beside the database. Like every provider's sandbox this one has magic
 values: whatever is about order 1013 or about `unobtainium` is refused.
@@ -7,7 +7,7 @@ values: whatever is about order 1013 or about `unobtainium` is refused.
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
@@ -20,24 +20,23 @@ from urllib.parse import urlsplit
 REFUSED = (1013, "unobtainium")
 _PROJECT = Path(__file__).resolve().parent.parent
 
-_home: Path | None = None
+_home: list[Path] = []
 
 
 def place(database_url: str) -> None:
     """Keep what must last beside this database; beside the project (or in SANDBOX_DIR) if it is no file."""
-    global _home
     url = urlsplit(database_url)
     folder = Path() if url.scheme.startswith("sqlite") else Path(os.environ.get("SANDBOX_DIR", _PROJECT))
-    _home = (folder / url.path[1:]).absolute()
+    _home[:] = [(folder / url.path[1:]).absolute()]
 
 
 def beside(suffix: str) -> Path:
     """`leverframe.outbox` for the suffix `.outbox`."""
-    if _home is None:
+    if not _home:
         raise RuntimeError(
             "the sandbox has no place yet; call tools.prepare(database_url) first, as `leverframe` does before a run"
         )
-    return _home.with_suffix(suffix)
+    return _home[0].with_suffix(suffix)
 
 
 def done(kind: str) -> list[dict[str, object]]:
@@ -100,7 +99,7 @@ def _do(kind: str, key: str, body: str) -> tuple[int, str]:
 
 
 @contextmanager
-def _ledger() -> Iterator[sqlite3.Connection]:
+def _ledger() -> Generator[sqlite3.Connection]:
     ledger = sqlite3.connect(beside(".sandbox.db"), timeout=10)
     try:
         with ledger:

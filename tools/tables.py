@@ -6,7 +6,7 @@ Tools import this module when they run, so that declaring or drawing a machine l
 from datetime import date, timedelta
 from decimal import Decimal
 
-from sqlalchemy import Engine, make_url
+from sqlalchemy import Engine, NullPool, make_url
 from sqlalchemy.orm import registry
 from sqlmodel import Field, Session, SQLModel, create_engine, func, inspect, select
 
@@ -39,36 +39,33 @@ def cents(amount: Decimal) -> int:
 
 
 def euros(cents: int) -> Decimal:
-    return Decimal(cents) / 100
+    return Decimal(cents).scaleb(-2)
 
 
 # ── the database ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_engine: Engine | None = None
+_engine: list[Engine] = []  # the one in use
 _LOCK = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(1042)"}
 
 
 def prepare(database_url: str) -> None:
     """Connect; make the tables with the demo's rows where there are none. Safe from many processes at once."""
-    global _engine
     url = make_url(database_url)
     if url.get_backend_name() == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
-    if _engine is not None and _engine.url == url:
+    if _engine and _engine[0].url == url:
         return
-    engine = create_engine(url)
+    engine = create_engine(url, poolclass=NullPool)  # a few reads a run: nothing stays open for them
     if not inspect(engine).has_table("stock"):
         _make(engine)
-    if _engine is not None:
-        _engine.dispose()
-    _engine = engine
+    _engine[:] = [engine]
 
 
 def reading() -> Session:
     """A session to read with. What writes is a `local` tool, and gets the session of its run."""
-    if _engine is None:
+    if not _engine:
         raise RuntimeError("no database yet; call tools.prepare(database_url) first, as `leverframe` does before a run")
-    return Session(_engine)
+    return Session(_engine[0])
 
 
 def today(session: Session) -> date:
@@ -96,10 +93,10 @@ def _make(engine: Engine) -> None:
 
 
 def _fill(session: Session) -> None:
-    for id in range(1001, 1051):
-        article, price = ARTICLES[id % len(ARTICLES)]
-        customer = CUSTOMERS[id % len(CUSTOMERS)]
-        session.add(Orders(id=id, customer=f"{customer}@example.com", article=article, cents=price))
+    for number in range(1001, 1051):
+        article, price = ARTICLES[number % len(ARTICLES)]
+        customer = CUSTOMERS[number % len(CUSTOMERS)]
+        session.add(Orders(id=number, customer=f"{customer}@example.com", article=article, cents=price))
     session.flush()
     for order_id, amount, days in REFUNDED:
         booked_on = today(session) - timedelta(days=days)

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, column, create_engine, event, inspect, make_url, select, table, text
+from sqlalchemy import URL, Connection, Engine, String, column, create_engine, event, inspect, make_url, select, table, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from leverframe.errors import DatabaseUnavailable, InputError, SchemaTooNew, SchemaTooOld, StoreError, UnsafeDatabase
@@ -148,7 +148,7 @@ def _version(engine: Engine) -> str | None:
     with engine.connect().execution_options(**READING) as connection:
         if not inspect(connection).has_table(VERSION_TABLE):
             return None
-        found = connection.scalar(select(column("version_num")).select_from(table(VERSION_TABLE)))
+        found = connection.scalar(select(column("version_num", String)).select_from(table(VERSION_TABLE)))
         return None if found is None else str(found)
 
 
@@ -243,7 +243,15 @@ def is_gone(engine: Engine, error: BaseException) -> bool:
     """The connection is of no more use: another one may work at once."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
-    return invalidated or (engine.dialect.name == "postgresql" and _meaning(cause or error) in (_POSTGRES["08"], _POSTGRES["57P"]))
+    return invalidated or (
+        engine.dialect.name == "postgresql" and _meaning(cause or error) in (_POSTGRES["08"], _POSTGRES["57P"])
+    )
+
+
+def is_full(error: BaseException) -> bool:
+    """There is no room for all of a batch; there may be for parts of it."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return (_meaning(cause or error) or "").startswith("is full")
 
 
 def is_worth_repeating(error: BaseException) -> bool:

@@ -112,10 +112,11 @@ class Statements:
 
     def _task_changes(self) -> None:
         names = ["status", "decided_at", "decided_by", "via", "answer"]
-        decide = update(TABLES["human_tasks"]).ordered_values(*((_tasks[name], bindparam(f"to_{name}")) for name in names))
+        to: list[Any] = [(_tasks[name], bindparam(f"to_{name}")) for name in names]
+        decide = update(TABLES["human_tasks"]).ordered_values(*to)
         open_ = and_(_tasks.id == bindparam("at_id"), _tasks.status == literal_column("'open'"))
         self.decide = self._text(decide.where(open_), [*(f"to_{name}" for name in names), "at_id"])
-        close = update(TABLES["human_tasks"]).ordered_values((_tasks.status, bindparam("to_status")))
+        close = update(TABLES["human_tasks"]).ordered_values(to[0])
         self.close = self._text(close.where(open_), ["to_status", "at_id"])
 
     def _questions(self) -> None:
@@ -127,7 +128,7 @@ class Statements:
         self.lock = self._text(locked, ["many"])
         self.exist = self._text(select(_runs.id).where(self._among(_runs.id)), ["many"])
         self.runs = self._text(select(*_runs).where(self._among(_runs.id)), ["many"])
-        over = [literal_column(f"'{status}'") for status in sorted(OVER)]
+        over: list[Any] = [literal_column(f"'{status}'") for status in sorted(OVER)]
         children = select(_runs.id).where(_runs.parent == bindparam("of"), _runs.status.not_in(over))
         self.children = self._text(children, ["of"])
         known = select(_runs.start_key, _runs.id, _runs.start_hash, _runs.fence)
@@ -151,7 +152,7 @@ class Statements:
         self.due_of = self._text(self._first(and_(due, self._among(_runs.lease_owner))), ["by_now", "many", "at_most"])
 
     def _first(self, condition: ColumnElement[bool]) -> Select[Any]:
-        found = select(_runs.id).where(condition).order_by(_runs.wake_at).limit(bindparam("at_most"))
+        found = select(_runs.id).where(condition).order_by(_runs.wake_at).limit(bindparam("at_most")).offset(literal_column("0"))
         return found.with_for_update(skip_locked=True) if self._postgres else found
 
     def _among(self, column: Column[Any]) -> ColumnElement[bool]:
@@ -161,13 +162,13 @@ class Statements:
         each = func.json_each(bindparam("many")).table_valued("value")
         return column.in_(select(each.c.value))
 
-    def _text(self, statement: Executable, names: Sequence[str]) -> str:
+    def _text(self, statement: Any, names: Sequence[str]) -> str:
+        """The statement as text; it must want its parameters in this order."""
         compiled = statement.compile(dialect=self._dialect)
-        found = compiled.positiontup  # type: ignore[attr-defined]
-        assert list(found) == list(names), (found, names)
+        assert compiled.positiontup == list(names), (compiled.positiontup, names)
         return str(compiled)
 
 
 def _change(names: Sequence[str], more: Sequence[tuple[Column[Any], ColumnElement[Any]]]) -> Update:
-    values = [(_runs[name], bindparam(name)) for name in names]
+    values: list[Any] = [(_runs[name], bindparam(name)) for name in names]
     return update(TABLES["runs"]).ordered_values(*values, *more).where(_runs.id == bindparam("at_id"))

@@ -1,0 +1,715 @@
+"""Drives one run that this process holds: heeds what others want, performs what the state asks for, commits.
+
+`claim · ask the state what it wants · perform · reduce · commit`. Nothing is kept between steps but a cache, so that any process
+can go on with any run.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Never, Self, cast
+
+from pydantic import ValidationError
+
+from leverframe import perform
+from leverframe.canon import MAX_MEMORY, Json, Object, admit, digest, ordered
+from leverframe.clock import SECOND, Clock, Micros, SystemClock
+from leverframe.errors import (
+    InvalidMemory,
+    Lost,
+    UnknownMachine,
+    did_you_mean,
+)
+from leverframe.ledger import Ledger, reconcile_task, task_id
+from leverframe.llm import LLM, is_offline
+from leverframe.machine import Definition
+from leverframe.perform import AnyMachine, Bound, Draft, Step, Stuck
+from leverframe.reduce import Need, begin, may_have_run, need_of, reduce, route
+from leverframe.run import OVER, Event, Run, event
+from leverframe.state import Call, Delegate, Memory
+from leverframe.store import Claimed, Commit, Deferred, Inbound, NewRun, Store, Task, me
+from leverframe.tool import compact
+from leverframe.window import Window
+
+LEASE: float = 30.0
+"""Seconds a silent holder keeps a run; every commit and heartbeat extends it."""
+POISON = 5
+"""Claims without a commit between them, after which a run is quarantined."""
+PATIENCE: float = 90.0
+"""Seconds a foreground command waits for a call that was postponed."""
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerCommand:
+    """Starts a run, whatever it came from (factor 11). One `key` starts one run, however often it is sent."""
+
+    machine: str
+    input: Memory | Mapping[str, object]
+    key: str | None = None
+    source: str = "api"
+    reply_to: str | None = None
+    tenant: str = ""
+
+
+@dataclass
+class Held:
+    """A run this process holds the lease of, with what it knows of it beyond the row."""
+
+    run: Run
+    bound: Bound
+    fence: int
+    safe_until: float  # on the steady clock: past it the lease may be another's
+    want: str | None = None
+    want_by: str | None = None
+    inbox: int = 0
+    inbound: list[Inbound] = field(default_factory=list[Inbound])
+    window: Window | None = None
+    released: bool = False  # nothing more to do here; still to be given back
+    given: bool = False  # given back, with the commit that came to rest
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What somebody, or time, wants of a run: the events of it, and what they use up."""
+
+    drafts: list[Draft]
+    consume: Sequence[Inbound] = ()
+    clear_want: bool = False
+    inbox_seen: int | None = None
+
+
+class Drive:
+    """The part of the engine that goes on with runs; `leverframe.engine.Engine` adds the commands."""
+
+    def __init__(
+        self,
+        store: Store,
+        machines: Sequence[AnyMachine],
+        *,
+        llm: LLM | None = None,
+        model: str = "",
+        clock: Clock | None = None,
+        lease: float = LEASE,
+        patience: float = PATIENCE,
+        watch: Callable[[Run, Event], None] | None = None,
+    ) -> None:
+        self.store = store
+        self.machines: dict[str, AnyMachine] = {machine.name: machine for machine in machines}
+        self.llm, self.model = llm, model
+        self.clock: Clock = clock or SystemClock()
+        self.lease, self.patience = lease, patience
+        self.owner = me()
+        self._watch = watch
+        self._current: dict[str, Definition] = {}
+        self._bound: dict[str, Bound] = {}
+        self._held: dict[str, Held] = {}
+        self._heart: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stops the heartbeat. The store is whoever opened it's to close."""
+        if self._heart:
+            self._heart.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._heart
+            self._heart = None
+
+    # ── machines and new runs ────────────────────────────────────────────────────────────
+
+    def machine(self, name: str) -> AnyMachine:
+        found = self.machines.get(name)
+        if found is None:
+            raise UnknownMachine(
+                f"no machine is called {name!r}; there are {', '.join(sorted(self.machines))}.{did_you_mean(name, list(self.machines))}"
+            )
+        return found
+
+    def _new_run(
+        self,
+        definition: Definition,
+        memory: Object,
+        command: TriggerCommand,
+        *,
+        hold: bool = False,
+        parent: str | None = None,
+        wake: bool = True,
+    ) -> NewRun:
+        key = command.key
+        run_id = "run_" + (digest([command.tenant, definition.name, key])[:20] if key else uuid.uuid4().hex[:20])
+        asks = any(spec.kind == "ask" for spec in definition.states.values())
+        body: Object = {
+            "run": run_id,
+            "machine": definition.name,
+            "definition": definition.hash,
+            "state": definition.start,
+            "memory": memory,
+            "source": command.source,
+        }
+        optional: Object = {
+            "key": key,
+            "parent": parent,
+            "reply_to": command.reply_to,
+            "offline": is_offline(self.llm) if asks and self.llm else None,
+            "asks": True if definition.states[definition.start].kind == "ask" else None,
+        }
+        body |= {name: value for name, value in optional.items() if value is not None}
+        now = self.clock.now()
+        first = event(None, now, "started", command.source, body)
+        return NewRun(
+            run=begin(first),
+            events=[first],
+            tenant=command.tenant,
+            start_key=key,
+            start_hash=digest([definition.name, memory]),
+            source=command.source,
+            reply_to=command.reply_to,
+            owner=self.owner if hold else None,
+            lease_until=self._lease_until() if hold else None,
+            wake_at=now if wake else None,
+        )
+
+    async def _definition_of(self, machine: AnyMachine) -> Definition:
+        """What the machine is now; stored once for all runs that will be pinned to it."""
+        found = self._current.get(machine.name)
+        if found is None:
+            found = machine.definition(self.machines)
+            await self.store.save_definition(found.hash, found.name, found.text)
+            self._current[machine.name] = found
+            for state in machine.states.values():
+                if issubclass(state, Delegate):
+                    await self._definition_of(self.machine(cast(type[Delegate[Never, Never]], state).machine))
+        return found
+
+    async def _bind(self, hash: str, machine: str) -> Bound:
+        """A pinned definition with the code of now, cached per hash."""
+        found = self._bound.get(hash)
+        if found is None:
+            current = await self._definition_of(self.machine(machine))
+            definition = current if current.hash == hash else Definition(await self.store.definition(hash))
+            found = self._bound[hash] = Bound(definition, self.machine(machine), current)
+        return found
+
+    # ── one step at a time ────────────────────────────────────────────────────────────
+
+    async def _claim(self, run_id: str) -> Held | None:
+        held = self._held.get(run_id)
+        if held is not None:
+            return held
+        safe = self._safe()
+        claimed = await self.store.claim(run_id, self.owner, self.clock.now(), self._lease_until())
+        return await self._taken(claimed, safe) if claimed else None
+
+    async def _taken(self, claimed: Claimed, safe: float | None = None) -> Held:
+        row = claimed.row
+        bound = await self._bind(row.run.definition, row.run.machine)
+        held = Held(row.run, bound, row.fence, safe or self._safe(), row.want, row.want_by, row.inbox, list(claimed.inbound))
+        self._hold(held)
+        if row.claims > POISON:
+            reason = f"claimed {row.claims} times without a step: it takes its process down; look, then `leverframe retry {row.run.id}`"
+            await self._commit(held, [Draft("quarantined", {"reason": reason})])
+        return held
+
+    async def _drive(self, held: Held, *, steps: int | None = None) -> None:
+        try:
+            while not held.released and not held.given:
+                if not await self._heed(held):
+                    if steps == 0:
+                        break
+                    await self._step(held)
+                    steps = None if steps is None else steps - 1
+            await self._let_go(held)
+        finally:
+            self._drop(held)
+
+    async def _step(self, held: Held) -> None:
+        """ask the state what it wants · perform · reduce · commit"""
+        need = need_of(held.bound.definition, held.run, held.fence)
+        if need.kind in ("nothing", "wait"):
+            held.released = True
+        elif need.until is not None and need.until > self.clock.now():
+            await self._until(held, need.until)
+        elif need.kind == "local":
+            await self._local(held)
+        else:
+            await self._commit(held, [await self._perform(held, need)])
+
+    async def _until(self, held: Held, until: Micros) -> None:
+        seconds = (until - self.clock.now()) / SECOND
+        if seconds > self.patience:
+            held.released = True
+            return
+        await self.clock.sleep(seconds)
+
+    async def _perform(self, held: Held, need: Need) -> Draft:
+        step = await self._step_of(held, need)
+        try:
+            return await self._do(held, need, step)
+        except Stuck as error:
+            return Draft("stuck", {"state": held.run.state, "reason": str(error)})
+
+    async def _do(self, held: Held, need: Need, step: Step) -> Draft:
+        match need.kind:
+            case "work":
+                return perform.work(step)
+            case "fetch":
+                return await perform.fetch(step)
+            case "ask":
+                return await perform.ask(step)
+            case "build":
+                return perform.built(step, held.fence)
+            case "mark":
+                return Draft("marked", {"state": held.run.state, "fence": held.fence})
+            case "call":
+                return await perform.act(step, lambda: self._check_lease(held))
+            case "recover":
+                return await perform.recover(step) or Draft("marked", {"state": held.run.state, "fence": held.fence})
+            case "compact":
+                return perform.compacted(step)
+            case "end":
+                return perform.ended(step)
+            case "keep":
+                return perform.kept(step)
+            case "collect":
+                return await self._collect(held, step)
+            case "open":
+                return self._open(held, held.run, step)
+            case _:
+                return Draft("quarantined", {"reason": need.why})
+
+    async def _step_of(self, held: Held, need: Need) -> Step:
+        if need.kind == "ask" and held.window is None:
+            held.window = Window()
+            for line in await self.store.events(held.run.id):
+                held.window.add(line.type, line.body)
+        return Step(held.bound, held.run, self.clock, self.llm, self.model, held.window)
+
+    def _check_lease(self, held: Held) -> None:
+        """Right before something happens outside: a worker that slept past its lease must not."""
+        if self.clock.steady() > held.safe_until:
+            raise Lost(f"run {held.run.id}: the lease ran out before the call was made; nothing was sent")
+
+    # ── what others want ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _heed(self, held: Held) -> bool:
+        """What people, events and time want of the run goes first. True: a commit was made for it."""
+        run = held.run
+        if held.inbox != len(held.inbound):
+            held.inbound = list(await self.store.inbound(run.id))
+            held.inbox = len(held.inbound)
+        word = self._heeded(held)
+        if word is None:
+            return False
+        await self._commit(held, word.drafts, consume=word.consume, clear_want=word.clear_want, inbox_seen=word.inbox_seen)
+        return True
+
+    def _heeded(self, held: Held) -> "Word | None":
+        run = held.run
+        for item in held.inbound:
+            if item.source == "task" and (key := self._doubted(run, item.key)):
+                return Word([self._settled(held, item, key)], [item])
+        if run.status in OVER:
+            return None
+        if held.want and (wanted := self._wanted(held)):
+            return Word(wanted, clear_want=True)
+        if problem := self._blocked(held):
+            return Word([Draft("blocked", {"reason": problem})])
+        return self._awaited(held)
+
+    def _doubted(self, run: Run, task: str) -> str | None:
+        return next((call.key for call in run.doubts if reconcile_task(call.key) == task), None)
+
+    def _settled(self, held: Held, item: Inbound, key: str) -> Draft:
+        """A person found out what became of a doubted call."""
+        run, word = held.run, cast(Object, item.body)
+        happened = bool(cast(Object, word["answer"])["happened"])
+        body: Object = {"key": key, "happened": happened, "by": word["by"], "state": run.state}
+        last = bool(run.doubts) and run.doubts[-1].key == key
+        if run.status not in OVER and last and held.bound.definition.states[run.state].settles:
+            body["outcome"] = "happened" if happened else "not_happened"
+        return Draft("settled", body)
+
+    def _wanted(self, held: Held) -> list[Draft]:
+        run, by = held.run, held.want_by or ""
+        call = run.pending
+        undo: list[Draft] = []
+        if call is not None and call.mark == held.fence and run.held is None:
+            undo = [Draft("withdrawn", {"state": run.state})]  # marked by us, and nothing was sent: it is not in doubt
+        if held.want == "pause":
+            return [] if run.status == "paused" else [*undo, Draft("paused", {"by": by})]
+        doubt = not undo and may_have_run(held.bound.definition, run, held.fence)
+        return [*undo, Draft("cancelled", {"by": by, **({"doubt": True} if doubt else {})})]
+
+    def _blocked(self, held: Held) -> str:
+        if held.run.status not in ("ready", "running", "waiting"):
+            return ""
+        if held.bound.problems:
+            return "; ".join(held.bound.problems[:5]) + ". Bring the code back, or `leverframe migrate`"
+        need = need_of(held.bound.definition, held.run, held.fence)
+        if need.kind == "ask":
+            if self.llm is None:
+                return "no model is configured; set LEVERFRAME_MODEL or [tool.leverframe] model"
+            if held.run.offline is not None and held.run.offline != is_offline(self.llm):
+                was, now = ("offline", "a real one") if held.run.offline else ("a real model's", "offline")
+                return f"this run is {was}, the configured model is {now}; a run is never continued by the other kind"
+        return ""
+
+    def _awaited(self, held: Held) -> "Word | None":
+        """The first word that the waiting state understands; or its deadline."""
+        run, waiting = held.run, held.run.waiting
+        if run.status != "waiting" or waiting is None:
+            return None
+        step = Step(held.bound, run, self.clock)
+        for item in held.inbound:
+            if drafts := self._understood(held, step, item):
+                return Word(drafts, [item])
+        if self.clock.now() < waiting.expires_at:
+            return None
+        # A decision that was recorded in time is in the inbox by then, and makes this commit lose.
+        return Word([Draft("expired", {"state": run.state, "task": waiting.id, "outcome": "expired"})], inbox_seen=held.inbox)
+
+    def _understood(self, held: Held, step: Step, item: Inbound) -> list[Draft]:
+        run = held.run
+        waiting = run.waiting
+        if waiting is None:
+            return []
+        body = cast(Object, item.body)
+        if item.kind == "child" and item.key in waiting.children:
+            return [
+                Draft(
+                    "child_ended",
+                    {"state": run.state, "child": item.key, "success": body["success"], "did": body.get("did", False)},
+                )
+            ]
+        if item.kind == "signal" and waiting.kind == "wait":
+            name = cast(str, body["event"])
+            return [perform.received(step, name, body.get("data"), item.source)] if name in step.spec.edges else []
+        if item.source != "task" or item.key != waiting.id:
+            return []
+        by, said = cast(str, body["by"]), cast(Object, body["answer"])
+        if waiting.kind == "answer":
+            return [perform.answered(step, said, by, waiting.id)]
+        return self._decided(held, said, by)
+
+    def _decided(self, held: Held, said: Object, by: str) -> list[Draft]:
+        """A person's decision, as the result of the tool call that asked for it (factor 7); with an edit, over another call."""
+        run = held.run
+        waiting = run.waiting
+        decision = cast(str, said["decision"])
+        drafts: list[Draft] = []
+        task = waiting.id if waiting else ""
+        if "arguments" in said and run.pending is not None:
+            call = perform.call_body(Call(run.pending.tool_name, cast(Object, said["arguments"])))
+            following = task if decision != "edited" else task_id(run.id, run.seq + 1)
+            shown = digest([call, said.get("content", "")])
+            drafts.append(
+                Draft("edited", {"state": run.state, "task": task, "next": following, "shown": shown, "call": call, "by": by})
+            )
+        if decision != "edited":
+            answer: Object = {"decision": decision, "by": by, **({"comment": said["comment"]} if said.get("comment") else {})}
+            drafts.append(
+                Draft(
+                    "decided",
+                    {
+                        "state": run.state,
+                        "task": task,
+                        "tool_name": "get_human_feedback",
+                        "arguments": answer,
+                        "by": by,
+                        "outcome": decision,
+                    },
+                )
+            )
+        return drafts
+
+    # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _open(self, held: Held, run: Run, step: Step) -> Draft:
+        """What a waiting state waits for. Asking a person is a tool call like any other (factor 7)."""
+        spec = step.spec
+        body: Object = {"state": spec.name, "task": task_id(run.id, run.seq + 1), "expires_at": self.clock.now() + spec.deadline}
+        if spec.kind == "wait":
+            return Draft("opened", {**body, "kind": "wait"})
+        if spec.kind == "delegate":
+            count = len(perform.inputs(step))
+            children: list[Json] = [self._child_id(run, spec.body, index) for index in range(count)]
+            return Draft("opened", {**body, "kind": "children", "machine": spec.body["machine"], "children": children})
+        content, answers = perform.shown_to_person(step)
+        kind = "approve" if spec.kind == "approve" else "answer"
+        call = run.pending.tool_name if run.pending else None
+        asked: Object = {"content": content, "approver": spec.to}
+        if kind == "approve" and run.pending is not None:
+            asked["call"] = {"tool_name": call, "arguments": run.pending.arguments}
+        shown = digest([asked, answers])
+        tool = "send_approval_notification" if kind == "approve" else "ask_human"
+        return Draft("opened", {**body, "kind": kind, "tool_name": tool, "arguments": asked, "shown": shown}, result=answers)
+
+    def _task(self, run: Run, line: Event, answers: object) -> Task | None:
+        """The human task that goes with an `opened` or an `edited`."""
+        body = line.body
+        if line.type == "edited":
+            if body["next"] == body["task"] or run.pending is None or run.waiting is None:
+                return None
+            call: Object = {"tool_name": run.pending.tool_name, "arguments": run.pending.arguments}
+            content, to, kind = f"Edited by {body['by']}.", "", "approve"
+        elif body.get("kind") in ("approve", "answer"):
+            asked = cast(Object, body["arguments"])
+            call = cast(Object, asked.get("call") or {})
+            content, to, kind = cast(str, asked["content"]), cast(str, asked["approver"]), cast(str, body["kind"])
+        else:
+            return None
+        waiting = run.waiting
+        assert waiting is not None, "the reducer set it with this event"
+        return Task(
+            id=waiting.id,
+            run_id=run.id,
+            kind="approve" if kind == "approve" else "answer",
+            state=run.state,
+            to=to or None,
+            content=content,
+            shown_hash=waiting.shown,
+            opened_at=line.at,
+            expires_at=waiting.expires_at,
+            call=call or None,
+            answers=cast("Object | None", answers),
+        )
+
+    def _child_id(self, run: Run, spec: Object, index: int) -> str:
+        return "run_" + digest(["", spec["machine"], _child_key(run, index)])[:20]
+
+    def _children(self, held: Held, before: Run, run: Run) -> list[NewRun]:
+        """The children that start with this step: at first as many as may run at once, then one for each that ended."""
+        waiting = run.waiting
+        if waiting is None or waiting.kind != "children":
+            return []
+        spec = held.bound.definition.states[run.state]
+        at_once, total = cast(int, spec.body["concurrency"]), len(waiting.children)
+        done = before.waiting.ended if before.waiting and before.waiting.id == waiting.id else None
+        first = 0 if done is None else min(total, done + at_once)
+        last = min(total, waiting.ended + at_once)
+        if first >= last:
+            return []
+        machine = self.machine(cast(str, spec.body["machine"]))
+        definition = self._current[machine.name]
+        given = perform.inputs(Step(held.bound, run, self.clock))
+        if len(given) != total:
+            raise Stuck(f"{spec.name}.give gave {total} inputs and now {len(given)}; it must depend on the memory alone")
+        owner = replace(run, seq=run.seq)
+        return [
+            self._new_run(
+                definition,
+                read_input(machine, given[index]),
+                TriggerCommand(machine.name, given[index], key=_child_key(owner, index), source="delegate"),
+                parent=run.id,
+            )
+            for index in range(first, last)
+        ]
+
+    async def _collect(self, held: Held, step: Step) -> Draft:
+        waiting = held.run.waiting
+        rows = [await self.store.load(child) for child in (waiting.children if waiting else ())]
+        return perform.returned(step, [(row.run.status == "done", row.run.result) for row in rows], did=held.run.did)
+
+    # ── committing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _commit(
+        self,
+        held: Held,
+        drafts: Sequence[Draft],
+        *,
+        consume: Sequence[Inbound] = (),
+        clear_want: bool = False,
+        inbox_seen: int | None = None,
+        actor: str = "engine",
+    ) -> None:
+        commit, lines = self._prepare(held, drafts, consume=consume, clear_want=clear_want, inbox_seen=inbox_seen, actor=actor)
+        await self._write(held, commit, lines)
+
+    async def _write(self, held: Held, commit: "Commit | Deferred", lines: "list[tuple[Run, Event]]") -> None:
+        safe = self._safe()
+        committed = await self.store.commit(commit)
+        held.run = lines[-1][0]
+        held.safe_until = safe
+        held.given = self._rests(held, held.run)[0] if isinstance(commit, Deferred) else commit.lease_until is None
+        held.want, held.want_by, held.inbox = committed.want, committed.want_by, committed.inbox
+        held.inbound = [] if committed.inbox == 0 else held.inbound
+        if committed.inbox and not held.given:
+            held.inbound = list(await self.store.inbound(held.run.id))
+            held.inbox = len(held.inbound)
+        if held.run.definition != held.bound.definition.hash:
+            held.bound = await self._bind(held.run.definition, held.run.machine)
+        for run, line in lines:
+            if held.window is not None:
+                held.window.add(line.type, line.body)
+            self._tell(run, line)
+
+    def _prepare(
+        self,
+        held: Held,
+        drafts: Sequence[Draft],
+        *,
+        consume: Sequence[Inbound] = (),
+        clear_want: bool = False,
+        inbox_seen: int | None = None,
+        actor: str = "engine",
+    ) -> "tuple[Commit, list[tuple[Run, Event]]]":
+        """The commit of these drafts; entering a waiting state or an End comes with what opens or ends it, in the same transaction."""
+        definition, run, ledger = held.bound.definition, held.run, Ledger()
+        lines: list[tuple[Run, Event]] = []
+        starts: list[NewRun] = []
+        queue = list(drafts)
+        while queue:
+            draft = queue.pop(0)
+            line = self._line(definition, run, draft, held.fence, actor)
+            after = reduce(definition, run, line)
+            ledger.add(definition, run, after, line)
+            if (task := self._task(after, line, draft.result)) is not None:
+                ledger.open_tasks.append(task)
+            following: Draft | None = None
+            try:
+                starts += self._children(held, run, after)
+                following = self._entering(held, after) if not queue else None
+            except Stuck as error:
+                following = Draft("stuck", {"state": after.state, "reason": str(error)})
+            lines.append((after, line))
+            run = after
+            queue += [following] if following else []
+        rests, due = self._rests(held, run)
+        commit = Commit(
+            run=run,
+            fence=held.fence,
+            base_seq=held.run.seq,
+            events=[line for _, line in lines],
+            lease_until=None if rests else self._lease_until(),
+            wake_at=due if rests else None,
+            memory_changed=run.memory is not held.run.memory,
+            effects=list(ledger.effects.values()),
+            open_tasks=ledger.open_tasks,
+            close_tasks=ledger.close_tasks,
+            consume=[(item.source, item.key) for item in consume],
+            inbox_seen=inbox_seen,
+            clear_want=clear_want,
+            starts=starts,
+            children_want="cancel" if ledger.cancel_children else None,
+            notify_parent=ledger.notify_parent,
+        )
+        return commit, lines
+
+    def _line(self, definition: Definition, run: Run, draft: Draft, fence: int, actor: str) -> Event:
+        body, now = draft.body, self.clock.now()
+        if "outcome" in body:
+            where = route(definition, run, cast(str, body["outcome"]), now)
+            body = {**body, "to": where.to, **({"exceeded": where.tripped} if where.tripped else {})}
+            if definition.states[where.to].kind == "act":
+                body["fence"] = fence
+        by = body.get("by")
+        return event(run, now, draft.type, f"human:{by}" if isinstance(by, str) and by else actor, body)
+
+    def _entering(self, held: Held, run: Run) -> Draft | None:
+        """Opening a waiting state and ending belong to the commit that enters them: never a state that waits for nobody."""
+        need = need_of(held.bound.definition, run, held.fence)
+        step = Step(held.bound, run, self.clock)
+        if need.kind == "open":
+            return self._open(held, run, step)
+        return perform.ended(step) if need.kind == "end" else None
+
+    def _rests(self, held: Held, run: Run) -> tuple[bool, Micros | None]:
+        """Does the run come to rest with this commit, and when must somebody look at it again?"""
+        need = need_of(held.bound.definition, run, held.fence)
+        if need.kind == "nothing":
+            return True, None
+        later = need.until is not None and need.until > self.clock.now() + int(self.patience * SECOND)
+        return need.kind == "wait" or later, need.until
+
+    async def _local(self, held: Held) -> None:
+        """A `local` call: the tool's rows and the run's step are one transaction, on the committer's thread."""
+        step = Step(held.bound, held.run, self.clock)
+        lines: list[tuple[Run, Event]] = []
+        try:
+            tool, call = perform.local_call(step)
+        except Stuck as error:
+            await self._commit(held, [Draft("stuck", {"state": held.run.state, "reason": str(error)})])
+            return
+
+        def commit_of(draft: Draft) -> Commit:
+            commit, made = self._prepare(held, [draft])
+            lines[:] = made
+            return commit
+
+        def make(session: object) -> Commit:
+            value = tool.function(**tool.bind(call.arguments, session=session))
+            return commit_of(perform.done(step, call, tool, value))
+
+        def fail(error: BaseException) -> Commit:
+            return commit_of(perform.local_failed(step, error))
+
+        self._check_lease(held)
+        await self._write(held, Deferred(held.run.id, held.fence, held.run.seq, make, fail), lines)
+
+    # ── leases ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _lease_until(self) -> Micros:
+        return self.clock.now() + int(self.lease * SECOND)
+
+    def _safe(self) -> float:
+        """Until when, on the steady clock, a lease taken now is surely ours: less than it lasts, whatever the wall clock does."""
+        return self.clock.steady() + self.lease * 0.8
+
+    def _hold(self, held: Held) -> None:
+        self._held[held.run.id] = held
+        if self._heart is None:
+            self._heart = asyncio.get_running_loop().create_task(self._beat())
+
+    def _drop(self, held: Held) -> None:
+        if self._held.get(held.run.id) is held:
+            del self._held[held.run.id]
+
+    async def _let_go(self, held: Held) -> None:
+        if held.given:
+            return
+        run = held.run
+        need = need_of(held.bound.definition, run, held.fence)
+        wake: Micros | None = need.until if need.until is not None else None if need.kind == "nothing" else self.clock.now()
+        await self.store.release(run.id, held.fence, wake, held.inbox)
+
+    async def _beat(self) -> None:
+        """Extends the leases of runs that are in long calls; every commit extends its own."""
+        while True:
+            await self.clock.sleep(self.lease / 5)
+            quiet = [held for held in self._held.values() if held.safe_until - self.clock.steady() < self.lease * 0.5]
+            if not quiet:
+                continue
+            safe = self._safe()
+            kept = await self.store.heartbeat([(held.run.id, held.fence) for held in quiet], self._lease_until())
+            for held in quiet:
+                if held.run.id in kept:
+                    held.safe_until = safe
+
+    def _tell(self, run: Run, line: Event) -> None:
+        if self._watch:
+            self._watch(run, line)
+
+
+def _child_key(run: Run, index: int) -> str:
+    """hash(parent, ordinal, index); steps is the ordinal of entering the Delegate, and stays as long as it waits."""
+    return digest([run.id, run.steps, index])
+
+
+def read_input(machine: AnyMachine, given: "Memory | Mapping[str, object]") -> Object:
+    """Input as memory data. Raises InvalidMemory, TooLarge, NotJson."""
+    if isinstance(given, Memory):
+        data: object = given.model_dump(mode="json")
+    else:
+        data = dict(given)
+    clean = admit(data, what="input", limit=MAX_MEMORY)
+    try:
+        memory = machine.memory.model_validate_json(ordered(clean))
+    except ValidationError as error:
+        raise InvalidMemory(f"input of {machine.name}: {compact(error)}") from None
+    return cast(Object, admit(memory.model_dump(mode="json"), what="input", limit=MAX_MEMORY))

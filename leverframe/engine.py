@@ -1,0 +1,389 @@
+"""The engine: start, advance, decide, signal, pause, resume, cancel, retry, fork, migrate, verify.
+
+Whoever holds a run's lease goes on with it; everybody else leaves word (`want`, a decision, a signal) in the same database and wakes it.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Never, cast
+
+from pydantic import ValidationError
+
+from leverframe import perform
+from leverframe.canon import Json, Object, admit, digest, ordered
+from leverframe.drive import Drive, Held, TriggerCommand, read_input
+from leverframe.errors import (
+    AlreadyPaused,
+    BadCompletion,
+    Busy,
+    InvalidAnswer,
+    Lost,
+    NotPaused,
+    NotRetryable,
+    NotWaiting,
+    RunOver,
+    Tampered,
+    UnknownRun,
+    did_you_mean,
+)
+from leverframe.machine import Definition
+from leverframe.perform import Bound, Draft
+from leverframe.reduce import begin, fold
+from leverframe.run import OVER, Event, Run, chain, event
+from leverframe.state import Consult, Wait
+from leverframe.store import Claimed, Decided, NewRun, Row
+from leverframe.tool import compact
+
+
+class Engine(Drive):
+    """Runs machines on one store. Use it as an async context manager, or `close` it.
+
+    machines    what can be started
+    llm         the model; None where no machine asks one
+    clock       time; tests pass `leverframe.testing.FakeClock`
+    lease       seconds a silent holder keeps a run
+    patience    seconds a command waits for a call that was postponed
+    watch       called with the run and each event once it is committed
+    """
+
+    # ── starting and going on ────────────────────────────────────────────────────────────
+
+    async def start(self, command: TriggerCommand, *, hold: bool = False) -> Row:
+        """One run for one key. The same key with the same input is the same run; with another, KeyConflict.
+
+        Raises UnknownMachine, InvalidMemory, KeyConflict. With `hold` this process goes on with it in the same commit.
+        """
+        machine = self.machine(command.machine)
+        definition = await self._definition_of(machine)
+        memory = read_input(machine, command.input)
+        new = self._new_run(definition, memory, command, hold=hold)
+        started = await self.store.start(new)
+        if hold and started.created:
+            self._hold(Held(new.run, await self._bind(definition.hash, machine.name), started.fence, self._safe()))
+        self._tell(new.run, new.events[0])
+        return await self.store.load(started.run_id)
+
+    async def advance(self, run_id: str) -> Row:
+        """Goes on until the run is over or somebody or something is waited for; child runs too. Follows it where another process holds it."""
+        while True:
+            held = await self._claim(run_id)
+            if held is None:
+                if not await self._follow(run_id):
+                    return await self.store.load(run_id)
+                continue
+            seq = held.run.seq
+            await self._drive(held)
+            if held.inbox and held.run.seq > seq:
+                continue  # something came while it went to rest
+            waiting = held.run.waiting
+            if held.run.status != "waiting" or waiting is None or waiting.kind != "children":
+                return await self.store.load(run_id)
+            children = [child for child in waiting.children if await self._started(child)]
+            await asyncio.gather(*(self.advance(child) for child in children))
+            row = await self.store.load(run_id)
+            if row.inbox == 0:
+                return row
+
+    async def step(self, run_id: str) -> Row:
+        """One step. Raises Busy if another process holds the run."""
+        held = await self._claim(run_id)
+        if held is None:
+            raise Busy(f"run {run_id} is held by another process; it goes on there")
+        await self._drive(held, steps=1)
+        return await self.store.load(run_id)
+
+    async def advance_claimed(self, claimed: Claimed) -> None:
+        """Goes on with a run that was claimed because it was due; the worker's door."""
+        with suppress(Lost):
+            await self._drive(await self._taken(claimed))
+
+    async def _started(self, child: str) -> bool:
+        try:
+            row = await self.store.load(child)
+        except UnknownRun:
+            return False
+        return row.run.status not in OVER
+
+    async def _follow(self, run_id: str) -> bool:
+        """Waits while another process holds the run. False: it has come to rest there."""
+        seq = (await self.store.load(run_id)).run.seq
+        while True:
+            row = await self.store.load(run_id)
+            if row.run.status in OVER or row.lease_until is None or row.wake_at is None:
+                return False
+            if row.lease_until < self.clock.now():
+                return True
+            if row.run.seq == seq:
+                await self.clock.sleep(0.05)
+            for line in await self.store.events(run_id, after=seq) if self._watch else []:
+                self._tell(row.run, line)
+            seq = row.run.seq
+
+    # ── people, events, operators ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def decide(
+        self, task_id: str, *, by: str, decision: str, comment: str = "", arguments: object = None, via: str = "api"
+    ) -> Decided:
+        """A person's decision on an approval: `approved`, `rejected`, or `edited` (new arguments, asked again).
+
+        With `arguments` and `approved` one person edits and approves in one decision. The same person's same decision again is the same
+        answer; anybody else's is AlreadyDecided, naming the winner; too late is TaskGone. Raises UnknownTask, InvalidArguments.
+        """
+        task = await self.store.task(task_id)
+        if task.kind != "approve":
+            raise InvalidAnswer(f"task {task_id} is not an approval; `leverframe answer {task_id} --value …` answers it")
+        if decision not in ("approved", "rejected", "edited"):
+            raise InvalidAnswer(f"decision {decision!r}: it is 'approved', 'rejected' or 'edited'")
+        said: Object = {"decision": decision, **({"comment": admit(comment, what="comment")} if comment else {})}
+        if arguments is not None:
+            row = await self.store.load(task.run_id)
+            bound = await self._bind(row.run.definition, row.run.machine)
+            said["arguments"] = bound.tool(str((task.call or {}).get("tool_name"))).admit(arguments)
+        elif decision == "edited":
+            raise InvalidAnswer("an edit needs the new arguments")
+        return await self.store.decide(task_id, by=_named(by), answer=said, via=via, now=self.clock.now())
+
+    async def answer(self, task_id: str, *, by: str, value: object, via: str = "api") -> Decided:
+        """A person's answer to a question, or whether a doubted call happened (`happened` or `not_happened`).
+
+        Text goes into the one text field of the one reply; otherwise give `{"intent": …, fields}`. Raises InvalidAnswer, UnknownTask,
+        AlreadyDecided, TaskGone.
+        """
+        task = await self.store.task(task_id)
+        if task.kind == "reconcile":
+            if value not in ("happened", "not_happened"):
+                raise InvalidAnswer(f"task {task_id}: the answer is 'happened' or 'not_happened'")
+            said: Object = {"happened": value == "happened"}
+        elif task.kind == "answer":
+            row = await self.store.load(task.run_id)
+            bound = await self._bind(row.run.definition, row.run.machine)
+            state = cast(type[Consult[Never]], bound.state(task.state))
+            said = read_answer(state, value)
+        else:
+            raise InvalidAnswer(f"task {task_id} is an approval; `leverframe approve` or `reject` decides it")
+        return await self.store.decide(task_id, by=_named(by), answer=said, via=via, now=self.clock.now())
+
+    async def signal(
+        self, run_id: str, event: str, data: Mapping[str, object] | None = None, *, source: str = "api", key: str | None = None
+    ) -> bool:
+        """Something happened outside that a Wait may be waiting for; kept if it comes early. One (source, key) counts once: False."""
+        row = await self.store.load(run_id)
+        if row.run.status in OVER:
+            raise RunOver(f"run {run_id} is {row.run.status}; it takes no more events")
+        bound = await self._bind(row.run.definition, row.run.machine)
+        clean = cast(Object, admit(data or {}, what=f"event {event}"))
+        self._check_event(bound, event, clean)
+        return await self.store.signal(
+            run_id,
+            source=source,
+            key=key or uuid.uuid4().hex,
+            kind="signal",
+            body={"event": event, "data": clean},
+            now=self.clock.now(),
+        )
+
+    def _check_event(self, bound: Bound, name: str, data: Object) -> None:
+        """Some Wait of the machine must know the event, and its data must fit."""
+        waits = [state for state in bound.machine.states.values() if issubclass(state, Wait)]
+        known = {reply.intent: reply for state in waits for reply in state.events}
+        if name not in known:
+            listed = ", ".join(sorted(known)) or "none"
+            raise NotWaiting(
+                f"machine {bound.machine.name} waits for no event {name!r}; it knows {listed}.{did_you_mean(name, list(known))}"
+            )
+        try:
+            known[name].model_validate(data)
+        except ValidationError as error:
+            raise InvalidAnswer(f"event {name}: {compact(error)}") from None
+
+    async def pause(self, run_id: str, *, by: str = "operator") -> Row:
+        """Accepted at any moment, in effect at the next commit. Raises AlreadyPaused, RunOver."""
+        row = await self._alive(run_id)
+        if row.run.status == "paused" or row.want == "pause":
+            raise AlreadyPaused
+        return await self._wish(row, "pause", by)
+
+    async def cancel(self, run_id: str, *, by: str = "operator") -> Row:
+        """Accepted at any moment, also with a call in flight: what may have happened is put in doubt. Children are cancelled too."""
+        row = await self.store.load(run_id)
+        if row.run.status == "cancelled" or row.want == "cancel":
+            return row
+        return await self._wish(await self._alive(run_id), "cancel", by)
+
+    async def _wish(self, row: Row, want: str, by: str) -> Row:
+        await self.store.want(row.run.id, "pause" if want == "pause" else "cancel", by, self.clock.now())
+        waiting = row.run.waiting
+        for child in waiting.children if waiting else ():
+            if await self._started(child):
+                await self.store.want(child, "pause" if want == "pause" else "cancel", by, self.clock.now())
+        held = await self._claim(row.run.id)
+        if held is not None:
+            await self._drive(held, steps=0)
+        return await self.store.load(row.run.id)
+
+    async def resume(self, run_id: str, *, by: str = "operator") -> Row:
+        """What was paused goes on; children too. Deadlines ran meanwhile. Raises NotPaused, Busy."""
+        row = await self._alive(run_id)
+        if row.run.status != "paused":
+            raise NotPaused(f"run {run_id} is {row.run.status}, not paused")
+        await self._operate(row, Draft("resumed", {"by": by}))
+        for child in row.run.waiting.children if row.run.waiting else ():
+            if await self._started(child) and (await self.store.load(child)).run.status == "paused":
+                await self.resume(child, by=by)
+        return await self.store.load(run_id)
+
+    async def retry(self, run_id: str, *, by: str = "operator", grant: int = 0) -> Row:
+        """Goes on with a run that needed a person. `grant`: that many further portions of its limits. Raises NotRetryable, Busy."""
+        row = await self._alive(run_id)
+        if row.run.status not in ("attention", "blocked", "quarantined"):
+            raise NotRetryable(f"run {run_id} is {row.run.status}; retry is for attention, blocked and quarantined")
+        if (row.run.reason or "").startswith("limit reached") and grant < 1:
+            raise NotRetryable(f"run {run_id} is at its {row.run.reason}; grant more: `leverframe retry {run_id} --grant 1`")
+        self._bound.pop(row.run.definition, None)
+        await self._operate(row, Draft("retried", {"by": by, "grant": grant}))
+        return await self.store.load(run_id)
+
+    async def _operate(self, row: Row, draft: Draft) -> None:
+        held = await self._claim(row.run.id)
+        if held is None:
+            raise Busy(f"run {row.run.id} is held by another process; try again")
+        try:
+            await self._commit(held, [draft])
+            await self._let_go(held)
+        finally:
+            self._drop(held)
+
+    async def _alive(self, run_id: str) -> Row:
+        row = await self.store.load(run_id)
+        if row.run.status in OVER:
+            raise RunOver(f"run {run_id} is {row.run.status}; it is over")
+        return row
+
+    # ── history ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def fork(self, run_id: str, *, at: int | None = None, by: str = "operator") -> Row:
+        """A new run from where another was after event `at` (default: now), with its memory. Nothing pending comes along."""
+        row = await self.store.load(run_id)
+        lines = await self.store.events(run_id)
+        if at is not None and not 1 <= at <= len(lines):
+            raise UnknownRun(f"run {run_id} has events 1 to {len(lines)}, no {at}")
+        past = await self._fold(lines[: at or len(lines)])
+        bound = await self._bind(past.definition, past.machine)
+        state = past.pending.maker if past.pending else past.state
+        fork_id = "run_" + uuid.uuid4().hex[:20]
+        now = self.clock.now()
+        body: Object = {
+            "run": fork_id,
+            "from": run_id,
+            "seq": past.seq,
+            "machine": past.machine,
+            "definition": past.definition,
+            "state": state,
+            "memory": past.memory,
+            "at": now,
+            "by": by,
+        }
+        optional: Object = {
+            "offline": past.offline,
+            "back": past.back,
+            "asks": bound.definition.states[state].kind == "ask" or None,
+        }
+        body |= {name: value for name, value in optional.items() if value is not None}
+        first = event(None, now, "forked", f"human:{by}", body)
+        await self.store.start(NewRun(run=begin(first), events=[first], tenant=row.tenant, source="fork", wake_at=now))
+        return await self.store.load(fork_id)
+
+    async def migrate(self, run_id: str, *, to: str | None = None, dry_run: bool = False, by: str = "operator") -> list[str]:
+        """Moves a run to another definition (default: the machine as it is now). Gives what stands against it; empty: it is (or would be)
+        moved. Raises UnknownDefinition, RunOver, Busy."""
+        row = await self._alive(run_id)
+        machine = self.machine(row.run.machine)
+        current = await self._definition_of(machine)
+        target = current if to is None or to == current.hash else Definition(await self.store.definition(to))
+        against = _against(row.run, target, Bound(target, machine, current))
+        if against or dry_run or target.hash == row.run.definition:
+            return against
+        await self._operate(row, Draft("migrated", {"from": row.run.definition, "to": target.hash, "by": by}))
+        return []
+
+    async def verify(self, run_id: str) -> int:
+        """Folds the log again and checks chain and row; gives the number of events. Raises Tampered naming what does not agree."""
+        row = await self.store.load(run_id)
+        lines = await self.store.events(run_id)
+        previous = ""
+        for number, line in enumerate(lines, 1):
+            body_hash = digest(line.body)
+            expected = chain(previous, number, line.at, line.type, line.actor, body_hash)
+            if line.seq != number or line.body_hash != body_hash or line.hash != expected:
+                raise Tampered(f"run {run_id}: event {number} is not what was written; the log was changed")
+            previous = line.hash
+        folded = await self._fold(lines)
+        for name in Run.__dataclass_fields__:
+            was, now = getattr(folded, name), getattr(row.run, name)
+            if was != now and not (name == "status" and {was, now} <= {"ready", "running"}):
+                raise Tampered(f"run {run_id}: its row says {name} is {now!r:.80}, its log {was!r:.80}")
+        return len(lines)
+
+    async def _fold(self, lines: Sequence[Event]) -> Run:
+        hashes = {
+            cast(str, line.body.get("definition") or line.body.get("to"))
+            for line in lines
+            if line.type in ("started", "forked", "migrated")
+        }
+        definitions = {
+            hash: self._bound[hash].definition if hash in self._bound else Definition(await self.store.definition(hash))
+            for hash in hashes
+        }
+        return fold(definitions.__getitem__, list(lines))
+
+
+def _named(by: str) -> str:
+    if not by.strip():
+        raise InvalidAnswer("say who decides: by is empty")
+    return cast(str, admit(by, what="by", limit=256))
+
+
+def _against(run: Run, target: Definition, bound: Bound) -> list[str]:
+    found = list(bound.problems)
+    if target.name != run.machine:
+        return [f"definition {target.hash[:12]} is of machine {target.name}, the run is of {run.machine}"]
+    if run.state not in target.states:
+        found.append(f"state {run.state} is gone.{did_you_mean(run.state, list(target.states))}")
+    elif run.waiting is not None and target.states[run.state].kind in ("work", "fetch", "ask", "act", "compact", "end"):
+        found.append(f"state {run.state} is waiting, and is {target.states[run.state].kind} there")
+    found += [
+        f"the pending call of {call.tool_name} is unknown there"
+        for call in (run.pending, *run.doubts)
+        if call and call.tool_name not in target.tools
+    ]
+    try:
+        bound.machine.memory.model_validate_json(ordered(run.memory))
+    except ValidationError as error:
+        found.append(f"memory: {compact(error)}")
+    return found
+
+
+def read_answer(state: "type[Consult[Never]]", value: object) -> Object:
+    """A person's answer as the data of one of the state's replies. Raises InvalidAnswer."""
+    replies = list(state.replies)
+    if isinstance(value, str):
+        texts = [name for name, info in replies[0].model_fields.items() if info.annotation is str] if len(replies) == 1 else []
+        by_name = next((reply for reply in replies if reply.intent == value), None)
+        if by_name is not None and not any(info.is_required() for info in by_name.model_fields.values()):
+            value = {"intent": value}
+        elif len(texts) == 1:
+            value = {"intent": replies[0].intent, texts[0]: value}
+        else:
+            listed = ", ".join(reply.intent for reply in replies)
+            raise InvalidAnswer(
+                f'state {state.name} takes one of {listed}; give it as JSON: {{"intent": "{replies[0].intent}", …}}'
+            )
+    data = cast("dict[str, Json] | Json", value)
+    if isinstance(data, dict) and "intent" not in data and len(replies) == 1:
+        data = {"intent": replies[0].intent, **data}
+    try:
+        return perform.reply_body(perform.read_reply(replies, data))
+    except BadCompletion as error:
+        raise InvalidAnswer(f"answer: {error}") from None

@@ -1,0 +1,133 @@
+"""What must be true in the database together with a step: its effects, human tasks and wake-ups, worked out from the run before and after.
+
+One place, so that no path can forget a row: whatever the event was, an effect that appeared, changed or vanished is written.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from leverframe.canon import Json, Object, canonical, digest
+from leverframe.machine import Definition
+from leverframe.run import OVER, Event, Pending, Run
+from leverframe.store import EffectChange, Inbound, Task
+
+
+@dataclass
+class Ledger:
+    """The rows of one commit. Feed it every event with the run before and after, in order."""
+
+    effects: dict[str, EffectChange] = field(default_factory=dict[str, EffectChange])
+    open_tasks: list[Task] = field(default_factory=list[Task])
+    close_tasks: list[tuple[str, Literal["expired", "withdrawn"]]] = field(
+        default_factory=list[tuple[str, Literal["expired", "withdrawn"]]]
+    )
+    notify_parent: Inbound | None = None
+    cancel_children: bool = False
+
+    def add(self, definition: Definition, before: Run, after: Run, event: Event) -> None:
+        self._pending(definition, before, after, event)
+        self._doubts(definition, before, after, event)
+        self._waiting(before, after, event)
+        if after.status in OVER and before.status not in OVER and after.parent:
+            success = after.status == "done"
+            body: Object = {"child": after.id, "success": success, "did": after.did or bool(after.doubts)}
+            self.notify_parent = Inbound("child", after.id, after.parent, event.at, "child", body)
+
+    def _pending(self, definition: Definition, before: Run, after: Run, event: Event) -> None:
+        was, now = before.pending, after.pending
+        if before.held is not None:
+            return  # it is done and written; only keeping it was left
+        if was is not None and after.held is not None:
+            self._effect(definition, was, event, "done")
+        if was is now:
+            return
+        if was is not None and (now is None or now.key != was.key):
+            self._effect(definition, was, event, _end_of(was, after, event))
+        if now is not None and (was is None or now != was):
+            self._effect(definition, now, event, _status_of(definition, now))
+
+    def _doubts(self, definition: Definition, before: Run, after: Run, event: Event) -> None:
+        was, now = {call.key: call for call in before.doubts}, {call.key: call for call in after.doubts}
+        for key in was.keys() - now.keys():
+            self._effect(definition, was[key], event, "done" if _happened(event) else "not_done")
+            self.close_tasks.append((reconcile_task(key), "withdrawn"))
+        for key in now.keys() - was.keys():
+            self._effect(definition, now[key], event, "unknown")
+            self.open_tasks.append(_doubt_task(after, now[key], event))
+
+    def _waiting(self, before: Run, after: Run, event: Event) -> None:
+        was = before.waiting
+        if was is None or (after.waiting is not None and after.waiting.id == was.id):
+            return
+        if was.kind in ("approve", "answer") and event.type in ("expired", "cancelled"):
+            self.close_tasks.append((was.id, "expired" if event.type == "expired" else "withdrawn"))
+        if was.kind == "children" and event.type in ("expired", "cancelled"):
+            self.cancel_children = True
+
+    def _effect(self, definition: Definition, call: Pending, event: Event, status: str) -> None:
+        tool = definition.tools[call.tool_name]
+        if tool.effect == "read":
+            return  # repeatable and changing nothing: the log has it, the outbox need not
+        over = status in ("done", "failed", "unknown", "not_done")
+        mine = event.body.get("key") == call.key
+        error = event.body.get("error") if mine else None
+        self.effects[call.key] = EffectChange(
+            key=call.key,
+            ordinal=call.ordinal,
+            tool=call.tool_name,
+            args=canonical(call.arguments),
+            args_hash=call.digest,
+            effect_class=tool.effect,
+            status=status,
+            attempts=call.attempts + (1 if over and tool.effect != "once" and event.type == "acted" else 0),
+            first_at=call.entered_at,
+            marked_at=call.marked_at,
+            done_at=event.at if over else None,
+            error=canonical(error) if error else None,
+            result=canonical(event.body["result"]) if mine and "result" in event.body else None,
+        )
+
+
+def _status_of(definition: Definition, call: Pending) -> str:
+    if call.act is None:
+        return "approved" if call.approved else "selected"
+    effect = definition.tools[call.tool_name].effect
+    return "started" if call.mark is not None or effect == "keyed" else "approved" if call.approved else "selected"
+
+
+def _end_of(call: Pending, after: Run, event: Event) -> str:
+    """What became of a call that is pending no more."""
+    if any(doubt.key == call.key for doubt in after.doubts):
+        return "unknown"
+    if event.type != "acted":
+        return "void"
+    return "failed" if event.body.get("outcome") == "error" else "done"
+
+
+def _happened(event: Event) -> bool:
+    return event.body.get("outcome") == "happened" or event.body.get("happened") is True
+
+
+def reconcile_task(key: str) -> str:
+    return f"task_{digest(key)[:20]}"
+
+
+def task_id(run_id: str, seq: int) -> str:
+    return f"task_{digest([run_id, seq])[:20]}"
+
+
+def _doubt_task(run: Run, call: Pending, event: Event) -> Task:
+    content = f"Nobody knows whether this call of {call.tool_name} happened. Find out and say so: it is never repeated blindly."
+    shown: Json = {"content": content, "tool_name": call.tool_name, "arguments": call.arguments}
+    return Task(
+        id=reconcile_task(call.key),
+        run_id=run.id,
+        kind="reconcile",
+        state=call.act or run.state,
+        to=None,
+        content=content,
+        shown_hash=digest(shown),
+        opened_at=event.at,
+        expires_at=None,
+        call={"tool_name": call.tool_name, "arguments": call.arguments},
+    )

@@ -1,0 +1,121 @@
+"""The reading side. Readers never take the write lock, and see one moment of the database."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Engine, func, select
+from sqlalchemy.sql import Select
+
+from leverframe.clock import Micros
+from leverframe.errors import NotFound, UnknownDefinition, UnknownRun, UnknownTask, did_you_mean
+from leverframe.run import Event
+from leverframe.store import pack
+from leverframe.store.database import READING, refusals
+from leverframe.store.records import Effect, Inbound, Row, Task, TaskStatus
+from leverframe.store.tables import TABLES
+
+_definitions, _runs, _events, _effects, _tasks, _inbound = (
+    TABLES[name].c for name in ("definitions", "runs", "events", "effects", "human_tasks", "inbound")
+)
+SHORTEST_PREFIX = 6
+
+
+class Queries:
+    """Every question, answered synchronously; `Store` asks them on threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine.execution_options(**READING)
+
+    def _all(self, statement: Select[Any]) -> Sequence[Any]:
+        with refusals(self._engine), self._engine.connect() as connection:
+            return connection.execute(statement).all()
+
+    def load(self, run_id: str) -> Row:
+        found = self._all(select(*_runs).where(_runs.id == run_id))
+        if not found:
+            raise self._unknown_run(run_id)
+        return pack.unpack(found[0])
+
+    def resolve(self, start: str) -> str:
+        """The id of the one run whose id begins so (six characters or more), or the id itself."""
+        found = self._ids("runs", start)
+        if len(found) == 1 or start in found:
+            return start if start in found else found[0]
+        if found:
+            raise UnknownRun(f"run {start}: begins the ids of several runs; give more of it. For example {', '.join(found[:3])}")
+        raise self._unknown_run(start)
+
+    def resolve_task(self, start: str) -> str:
+        """As `resolve`, of a task."""
+        found = self._ids("human_tasks", start)
+        if len(found) == 1 or start in found:
+            return start if start in found else found[0]
+        if found:
+            raise UnknownTask(
+                f"task {start}: begins the ids of several tasks; give more of it. For example {', '.join(found[:3])}"
+            )
+        raise self._unknown_task(start)
+
+    def _ids(self, table: str, start: str) -> list[str]:
+        ids = TABLES[table].c.id
+        if len(start) < SHORTEST_PREFIX:
+            wanted = select(ids).where(ids == start)
+        else:
+            wanted = select(ids).where(ids >= start, ids < start + "\U0010ffff").order_by(ids).limit(4)
+        return [row[0] for row in self._all(wanted)]
+
+    def _unknown_run(self, run_id: str) -> NotFound:
+        recent = self._all(select(_runs.id).order_by(_runs.created_at.desc()).limit(200))
+        return UnknownRun(f"run {run_id}: no such run in this database.{did_you_mean(run_id, [row[0] for row in recent])}")
+
+    def _unknown_task(self, task_id: str) -> NotFound:
+        recent = self._all(select(_tasks.id).where(_tasks.status == "open").order_by(_tasks.opened_at.desc()).limit(200))
+        return UnknownTask(f"task {task_id}: no such task in this database.{did_you_mean(task_id, [row[0] for row in recent])}")
+
+    def events(self, run_id: str, after: int, limit: int | None) -> list[Event]:
+        wanted = select(*_events).where(_events.run_id == run_id, _events.seq > after).order_by(_events.seq)
+        return [pack.event(row) for row in self._all(wanted.limit(limit))]
+
+    def effects(self, run_id: str) -> list[Effect]:
+        return [
+            pack.effect(row) for row in self._all(select(*_effects).where(_effects.run_id == run_id).order_by(_effects.ordinal))
+        ]
+
+    def tasks(self, run_id: str | None, status: TaskStatus | None, to: str | None, limit: int) -> list[Task]:
+        wanted = select(*_tasks).order_by(_tasks.opened_at, _tasks.id).limit(limit)
+        for column, value in ((_tasks.run_id, run_id), (_tasks.status, status), (_tasks.role, to)):
+            if value is not None:
+                wanted = wanted.where(column == value)
+        return [pack.task(row) for row in self._all(wanted)]
+
+    def task(self, task_id: str) -> Task:
+        found = self._all(select(*_tasks).where(_tasks.id == task_id))
+        if not found:
+            raise self._unknown_task(task_id)
+        return pack.task(found[0])
+
+    def runs(
+        self, machine: str | None, status: str | None, parent: str | None, before: tuple[Micros, str] | None, limit: int
+    ) -> list[Row]:
+        wanted = select(*_runs).order_by(_runs.created_at.desc(), _runs.id.desc()).limit(limit)
+        for column, value in ((_runs.machine, machine), (_runs.status, status), (_runs.parent, parent)):
+            if value is not None:
+                wanted = wanted.where(column == value)
+        if before is not None:
+            at, run_id = before
+            wanted = wanted.where((_runs.created_at < at) | ((_runs.created_at == at) & (_runs.id < run_id)))
+        return [pack.unpack(row) for row in self._all(wanted)]
+
+    def inbound(self, run_id: str) -> list[Inbound]:
+        waiting = select(*_inbound).where(_inbound.run_id == run_id, _inbound.consumed.is_(None))
+        return [pack.inbound(row) for row in self._all(waiting.order_by(_inbound.at, _inbound.source, _inbound.key))]
+
+    def definition(self, hash_: str) -> str:
+        found = self._all(select(_definitions.body).where(_definitions.hash == hash_))
+        if not found:
+            raise UnknownDefinition(f"definition {hash_}: not in this database")
+        return str(found[0][0])
+
+    def next_wake(self) -> Micros | None:
+        found = self._all(select(func.min(_runs.wake_at)).where(_runs.wake_at.is_not(None)))
+        return None if found[0][0] is None else int(found[0][0])

@@ -1,0 +1,186 @@
+"""The store as the engine sees it: what writes goes through the committer, what reads through a few threads."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from sqlalchemy import Engine
+
+from leverframe.canon import Json
+from leverframe.clock import Clock, Micros, SystemClock
+from leverframe.run import Event
+from leverframe.store import commands, database
+from leverframe.store.batch import Command, Tx
+from leverframe.store.committer import Committer
+from leverframe.store.queries import Queries
+from leverframe.store.records import (
+    Claimed,
+    Commit,
+    Committed,
+    Decided,
+    Deferred,
+    Effect,
+    Inbound,
+    NewRun,
+    Row,
+    Started,
+    Task,
+    TaskStatus,
+    Want,
+)
+from leverframe.store.statements import Statements
+
+T = TypeVar("T")
+READERS = 4
+
+
+class Store:
+    """One database. Open it once per process; it may be used from several event loops at a time."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self.engine = engine
+        self.clock = clock
+        self._committer = Committer(engine, Statements(engine.dialect), clock)
+        self._queries = Queries(engine)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="leverframe-reader")
+        self._saved: set[str] = set()
+
+    @classmethod
+    def open(cls, url: str, clock: Clock | None = None, *, patience: float = 5.0) -> "Store":
+        """Connect, and make the tables where there are none. `patience`: seconds to wait for another program's lock.
+
+        Raises DatabaseUnavailable, SchemaTooOld, SchemaTooNew, UnsafeDatabase.
+        """
+        engine = database.connect(url, patience)
+        try:
+            database.prepare(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine, clock or SystemClock())
+
+    def close(self) -> None:
+        """Write what is queued and let go of the database."""
+        self._committer.close()
+        self._readers.shutdown()
+        self.engine.dispose()
+
+    @property
+    def transactions(self) -> int:
+        """How many the committer has begun: with the number of steps, how well they share."""
+        return self._committer.batches
+
+    # --- steps
+
+    async def start(self, new: NewRun) -> Started:
+        """Start a run, exactly one per (tenant, machine, start key). Raises KeyConflict for another `start_hash`."""
+        if new.start_key is not None:
+            commands.word("start key", new.start_key)
+        started: Started = await self._committer.submit(new)
+        return started
+
+    async def commit(self, step: Commit | Deferred) -> Committed:
+        """Write a step; returns when it is safe. Raises Lost if the fence, the log's end or the inbox is not what it says."""
+        committed: Committed = await self._committer.submit(step)
+        return committed
+
+    # --- holding a run
+
+    async def claim(self, run_id: str, owner: str, now: Micros, lease_until: Micros) -> Claimed | None:
+        """The run, unless somebody else holds it. Our own owner takes it over from itself: the fence goes up."""
+        return await self._do((run_id,), lambda tx: commands.claim(tx, run_id, owner, now, lease_until))
+
+    async def claim_due(self, owner: str, now: Micros, lease_until: Micros, limit: int = 100) -> list[Claimed]:
+        """Runs with `wake_at` up to now that nobody alive holds, longest due first; never one to two owners."""
+        return await self._do((), lambda tx: commands.claim_due(tx, owner, now, lease_until, limit))
+
+    async def heartbeat(self, held: Sequence[tuple[str, int]], lease_until: Micros) -> dict[str, Want | None]:
+        """Extend the leases of (run, fence); gives what is wanted of each run still held. One that is missing was lost."""
+        return await self._do(tuple(run_id for run_id, _ in held), lambda tx: commands.heartbeat(tx, held, lease_until))
+
+    async def release(self, run_id: str, fence: int, wake_at: Micros | None, inbox_seen: int) -> None:
+        """Give a run back without a step: due at `wake_at`, or at once if its inbox is not what you saw. Raises Lost."""
+        await self._do((run_id,), lambda tx: commands.release(tx, run_id, fence, wake_at, inbox_seen))
+
+    async def want(self, run_id: str, what: Want, by: str, now: Micros) -> None:
+        """Ask the holder of a run to pause or cancel it. Raises UnknownRun, RunOver, AlreadyPaused."""
+        await self._do((run_id,), lambda tx: commands.want(tx, run_id, what, by, now))
+
+    # --- people and the world outside
+
+    async def decide(self, task_id: str, *, by: str, answer: Json, via: str, now: Micros) -> Decided:
+        """Decide a task and wake its run, in one transaction. Raises UnknownTask, AlreadyDecided, TaskGone."""
+        run_id = (await self.task(task_id)).run_id
+        return await self._do((run_id,), lambda tx: commands.decide(tx, task_id, run_id, by, answer, via, now))
+
+    async def signal(self, run_id: str, *, source: str, key: str, kind: str, body: Json, now: Micros) -> bool:
+        """Put something into a run's inbox, once per (source, key); True if new. Raises UnknownRun, KeyConflict, RunOver."""
+        arrived = Inbound(commands.word("source", source), commands.word("key", key), run_id, now, kind, body)
+        return await self._do((run_id,), lambda tx: commands.signal(tx, arrived))
+
+    async def save_definition(self, hash_: str, name: str, body: str) -> None:
+        """Keep a definition, once per hash; before its first run starts."""
+        if hash_ not in self._saved:
+            await self._do((), lambda tx: commands.save_definition(tx, hash_, name, body))
+            self._saved.add(hash_)
+
+    # --- reading
+
+    async def load(self, run_id: str) -> Row:
+        """Raises UnknownRun."""
+        return await self._read(lambda: self._queries.load(run_id))
+
+    async def resolve(self, start: str) -> str:
+        """The id of the one run that begins so; six characters or more. Raises UnknownRun."""
+        return await self._read(lambda: self._queries.resolve(start))
+
+    async def resolve_task(self, start: str) -> str:
+        """The id of the one task that begins so; six characters or more. Raises UnknownTask."""
+        return await self._read(lambda: self._queries.resolve_task(start))
+
+    async def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
+        return await self._read(lambda: self._queries.events(run_id, after, limit))
+
+    async def effects(self, run_id: str) -> list[Effect]:
+        return await self._read(lambda: self._queries.effects(run_id))
+
+    async def tasks(
+        self, run_id: str | None = None, status: TaskStatus | None = "open", to: str | None = None, limit: int = 100
+    ) -> list[Task]:
+        """Oldest first. `status` None: all."""
+        return await self._read(lambda: self._queries.tasks(run_id, status, to, limit))
+
+    async def task(self, task_id: str) -> Task:
+        """Raises UnknownTask."""
+        return await self._read(lambda: self._queries.task(task_id))
+
+    async def runs(
+        self,
+        machine: str | None = None,
+        status: str | None = None,
+        parent: str | None = None,
+        before: tuple[Micros, str] | None = None,
+        limit: int = 100,
+    ) -> list[Row]:
+        """Newest first. `before`: `(created_at, id)` of the last one on the page before."""
+        return await self._read(lambda: self._queries.runs(machine, status, parent, before, limit))
+
+    async def inbound(self, run_id: str) -> list[Inbound]:
+        """What waits in a run's inbox, oldest first."""
+        return await self._read(lambda: self._queries.inbound(run_id))
+
+    async def definition(self, hash_: str) -> str:
+        """Its canonical text. Raises UnknownDefinition."""
+        return await self._read(lambda: self._queries.definition(hash_))
+
+    async def next_wake(self) -> Micros | None:
+        """When the next run is due, held ones included; None if all wait for something to reach them."""
+        return await self._read(self._queries.next_wake)
+
+    async def _do(self, locks: tuple[str, ...], do: Callable[[Tx], T]) -> T:
+        result: T = await self._committer.submit(Command(locks, do))
+        return result
+
+    async def _read(self, question: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, question)
