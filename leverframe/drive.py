@@ -102,6 +102,7 @@ class Drive:
         self.lease, self.patience = lease, patience
         self.owner = me()
         self._watch = watch
+        self.draining = False
         self._current: dict[str, Definition] = {}
         self._bound: dict[str, Bound] = {}
         self._held: dict[str, Held] = {}
@@ -218,7 +219,7 @@ class Drive:
 
     async def _drive(self, held: Held, *, steps: int | None = None) -> None:
         try:
-            while not held.released and not held.given:
+            while not held.released and not held.given and not self.draining:
                 if not await self._heed(held):
                     if steps == 0:
                         break
@@ -237,6 +238,8 @@ class Drive:
             await self._until(held, need.until)
         elif need.kind == "local":
             await self._local(held)
+        elif need.kind == "build":
+            await self._build(held, need)
         else:
             await self._commit(held, [await self._perform(held, need)])
 
@@ -328,7 +331,7 @@ class Drive:
     def _settled(self, held: Held, item: Inbound, key: str) -> Draft:
         """A person found out what became of a doubted call."""
         run, word = held.run, cast(Object, item.body)
-        happened = bool(cast(Object, word["answer"])["happened"])
+        happened = bool(word["happened"])
         body: Object = {"key": key, "happened": happened, "by": word["by"], "state": run.state}
         last = bool(run.doubts) and run.doubts[-1].key == key
         if run.status not in OVER and last and held.bound.definition.states[run.state].settles:
@@ -392,10 +395,10 @@ class Drive:
             return [perform.received(step, name, body.get("data"), item.source)] if name in step.spec.edges else []
         if item.source != "task" or item.key != waiting.id:
             return []
-        by, said = cast(str, body["by"]), cast(Object, body["answer"])
+        by = cast(str, body["by"])
         if waiting.kind == "answer":
-            return [perform.answered(step, said, by, waiting.id)]
-        return self._decided(held, said, by)
+            return [perform.answered(step, body["answer"], by, waiting.id)]
+        return self._decided(held, body, by)
 
     def _decided(self, held: Held, said: Object, by: str) -> list[Draft]:
         """A person's decision, as the result of the tool call that asked for it (factor 7); with an edit, over another call."""
@@ -627,18 +630,33 @@ class Drive:
         later = need.until is not None and need.until > self.clock.now() + int(self.patience * SECOND)
         return need.kind == "wait" or later, need.until
 
-    async def _local(self, held: Held) -> None:
+    async def _build(self, held: Held, need: Need) -> None:
+        """The call an Act makes itself. Only one whose repetition matters is written before it is dispatched."""
+        draft = await self._perform(held, need)
+        if draft.type != "built":
+            await self._commit(held, [draft])
+            return
+        run = reduce(held.bound.definition, held.run, self._line(held.bound.definition, held.run, draft, held.fence, "engine"))
+        following = need_of(held.bound.definition, run, held.fence)
+        if following.kind == "local":
+            await self._local(held, run, [draft])
+        elif following.kind == "mark":
+            await self._commit(held, [draft, Draft("marked", {"state": run.state, "fence": held.fence})])
+        else:
+            await self._commit(held, [draft])
+
+    async def _local(self, held: Held, run: Run | None = None, before: Sequence[Draft] = ()) -> None:
         """A `local` call: the tool's rows and the run's step are one transaction, on the committer's thread."""
-        step = Step(held.bound, held.run, self.clock)
+        step = Step(held.bound, run or held.run, self.clock)
         lines: list[tuple[Run, Event]] = []
         try:
             tool, call = perform.local_call(step)
         except Stuck as error:
-            await self._commit(held, [Draft("stuck", {"state": held.run.state, "reason": str(error)})])
+            await self._commit(held, [*before, Draft("stuck", {"state": held.run.state, "reason": str(error)})])
             return
 
         def commit_of(draft: Draft) -> Commit:
-            commit, made = self._prepare(held, [draft])
+            commit, made = self._prepare(held, [*before, draft])
             lines[:] = made
             return commit
 

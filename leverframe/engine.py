@@ -33,7 +33,7 @@ from leverframe.perform import Bound, Draft
 from leverframe.reduce import begin, fold
 from leverframe.run import OVER, Event, Run, chain, event
 from leverframe.state import Consult, Wait
-from leverframe.store import Claimed, Decided, NewRun, Row
+from leverframe.store import Decided, NewRun, Row
 from leverframe.tool import compact
 
 
@@ -94,10 +94,16 @@ class Engine(Drive):
         await self._drive(held, steps=1)
         return await self.store.load(run_id)
 
-    async def advance_claimed(self, claimed: Claimed) -> None:
-        """Goes on with a run that was claimed because it was due; the worker's door."""
+    async def claim_due(self, limit: int) -> list[Held]:
+        """Runs that are due and nobody holds, held by this process from now on; the worker's door."""
+        safe = self._safe()
+        claimed = await self.store.claim_due(self.owner, self.clock.now(), self._lease_until(), limit)
+        return [await self._taken(each, safe) for each in claimed]
+
+    async def advance_held(self, held: Held) -> None:
+        """Goes on with a run this process holds. A lost lease is nobody's fault: whoever has it now goes on."""
         with suppress(Lost):
-            await self._drive(await self._taken(claimed))
+            await self._drive(held)
 
     async def _started(self, child: str) -> bool:
         try:
@@ -136,14 +142,18 @@ class Engine(Drive):
             raise InvalidAnswer(f"task {task_id} is not an approval; `leverframe answer {task_id} --value …` answers it")
         if decision not in ("approved", "rejected", "edited"):
             raise InvalidAnswer(f"decision {decision!r}: it is 'approved', 'rejected' or 'edited'")
-        said: Object = {"decision": decision, **({"comment": admit(comment, what="comment")} if comment else {})}
+        said: Object = {
+            "decision": decision,
+            "by": _named(by),
+            **({"comment": admit(comment, what="comment")} if comment else {}),
+        }
         if arguments is not None:
             row = await self.store.load(task.run_id)
             bound = await self._bind(row.run.definition, row.run.machine)
             said["arguments"] = bound.tool(str((task.call or {}).get("tool_name"))).admit(arguments)
         elif decision == "edited":
             raise InvalidAnswer("an edit needs the new arguments")
-        return await self.store.decide(task_id, by=_named(by), answer=said, via=via, now=self.clock.now())
+        return await self.store.decide(task_id, by=by, answer=said, via=via, now=self.clock.now())
 
     async def answer(self, task_id: str, *, by: str, value: object, via: str = "api") -> Decided:
         """A person's answer to a question, or whether a doubted call happened (`happened` or `not_happened`).
@@ -155,15 +165,15 @@ class Engine(Drive):
         if task.kind == "reconcile":
             if value not in ("happened", "not_happened"):
                 raise InvalidAnswer(f"task {task_id}: the answer is 'happened' or 'not_happened'")
-            said: Object = {"happened": value == "happened"}
+            said: Object = {"happened": value == "happened", "by": _named(by)}
         elif task.kind == "answer":
             row = await self.store.load(task.run_id)
             bound = await self._bind(row.run.definition, row.run.machine)
             state = cast(type[Consult[Never]], bound.state(task.state))
-            said = read_answer(state, value)
+            said = {"answer": read_answer(state, value), "by": _named(by)}
         else:
             raise InvalidAnswer(f"task {task_id} is an approval; `leverframe approve` or `reject` decides it")
-        return await self.store.decide(task_id, by=_named(by), answer=said, via=via, now=self.clock.now())
+        return await self.store.decide(task_id, by=by, answer=said, via=via, now=self.clock.now())
 
     async def signal(
         self, run_id: str, event: str, data: Mapping[str, object] | None = None, *, source: str = "api", key: str | None = None

@@ -65,7 +65,16 @@ def task(run: Run, expires_in: int = 3600 * SECOND) -> Task:
     now = CLOCK.now()
     call: Object = {"tool_name": "issue_refund", "arguments": {"amount": "60.00"}}
     return Task(
-        f"task_{secrets.token_hex(8)}", run.id, "approve", "Release", "support", "60 euros?", "s" * 64, now, now + expires_in, call
+        f"task_{secrets.token_hex(8)}",
+        run.id,
+        "approve",
+        "Release",
+        "support",
+        "60 euros?",
+        "s" * 64,
+        now,
+        now + expires_in,
+        call,
     )
 
 

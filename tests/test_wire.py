@@ -5,7 +5,7 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -51,23 +51,24 @@ class Server:
 
     answers: list[bytes | None]
     delay: float = 0.0
+    drip: float = 0.0  # seconds between two bytes
     url: str = ""
     bodies: list[bytes] = field(default_factory=list[bytes])
     heads: list[str] = field(default_factory=list[str])
+    tasks: set["asyncio.Task[None] | None"] = field(default_factory=set["asyncio.Task[None] | None"])
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.tasks.add(asyncio.current_task())
         try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                text = head.decode().lower()
-                length = int(text.partition("content-length:")[2].split("\r\n")[0])
-                self.heads.append(text)
-                self.bodies.append(await reader.readexactly(length))
-                await asyncio.sleep(self.delay)
-                answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-                if answer is None:
-                    return
-                writer.write(answer)
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            self.heads.append(head)
+            self.bodies.append(await reader.readexactly(int(head.partition("content-length:")[2].split("\r\n")[0])))
+            await asyncio.sleep(self.delay)
+            answer = (self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]) or b""
+            for part in [answer[i : i + 1] for i in range(len(answer))] if self.drip else [answer]:
+                writer.write(part)
                 await writer.drain()
+                await asyncio.sleep(self.drip)
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass
         finally:
@@ -75,15 +76,17 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(*answers: bytes | None, delay: float = 0.0) -> AsyncIterator[Server]:
-    server = Server(list(answers), delay)
+async def serving(*answers: bytes | None, delay: float = 0.0, drip: float = 0.0) -> AsyncGenerator[Server, None]:
+    server = Server(list(answers), delay, drip)
     listening = await asyncio.start_server(server.handle, "127.0.0.1", 0)
     server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"
     try:
         yield server
     finally:
         listening.close()
-        await asyncio.sleep(0)
+        for task in filter(None, server.tasks):
+            task.cancel()
+        await asyncio.sleep(0.01)
 
 
 def http(body: object, status: int = 200, headers: str = "", kind: str = "application/json") -> bytes:
@@ -104,7 +107,7 @@ def message(content: str | None, **more: object) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def model(url: str, name: str = "here/small", **settings: object) -> AsyncIterator[InstructorLLM]:
+async def model(url: str, name: str = "here/small", **settings: object) -> AsyncGenerator[InstructorLLM, None]:
     llm = InstructorLLM(name, base_url=url, **settings)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     try:
         yield llm
@@ -284,7 +287,7 @@ UNAVAILABLE: list[tuple[str, bytes | None, float | None]] = [
     ("401", http({"error": {"message": "Incorrect API key provided: sk-secret"}}, 401), None),
     ("404", http({"error": {"message": "no such model"}}, 404), None),
     ("dropped", None, None),
-    ("dropped in the middle", http(completion(SAID))[:-40] + b"", None),
+    ("dropped in the middle", http(completion(SAID))[:-40], None),
     ("not HTTP", b"SSH-2.0-OpenSSH_9.2\r\n\r\n", None),
     ("a page", http(b"<!doctype html><html>Sign in</html>", kind="text/html"), None),
     ("busy inside 200", http(TOO_MANY), None),
@@ -294,7 +297,7 @@ UNAVAILABLE: list[tuple[str, bytes | None, float | None]] = [
 
 @pytest.mark.parametrize(("answer", "after"), [case[1:] for case in UNAVAILABLE], ids=[case[0] for case in UNAVAILABLE])
 async def test_a_server_that_cannot_answer_now_is_unavailable(answer: bytes | None, after: float | None) -> None:
-    error = await failing(*([answer, None] if answer and answer.startswith(b"HTTP/1.1 200") else [answer]), timeout=1.0)
+    error = await failing(answer)
     assert isinstance(error, ModelUnavailable)
     assert error.retry_after == after
     assert "secret" not in str(error)
@@ -307,18 +310,7 @@ async def test_a_server_that_says_nothing_or_drips_times_out_as_a_whole() -> Non
             await llm.ask(asking(timeout=0.2))
         assert perf_counter() - start < 1
 
-    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n")
-        try:
-            while not writer.is_closing():
-                writer.write(b" ")
-                await writer.drain()
-                await asyncio.sleep(0.05)
-        except ConnectionError:
-            writer.close()
-
-    dripping = await asyncio.start_server(drip, "127.0.0.1", 0)
-    async with dripping, model(f"http://127.0.0.1:{dripping.sockets[0].getsockname()[1]}") as llm:
+    async with serving(http(completion(SAID)), drip=0.01) as server, model(server.url) as llm:
         with pytest.raises(ModelUnavailable, match=r"no answer within 0\.3 s"):
             await llm.ask(asking(timeout=0.3))
 
@@ -431,7 +423,7 @@ rules:
     )
     with asyncio.Runner() as runner:
         port = runner.run(_free_port())
-    command = [Path(sys.executable).with_name("fakellm"), "serve", "--port", str(port)]
+    command = [str(Path(sys.executable).with_name("fakellm")), "serve", "--port", str(port)]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             _until_up(f"http://127.0.0.1:{port}/_fakellm")

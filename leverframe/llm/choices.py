@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from leverframe import schema
 from leverframe.canon import MAX_ARGUMENTS, MAX_DEPTH, Json, Object, admit, ordered
-from leverframe.errors import BadCompletion, DeclarationError, InputError, did_you_mean
+from leverframe.errors import BadCompletion, DeclarationError, InputError, TooLarge, did_you_mean
 from leverframe.llm.wire import from_wire, to_wire, types
 from leverframe.state import Call, Reply, Runs
 from leverframe.tool import compact
@@ -148,6 +148,8 @@ class Choices:
         """The choice an answer made, validated. Raises BadCompletion."""
         try:
             return self._parse(chosen)
+        except TooLarge as error:  # its path is as long as what it names; and looking for secrets in 10 MB would take a second
+            raise BadCompletion(f"next: {str(error).rpartition(': ')[2]}") from None
         except (InputError, ValueError) as error:
             raise BadCompletion(_scrubbed(str(error), _without_intent(chosen), self.schema_text)) from None
 

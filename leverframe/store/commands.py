@@ -125,7 +125,7 @@ def decide(tx: Tx, task_id: str, run_id: str, by: str, answer: Json, via: str, n
         raise TaskGone(f"task {task_id} expired at {iso(found.expires_at)}; nothing was changed, look at run {run_id}")
     if tx.run(tx.sql.decide, "decided", now, by, via, canonical(answer), task_id) != 1:
         raise TaskGone(f"task {task_id} is no longer open; nothing was changed, look at run {run_id}")
-    arrive(tx, guard, Inbound("task", task_id, run_id, now, found.kind, {"by": by, "via": via, "answer": answer}))
+    arrive(tx, guard, Inbound("task", task_id, run_id, now, found.kind, answer))
     return Decided(_task(tx, task_id), first=True)
 
 

@@ -1,0 +1,80 @@
+"""A worker: claims the runs that are due, many at a time, and goes on with them; wakes timers and deadlines; drains on SIGTERM.
+
+Any number of workers may share a database. A run is one worker's by its lease; what a dead one held is claimable at once on its host,
+and elsewhere when the lease ends.
+"""
+
+import asyncio
+import signal
+from contextlib import suppress
+
+from leverframe.clock import SECOND
+from leverframe.drive import Held
+from leverframe.engine import Engine
+from leverframe.errors import DatabaseUnavailable
+
+CONCURRENCY = 200
+POLL: float = 0.5
+"""Seconds between looks for due runs while there are none; what another process wakes is found within this."""
+
+
+async def work(engine: Engine, *, until_idle: bool = False, concurrency: int = CONCURRENCY) -> int:
+    """Works until SIGTERM or SIGINT, or with `until_idle` until nothing is due; gives how many times a run was taken up.
+
+    On a signal no further run is claimed, runs in hand stop after the step they are in, and are given back.
+    """
+    stop = asyncio.Event()
+    _on_signals(engine, stop)
+    in_hand: set[asyncio.Task[None]] = set()
+    taken = 0
+    while not stop.is_set():
+        claimed = await _claim(engine, concurrency - len(in_hand))
+        taken += len(claimed)
+        for held in claimed:
+            task = asyncio.create_task(engine.advance_held(held))
+            in_hand.add(task)
+            task.add_done_callback(in_hand.discard)
+        if claimed and len(in_hand) < concurrency:
+            continue
+        if until_idle and not in_hand and not claimed:
+            if await _nothing_due(engine):
+                break
+            continue
+        await _pause(engine, stop, in_hand)
+    await asyncio.gather(*in_hand, return_exceptions=True)
+    return taken
+
+
+async def _claim(engine: Engine, free: int) -> list[Held]:
+    if free <= 0:
+        return []
+    try:
+        return await engine.claim_due(free)
+    except DatabaseUnavailable:
+        return []  # it comes back, or somebody looks at the database; runs lose nothing meanwhile
+
+
+async def _nothing_due(engine: Engine) -> bool:
+    due = await engine.store.next_wake()
+    return due is None or due > engine.clock.now()
+
+
+async def _pause(engine: Engine, stop: asyncio.Event, in_hand: "set[asyncio.Task[None]]") -> None:
+    """Until a run is done with, a timer is due, a signal came or the next look is due."""
+    due = await engine.store.next_wake()
+    seconds = POLL if due is None else min(POLL, max(0.01, (due - engine.clock.now()) / SECOND))
+    waits = [asyncio.create_task(stop.wait()), asyncio.create_task(engine.clock.sleep(seconds))]
+    await asyncio.wait({*waits, *in_hand}, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+
+
+def _on_signals(engine: Engine, stop: asyncio.Event) -> None:
+    def drain() -> None:
+        engine.draining = True
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError, RuntimeError):  # another thread's loop, or Windows: the caller cancels
+            loop.add_signal_handler(number, drain)
