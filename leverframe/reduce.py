@@ -20,7 +20,7 @@ Events, by what the engine does:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal, TypeAlias, cast
 
@@ -28,7 +28,7 @@ from leverframe.canon import Json, Object
 from leverframe.clock import SECOND, Micros
 from leverframe.errors import Tampered
 from leverframe.machine import BACK, EXCEEDED, Definition, Spec
-from leverframe.run import Event, Pending, Run, Status, Waiting
+from leverframe.run import Event, Pending, Run, Status, Waiting, but
 
 DAY: Micros = 86_400 * SECOND
 KEY_LIFE: Micros = 23 * 3600 * SECOND
@@ -195,16 +195,16 @@ def _left(definition: Definition, run: Run, event: Event) -> Run:
     tripped = cast(str | None, body.get("exceeded"))
     if target is None or not _drawn(definition, run, outcome, to, tripped):
         raise Tampered(f"run {run.id}: event {event.seq} goes from {run.state} by {outcome!r} to {to!r}, which is not drawn")
-    run = replace(run, memory=_remember(run, body), steps=run.steps + 1, postponed=None, waiting=None, held=None)
+    run = but(run, memory=_remember(run, body), steps=run.steps + 1, postponed=None, waiting=None, held=None)
     run, settled = _settle(run, spec, outcome)
     run = _counted(run, spec, outcome, body, settled)
     if target.kind == "compact" and spec.kind != "compact":
         back = settled.maker if settled and outcome == "not_happened" else run.pending.maker if run.pending else run.state
-        run = replace(run, back=back)
+        run = but(run, back=back)
     run = _carried(run, spec, target, outcome, body, event)
     moved = tripped is not None and to == definition.exceeded
     stopped = tripped is not None and not moved
-    return replace(
+    return but(
         run,
         state=to,
         status="attention" if stopped else "ready",
@@ -234,7 +234,7 @@ def _settle(run: Run, spec: Spec, outcome: str) -> tuple[Run, Pending | None]:
     if not (spec.settles and run.doubts and outcome in ("happened", "not_happened")):
         return run, None
     settled = run.doubts[-1]
-    return replace(run, doubts=run.doubts[:-1]), settled
+    return but(run, doubts=run.doubts[:-1]), settled
 
 
 def _counted(run: Run, spec: Spec, outcome: str, body: Object, settled: Pending | None) -> Run:
@@ -248,12 +248,12 @@ def _counted(run: Run, spec: Spec, outcome: str, body: Object, settled: Pending 
             body.get("error") or {"type": "NotDone", "cause": f"{settled.tool_name if settled else blamed} did not happen"},
         )
         failures = {**run.failures, blamed: run.failures.get(blamed, 0) + 1}
-        return replace(run, failures=failures, in_a_row=run.in_a_row + 1, error={"state": blamed, **cause})
+        return but(run, failures=failures, in_a_row=run.in_a_row + 1, error={"state": blamed, **cause})
     if spec.kind == "compact":
         return run
     failures = {state: count for state, count in run.failures.items() if state not in (blamed, run.state)}
     progress = spec.kind in ("fetch", "act", "delegate") or (spec.kind in ("approve", "consult", "wait") and outcome != "expired")
-    return replace(run, failures=failures if run.failures else run.failures, in_a_row=0 if progress else run.in_a_row)
+    return but(run, failures=failures if run.failures else run.failures, in_a_row=0 if progress else run.in_a_row)
 
 
 def _carried(run: Run, spec: Spec, target: Spec, outcome: str, body: Object, event: Event) -> Run:
@@ -261,23 +261,23 @@ def _carried(run: Run, spec: Spec, target: Spec, outcome: str, body: Object, eve
     call = run.pending
     made = cast(Object | None, body.get("call"))
     if made is not None:
-        run = replace(run, ordinal=run.ordinal + 1)
+        run = but(run, ordinal=run.ordinal + 1)
         call = _made(run, made, spec.name)
     elif spec.kind == "act" and call is not None:
         did = run.did or (outcome != "error" and cast(str, body.get("effect", "read")) != "read")
         if outcome == "unknown":
-            run = replace(run, doubts=(*run.doubts, call))
-        run, call = replace(run, did=did), None
+            run = but(run, doubts=(*run.doubts, call))
+        run, call = but(run, did=did), None
     elif call is not None:
         if outcome == "approved":
-            call = replace(call, approved=call.digest, by=cast(str, body.get("by", "")))
+            call = but(call, approved=call.digest, by=cast(str, body.get("by", "")))
         dropped = (spec.kind == "approve" and outcome != "approved") or outcome == "unsure"
-        call = None if dropped else replace(call, via=(*call.via, (spec.name, outcome)))
+        call = None if dropped else but(call, via=(*call.via, (spec.name, outcome)))
     if call is not None and (target.kind in ("ask", "consult", "compact", "end") or target.builds):
         call = None
     if call is not None and target.kind == "act":
-        call = replace(call, act=target.name, entered_at=event.at, fence=cast(int, body.get("fence", 0)))
-    return replace(run, pending=call)
+        call = but(call, act=target.name, entered_at=event.at, fence=cast(int, body.get("fence", 0)))
+    return but(run, pending=call)
 
 
 def _made(run: Run, call: Object, maker: str) -> Pending:
@@ -298,7 +298,7 @@ def begin(event: Event) -> Run:
     """The run after its first event."""
     body = event.body
     if event.type == "forked":
-        return replace(_forked(body), seq=event.seq, head=event.hash)
+        return but(_forked(body), seq=event.seq, head=event.hash)
     return Run(
         id=cast(str, body["run"]),
         machine=cast(str, body["machine"]),
@@ -339,7 +339,7 @@ def reduce(definition: Definition, run: Run, event: Event) -> Run:
     if act is None:
         raise Tampered(f"run {run.id}: event {event.seq} is of unknown type {event.type!r}")
     after = act(definition, run, event)
-    return replace(after, seq=event.seq, head=event.hash)
+    return but(after, seq=event.seq, head=event.hash)
 
 
 def fold(definition: Callable[[str], Definition], events: "list[Event]") -> Run:
@@ -360,35 +360,35 @@ def _ended_state(definition: Definition, run: Run, event: Event) -> Run:
     held: Object = {"event": event.type, **{name: event.body[name] for name in _HELD if name in event.body}}
     reason = cast(str, event.body["stuck"])
     did = run.did or cast(str, event.body.get("effect", "read")) != "read"
-    return replace(run, status="attention", reason=reason, held=held, did=did, postponed=None, cost=run.cost + _cost(event.body))
+    return but(run, status="attention", reason=reason, held=held, did=did, postponed=None, cost=run.cost + _cost(event.body))
 
 
 def _built(definition: Definition, run: Run, event: Event) -> Run:
-    run = replace(run, ordinal=run.ordinal + 1)
+    run = but(run, ordinal=run.ordinal + 1)
     call = _made(run, cast(Object, event.body["call"]), run.state)
-    call = replace(call, act=run.state, entered_at=event.at, fence=cast(int, event.body["fence"]), via=((run.state, "built"),))
-    return replace(run, pending=call)
+    call = but(call, act=run.state, entered_at=event.at, fence=cast(int, event.body["fence"]), via=((run.state, "built"),))
+    return but(run, pending=call)
 
 
 def _marked(definition: Definition, run: Run, event: Event) -> Run:
     if run.pending is None:
         raise Tampered(f"run {run.id}: event {event.seq} marks a call, and none is pending")
-    call = replace(run.pending, mark=cast(int, event.body["fence"]), marked_at=event.at, attempts=run.pending.attempts + 1)
-    return replace(run, pending=call, postponed=None)
+    call = but(run.pending, mark=cast(int, event.body["fence"]), marked_at=event.at, attempts=run.pending.attempts + 1)
+    return but(run, pending=call, postponed=None)
 
 
 def _withdrawn(definition: Definition, run: Run, event: Event) -> Run:
     if run.pending is None:
         raise Tampered(f"run {run.id}: event {event.seq} withdraws a mark, and no call is pending")
-    return replace(run, pending=replace(run.pending, mark=None, marked_at=None, attempts=run.pending.attempts - 1))
+    return but(run, pending=but(run.pending, mark=None, marked_at=None, attempts=run.pending.attempts - 1))
 
 
 def _postponed(definition: Definition, run: Run, event: Event) -> Run:
     until, attempts = cast(int, event.body["until"]), cast(int, event.body["attempts"])
     call = run.pending
     if call is not None and definition.states[run.state].kind == "act":
-        call = replace(call, attempts=attempts)
-    return replace(run, postponed=(until, attempts), pending=call, cost=run.cost + _cost(event.body))
+        call = but(call, attempts=attempts)
+    return but(run, postponed=(until, attempts), pending=call, cost=run.cost + _cost(event.body))
 
 
 def _opened(definition: Definition, run: Run, event: Event) -> Run:
@@ -400,26 +400,26 @@ def _opened(definition: Definition, run: Run, event: Event) -> Run:
         shown=cast(str, body.get("shown", "")),
         children=tuple(cast(list[str], body.get("children", []))),
     )
-    return replace(run, waiting=waiting, status="waiting")
+    return but(run, waiting=waiting, status="waiting")
 
 
 def _edited(definition: Definition, run: Run, event: Event) -> Run:
     """Another call in place of the pending one: its own effect and task, nothing approved, the deadline stays."""
     if run.pending is None or run.waiting is None:
         raise Tampered(f"run {run.id}: event {event.seq} edits a call, and none is pending")
-    run = replace(run, ordinal=run.ordinal + 1, steps=run.steps + 1)
+    run = but(run, ordinal=run.ordinal + 1, steps=run.steps + 1)
     call = _made(run, cast(Object, event.body["call"]), cast(Pending, run.pending).maker)
-    waiting = replace(cast(Waiting, run.waiting), id=cast(str, event.body["next"]), shown=cast(str, event.body["shown"]))
-    return replace(run, pending=call, waiting=waiting)
+    waiting = but(cast(Waiting, run.waiting), id=cast(str, event.body["next"]), shown=cast(str, event.body["shown"]))
+    return but(run, pending=call, waiting=waiting)
 
 
 def _child_ended(definition: Definition, run: Run, event: Event) -> Run:
     if run.waiting is None:
         raise Tampered(f"run {run.id}: event {event.seq} ends a child, and none is awaited")
     failed = run.waiting.failed + (not event.body["success"])
-    waiting = replace(run.waiting, ended=run.waiting.ended + 1, failed=failed)
+    waiting = but(run.waiting, ended=run.waiting.ended + 1, failed=failed)
     over = waiting.ended == len(waiting.children)
-    return replace(run, waiting=waiting, status="ready" if over else run.status, did=run.did or bool(event.body.get("did")))
+    return but(run, waiting=waiting, status="ready" if over else run.status, did=run.did or bool(event.body.get("did")))
 
 
 def _settled(definition: Definition, run: Run, event: Event) -> Run:
@@ -427,24 +427,24 @@ def _settled(definition: Definition, run: Run, event: Event) -> Run:
     key = event.body["key"]
     if "outcome" in event.body:
         return _left(definition, run, event)
-    return replace(run, doubts=tuple(call for call in run.doubts if call.key != key))
+    return but(run, doubts=tuple(call for call in run.doubts if call.key != key))
 
 
 def _over(definition: Definition, run: Run, event: Event) -> Run:
     status: Status = "done" if event.body["success"] else "failed"
-    return replace(run, status=status, result=event.body.get("result"), pending=None, postponed=None)
+    return but(run, status=status, result=event.body.get("result"), pending=None, postponed=None)
 
 
 def _needs_person(status: Status) -> "Reducer":
     def reducer(definition: Definition, run: Run, event: Event) -> Run:
-        return replace(run, status=status, reason=cast(str, event.body["reason"]), postponed=None)
+        return but(run, status=status, reason=cast(str, event.body["reason"]), postponed=None)
 
     return reducer
 
 
 def _retried(definition: Definition, run: Run, event: Event) -> Run:
     granted = run.granted + cast(int, event.body.get("grant", 0))
-    return replace(run, status=_idle(run), reason=None, granted=granted, postponed=None)
+    return but(run, status=_idle(run), reason=None, granted=granted, postponed=None)
 
 
 def _idle(run: Run) -> Status:
@@ -453,17 +453,17 @@ def _idle(run: Run) -> Status:
 
 
 def _paused(definition: Definition, run: Run, event: Event) -> Run:
-    return replace(run, status="paused", was=run.status)
+    return but(run, status="paused", was=run.status)
 
 
 def _resumed(definition: Definition, run: Run, event: Event) -> Run:
-    return replace(run, status=run.was or "ready", was=None)
+    return but(run, status=run.was or "ready", was=None)
 
 
 def _cancelled(definition: Definition, run: Run, event: Event) -> Run:
     doubts = (*run.doubts, run.pending) if event.body.get("doubt") and run.pending else run.doubts
     did = run.did or bool(event.body.get("doubt"))
-    return replace(
+    return but(
         run,
         status="cancelled",
         pending=None,
@@ -478,7 +478,7 @@ def _cancelled(definition: Definition, run: Run, event: Event) -> Run:
 
 
 def _migrated(definition: Definition, run: Run, event: Event) -> Run:
-    return replace(run, definition=cast(str, event.body["to"]), status=_idle(run), reason=None, memory=_remember(run, event.body))
+    return but(run, definition=cast(str, event.body["to"]), status=_idle(run), reason=None, memory=_remember(run, event.body))
 
 
 Reducer: TypeAlias = Callable[[Definition, Run, Event], Run]

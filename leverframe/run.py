@@ -5,7 +5,7 @@ The log is the truth: `leverframe.reduce` folds it to a `Run`. Every line is has
 
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 from leverframe.canon import Json, Object, canonical
 from leverframe.clock import Micros
@@ -42,7 +42,23 @@ def chain(previous: str, seq: int, at: Micros, type: str, actor: str, body_hash:
     return sha256(f"{previous}|{seq}|{at}|{type}|{actor}|{body_hash}".encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+T = TypeVar("T", bound="Pending | Waiting | Run")
+
+
+def but(value: T, **changes: object) -> T:
+    """The same with other values for some fields: `dataclasses.replace` at a tenth of its cost, several times a step.
+
+    Raises TypeError for a field that is none.
+    """
+    fields = value.__dict__
+    if not changes.keys() <= fields.keys():
+        raise TypeError(f"{type(value).__name__} has no {', '.join(changes.keys() - fields.keys())}")
+    new = object.__new__(type(value))
+    new.__dict__.update(fields, **changes)
+    return new
+
+
+@dataclass(frozen=True)
 class Pending:
     """A call somebody chose and nobody has finished; or, in `Run.doubts`, one that nobody knows the end of."""
 
@@ -63,7 +79,7 @@ class Pending:
     attempts: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Waiting:
     """What a waiting state waits for."""
 
@@ -76,7 +92,7 @@ class Waiting:
     failed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Run:
     """All of a run that the log folds to: execution state and business state in one (factor 5)."""
 

@@ -183,7 +183,7 @@ async def test_the_beginning_of_an_id_is_enough_and_a_wrong_one_gets_a_suggestio
     for name in ("run_twin_1", "run_twin_2"):
         twin = new()
         await store.start(replace(twin, run=replace(twin.run, id=name)))
-    with pytest.raises(UnknownRun, match="begins the ids of several runs.*run_twin_1, run_twin_2"):
+    with pytest.raises(UnknownRun, match=r"begins the ids of several runs.*run_twin_1, run_twin_2"):
         await store.resolve("run_twin")
 
 
@@ -342,9 +342,14 @@ async def test_a_held_run_is_nobody_elses_until_its_lease_runs_out(store: Store)
         await store.claim("run_nowhere", "me", now, now + LEASE)
 
 
-async def test_a_dead_owners_run_can_be_claimed_at_once(store: Store) -> None:
+@pytest.fixture
+def dead() -> str:
+    """The owner that a process was which has ended."""
     program = "from leverframe.store import me; print(me())"
-    dead = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
+
+
+async def test_a_dead_owners_run_can_be_claimed_at_once(store: Store, dead: str) -> None:
     alive = me()
     assert is_dead(dead)
     assert not is_dead(alive)
@@ -430,7 +435,7 @@ async def test_a_wish_reaches_the_holder_with_the_next_step_and_stays_until_it_i
     assert await store.commit(first) == Committed("pause", "dana", 0)
     second = replace(step(first.run, fence, status="paused"), clear_want=True)
     assert await store.commit(second) == Committed(None, None, 0)
-    with pytest.raises(AlreadyPaused, match="^Task is already paused$"):
+    with pytest.raises(AlreadyPaused, match=r"^Task is already paused$"):
         await store.want(run.id, "pause", "dana", CLOCK.now())
 
 
@@ -498,7 +503,7 @@ async def test_the_same_click_twice_is_the_same_answer_and_another_names_the_win
     second = await store.decide(asked.id, by="dana", answer={"decision": "approved"}, via="web", now=CLOCK.now() + 1)
     assert (second.task, second.first) == (first.task, False)
     for by, decision in (("eric", "approved"), ("dana", "rejected")):
-        with pytest.raises(AlreadyDecided, match='was decided by dana at .*"approved"') as refused:
+        with pytest.raises(AlreadyDecided, match=r'was decided by dana at .*"approved"') as refused:
             await store.decide(asked.id, by=by, answer={"decision": decision}, via="cli", now=CLOCK.now())
         assert refused.value.by == "dana"
 

@@ -339,7 +339,7 @@ async def test_a_failed_attempt_tells_what_it_cost() -> None:
         assert (error.usage.input_tokens, error.usage.output_tokens) == (31, 7)
 
 
-SECRET = "sk-verysecretvalue"
+SECRET = "sk-verysecretvalue-0123456789"
 DEEP = '{"next": {"intent": "issue_refund", "arguments": ' + '{"a": ' * 5_000 + "1" + "}" * 5_002
 HOSTILE: list[tuple[str, str]] = [
     ("no JSON", f"Sure! {SECRET}"),
@@ -349,7 +349,7 @@ HOSTILE: list[tuple[str, str]] = [
     ("a list", json.dumps([SAID])),
     ("no next", json.dumps(SAID["next"])),
     ("next is a text", json.dumps({"next": SECRET})),
-    ("beside next", json.dumps({**SAID, "then": SECRET})),
+    ("beside next", json.dumps({**SAID, SECRET: 1})),
     ("several choices", json.dumps({"next": [SAID["next"], SAID["next"]]})),
     ("an unknown intent", json.dumps({"next": {"intent": SECRET + "x" * 400}})),
     ("an unknown tool", json.dumps({"next": {"intent": "drop_tables", "arguments": {}}})),
@@ -367,7 +367,7 @@ HOSTILE: list[tuple[str, str]] = [
     ("out of bounds", json.dumps({"next": {"intent": "issue_refund", "arguments": {"order_id": 1, "amount": 0}}})),
     ("too long", json.dumps({"next": {"intent": "decline", "reason": SECRET * 50}})),
     ("arguments as text", json.dumps({"next": {"intent": "issue_refund", "arguments": "{}"}})),
-    ("10 MB of arguments", json.dumps({"next": {"intent": "issue_refund", "arguments": {"note": SECRET * 600_000}}})),
+    ("10 MB of arguments", json.dumps({"next": {"intent": "issue_refund", "arguments": {"note": SECRET * 350_000}}})),
     ("10 MB of keys", json.dumps({"next": {"intent": "issue_refund", "arguments": {f"k{n}": n for n in range(700_000)}}})),
     ("5,000 levels", DEEP),
     ("NUL", json.dumps({"next": {"intent": "decline", "reason": "a\0b"}})),

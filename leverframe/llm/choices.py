@@ -23,6 +23,7 @@ from leverframe.state import Call, Reply, Runs
 from leverframe.tool import compact
 
 _MESSAGE = 300
+_NAME = 24  # a longer key is no name
 
 
 class Admits(Protocol):
@@ -260,24 +261,25 @@ def _without_intent(chosen: object) -> object:
 
 def _scrubbed(message: str, chosen: object, known: str) -> str:
     """One line, bounded, without what was rejected: values may be secrets, and the line goes into logs and the next prompt."""
-    message = " ".join(message[:2000].split())
+    message = message[:2000]
     for text in _texts(chosen, 0):
         for spelling in (text, repr(text)[1:-1]):
             while len(spelling) > 8 and (start := message.find(spelling[:9])) >= 0 and f'"{spelling}"' not in known:
                 same = next((i for i, (a, b) in enumerate(zip(message[start:], spelling, strict=False)) if a != b), len(spelling))
                 message = f"{message[: start + 3]}…{message[start + same :]}"
+    message = " ".join(message.split())
     return message if len(message) <= _MESSAGE else f"{message[: _MESSAGE - 1]}…"
 
 
 def _texts(value: object, depth: int) -> Iterator[str]:
-    """The texts, keys and numbers in what was rejected, as deep as `admit` would have looked."""
+    """The texts, long keys and numbers in what was rejected, as deep as `admit` would have looked."""
     if isinstance(value, str):
         yield value[:_MESSAGE]
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield str(value) if isinstance(value, float) or value.bit_length() < 1000 else ""
     elif isinstance(value, dict) and depth < MAX_DEPTH:
         for key, item in cast("dict[object, object]", value).items():
-            yield str(key)[:_MESSAGE]
+            yield str(key)[:_MESSAGE] if len(str(key)) > _NAME else ""
             yield from _texts(item, depth + 1)
     elif isinstance(value, list) and depth < MAX_DEPTH:
         for item in cast("list[object]", value):

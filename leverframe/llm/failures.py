@@ -15,7 +15,6 @@ from pydantic import ValidationError
 
 from leverframe.clock import SECOND, Micros
 from leverframe.errors import BadCompletion, ModelError, ModelUnavailable, Spent
-from leverframe.tool import compact
 
 # 4xx that are not about what the request says: keys, quota, addresses, time-outs, rate.
 _NOT_ABOUT_US = frozenset({401, 402, 403, 404, 405, 407, 408, 409, 421, 425, 426, 429, 451})
@@ -104,7 +103,8 @@ def _misfit(error: Exception) -> str:
     if not isinstance(cause, ValidationError):
         return type(cause).__name__
     kinds = {found["type"] for found in cause.errors(include_url=False, include_context=False, include_input=False)}
-    return "not JSON, or nested too deep" if "json_invalid" in kinds else compact(cause)[:200]
+    # No names: keys that do not belong there may be anything.
+    return "not JSON, or nested too deep" if "json_invalid" in kinds else 'not the one object {"next": {…}} that was asked for'
 
 
 def _reported(completion: object) -> object:

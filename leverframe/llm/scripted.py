@@ -82,7 +82,7 @@ def _in_order(script: Sequence[Line]) -> Speaker:
 def _by_state(script: "Mapping[str, Line | Sequence[Line]]") -> Speaker:
     speakers = {state: _in_order(lines) if isinstance(lines, Sequence) else _always(lines) for state, lines in script.items()}
 
-    def speak(request: Request) -> Line | Awaitable[Line]:
+    def speak(request: Request) -> "Line | Awaitable[Line]":
         if request.state not in speakers:
             raise ScriptEnded(f"the script has no answer for state {request.state!r}; it knows {', '.join(speakers) or 'none'}")
         return speakers[request.state](request)
