@@ -8,24 +8,41 @@ milliseconds per step (of all threads), steps per sync, bytes stored per step.
 import argparse
 import asyncio
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from benchmarks import fsync
-from leverframe import Act, Approve, Ask, Back, Call, Compact, End, Got, Limits, Machine, Memory, Work, tool
-from leverframe.engine import Engine, TriggerCommand
+from leverframe import (
+    Act,
+    Approve,
+    Ask,
+    Back,
+    Call,
+    Compact,
+    Consult,
+    End,
+    Engine,
+    Got,
+    Limits,
+    Machine,
+    Memory,
+    Reply,
+    TriggerCommand,
+    tool,
+)
+from leverframe.canon import Object
 from leverframe.llm import Answer, Request, Usage
-from leverframe.store import Store
+from leverframe.run import Event, Run
+from leverframe.store import Row, Store
 
+Figures: TypeAlias = dict[str, "str | float"]
 PROMPT = "---\nmodel: instant\n---\n# system\nLook until you have seen enough.\n# user\n{{ window }}\n"
 
 
@@ -78,17 +95,14 @@ steps = Machine(
 )
 
 
-class Prepare(Work[Seen]):
-    def run(self, memory: Seen) -> Literal["ready"]:
-        return "ready"
-
-
 class Choose(Ask[Seen]):
     prompt = "steps/decide"
     replies = (send,)
 
 
 class Release(Approve):
+    """Somebody decides, or nobody ever does."""
+
     to = "somebody"
     deadline = timedelta(days=3)
 
@@ -97,9 +111,31 @@ class Send(Act[Seen]):
     runs = (send,)
 
 
-class Asked(Approve):
-    to = "nobody"
-    deadline = timedelta(days=1)
+class Happened(Reply[Literal["happened"]]):
+    pass
+
+
+class NotHappened(Reply[Literal["not_happened"]]):
+    pass
+
+
+class Doubted(Consult):
+    to = "somebody"
+    deadline = timedelta(days=3)
+    replies = (Happened, NotHappened)
+
+
+waiting = Machine(
+    "waiting",
+    memory=Seen,
+    edges={
+        Choose: {"send": Release, "error": Shorten},
+        Release: {"approved": Send, "rejected": Over, "expired": Over},
+        Send: {"ok": Over, "error": Shorten, "unknown": Doubted},
+        Doubted: {"happened": Over, "not_happened": Shorten, "expired": Over},
+        Shorten: {"retry": Back, "give_up": Over},
+    },
+)
 
 
 @dataclass
@@ -107,56 +143,80 @@ class Model:
     """Answers after a fixed time, always the same kind of call."""
 
     seconds: float
-    calls: Sequence[Call[object]]
+    call: Call[object]
 
     async def ask(self, request: Request) -> Answer:
         if self.seconds:
             await asyncio.sleep(self.seconds)
-        call = self.calls[0]
-        chosen = {"intent": call.tool_name, "arguments": call.arguments}
+        chosen: Object = {"intent": self.call.tool_name, "arguments": self.call.arguments}
         return Answer(chosen, Usage(100, 20, 10), "instant", "0" * 64)
 
 
-async def run_all(url: str, runs: int, rounds: int, model: float) -> dict[str, float]:
-    """All runs from start to end, at once."""
-    store = Store.open(url)
-    async with Engine(store, [steps], llm=Model(model, [look.call(1)])) as engine:
-        await engine.advance((await engine.start(TriggerCommand("steps", Seen(rounds=1)), hold=True)).run.id)  # warm
+async def go(engine: Engine, machine: str, rounds: int, key: str) -> Row:
+    row = await engine.start(TriggerCommand(machine, Seen(rounds=rounds), key=key), hold=True)
+    return await engine.advance(row.run.id)
+
+
+async def many(url: str, runs: int, model: float) -> Figures:
+    """Runs of 20 steps from start to end: one after the other for `runs` = 1 (30 of them), else all at once."""
+    lone, store = runs == 1, Store.open(url)
+    async with Engine(store, [steps], llm=Model(model, look.call(1))) as engine:
+        await go(engine, "steps", 1, "warm")
         before, cpu, wall = fsync.count(), time.process_time(), time.perf_counter()
-
-        async def one(index: int) -> None:
-            row = await engine.start(TriggerCommand("steps", Seen(rounds=rounds), key=f"r{index}"), hold=True)
-            done = await engine.advance(row.run.id)
-            assert done.run.status == "done", done.run
-            assert done.run.steps == 2 * rounds
-
-        await asyncio.gather(*(one(index) for index in range(runs)))
-        taken = time.perf_counter() - wall
-        count = runs * rounds * 2
-        figures = {
-            "steps": count,
-            "wall_s": round(taken, 3),
-            "cpu_ms_per_step": round((time.process_time() - cpu) * 1000 / count, 4),
-            "syncs": fsync.count() - before,
-        }
+        total = 30 if lone else runs
+        keys = [f"run {number}" for number in range(total)]
+        if lone:
+            done = [await go(engine, "steps", 10, key) for key in keys]
+        else:
+            done = await asyncio.gather(*(go(engine, "steps", 10, key) for key in keys))
+        wall, cpu, syncs = time.perf_counter() - wall, time.process_time() - cpu, fsync.count() - before
+        assert all(row.run.status == "done" and row.run.steps == 20 for row in done)
     store.close()
-    return figures | {"syncs_per_step": round(figures["syncs"] / count, 3)}
+    count = total * 20
+    return {
+        "wall_s": round(wall, 3),
+        "cpu_ms_per_step": round(cpu * 1000 / count, 3),
+        "syncs_per_step": round(syncs / count, 3),
+        "steps_per_sync": round(count / max(syncs, 1), 1),
+    }
 
 
-async def long_run(url: str) -> dict[str, float]:
-    """One run of 3,000 steps: what its last steps cost beside those around the 100th."""
-    store = Store.open(url)
+async def long(url: str) -> Figures:
+    """One run of 3,000 steps: what its last 200 cost beside those from the 100th, and what a step takes on the disk."""
     times: list[float] = []
-    async with Engine(store, [steps], llm=Model(0, [look.call(1)]), watch=lambda run, line: times.append(time.process_time())) as engine:
-        row = await engine.start(TriggerCommand("steps", Seen(rounds=1500)), hold=True)
-        await engine.advance(row.run.id)
-        events = await store.events(row.run.id)
-        stored = sum(len(line.text) + 300 for line in events)
+    store = Store.open(url)
+
+    def watch(run: Run, line: Event) -> None:
+        times.append(time.process_time())
+
+    async with Engine(store, [steps], llm=Model(0, look.call(1)), watch=watch) as engine:
+        await go(engine, "steps", 1, "warm")
+        store.close()
+        empty, store = size(url), Store.open(url)
+        engine.store = store
+        times.clear()
+        await go(engine, "steps", 1500, "long")
     store.close()
-    early, late = times[100] - times[80], times[-2] - times[-22]
-    width = 200
-    early, late = times[width + 100] - times[100], times[-2] - times[-2 - width]
-    return {"last_to_100th": round(late / early, 3), "bytes_per_step": round(stored / len(events))}
+    early, late = times[300] - times[100], times[-2] - times[-202]
+    return {"last_to_100th": round(late / early, 2), "bytes_per_step": round((size(url) - empty) / 3000)}
+
+
+async def idle(url: str) -> Figures:
+    """A thousand runs that wait for a person: bytes each on the disk, events included."""
+    store = Store.open(url)
+    async with Engine(store, [waiting], llm=Model(0, send.call(1))) as engine:
+        await go(engine, "waiting", 1, "warm")
+        store.close()
+        empty, store = size(url), Store.open(url)
+        engine.store = store
+        rows = await asyncio.gather(*(go(engine, "waiting", 1, f"run {number}") for number in range(1000)))
+        assert all(row.run.status == "waiting" for row in rows)
+    store.close()
+    return {"bytes_per_waiting_run": round((size(url) - empty) / 1000)}
+
+
+def size(url: str) -> int:
+    return Path(url.removeprefix("sqlite:///")).stat().st_size
 
 
 @contextmanager
@@ -172,24 +232,25 @@ def database(kind: str) -> Iterator[str]:
             yield f"sqlite:///{folder}/bench.db"
 
 
-def measure(kind: str, runs: int, rounds: int, model: float, sync_us: int | None) -> dict[str, object]:
+def measure(name: str, kind: str, runs: int, model: float, sync_us: int) -> Figures:
     """One measurement in a process of its own, under the shim."""
-    argv = [sys.executable, "-m", "benchmarks.durable_steps", "--inside", json.dumps([kind, runs, rounds, model])]
+    argv = [sys.executable, "-m", "benchmarks.durable_steps", "--inside", json.dumps([name, kind, runs, model])]
     done = fsync.run(argv, sleep_us=sync_us, capture=True)
     if done.code:
         raise SystemExit(done.code)
-    found = json.loads(done.output.strip().splitlines()[-1])
-    return {"database": kind, "runs": runs, "model_ms": model * 1000, "sync_us": sync_us, **found}
+    found: Figures = json.loads(done.output.strip().splitlines()[-1])
+    return {"database": kind, "what": name, "model_ms": model * 1000, "sync_ms": sync_us / 1000, **found}
 
 
-def inside(kind: str, runs: int, rounds: int, model: float) -> None:
-    with tempfile.TemporaryDirectory() as home, database(kind) as url:
+def inside(name: str, kind: str, runs: int, model: float) -> None:
+    with tempfile.TemporaryDirectory(prefix="leverframe-bench-") as home, database(kind) as url:
         prompts = Path(home, "prompts/steps")
         prompts.mkdir(parents=True)
         (prompts / "decide.md").write_text(PROMPT)
-        steps.file = str(Path(home, "machines/steps.py"))  # where its prompts are looked for
-        figures = asyncio.run(long_run(url) if runs == 0 else run_all(url, runs, rounds, model))
-        print(json.dumps(figures))
+        for machine in (steps, waiting):
+            machine.file = str(Path(home, "machines/steps.py"))  # where its prompts are looked for
+        figures = long(url) if name == "3,000 steps" else idle(url) if name == "waiting" else many(url, runs, model)
+        print(json.dumps(asyncio.run(figures)))
 
 
 def main() -> None:
@@ -200,13 +261,12 @@ def main() -> None:
     if given.inside:
         inside(*json.loads(given.inside))
         return
-    kinds = ["sqlite", "postgres"] if given.postgres else ["sqlite"]
-    for kind in kinds:
-        for runs, model, sync in ((1, 0.0, 0), (1, 0.0, 4000), (200, 0.0, 0), (200, 0.05, 4000), (0, 0.0, 0)):
-            print(json.dumps(measure(kind, runs, 10, model, sync)), flush=True)
+    for kind in ("sqlite", "postgres") if given.postgres else ("sqlite",):
+        for runs, model, sync in ((1, 0.0, 0), (1, 0.0, 4000), (200, 0.0, 0), (200, 0.05, 0), (200, 0.05, 4000)):
+            print(json.dumps(measure(f"{runs} at once", kind, runs, model, sync)), flush=True)
+    for name in ("3,000 steps", "waiting"):
+        print(json.dumps(measure(name, "sqlite", 0, 0.0, 0)), flush=True)
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONHASHSEED", "0")
-    assert subprocess, "for the shim"
     main()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from leverframe.tool import tool as tool  # at once: loaded later, the module of the same name would take the decorator's place
 
 if TYPE_CHECKING:
+    from leverframe.engine import Engine as Engine
+    from leverframe.engine import TriggerCommand as TriggerCommand
     from leverframe.errors import LeverframeError as LeverframeError
     from leverframe.errors import NotDone as NotDone
     from leverframe.machine import Limits as Limits
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from leverframe.state import Reply as Reply
     from leverframe.state import Wait as Wait
     from leverframe.state import Work as Work
+    from leverframe.store import Store as Store
     from leverframe.tool import Key as Key
     from leverframe.tool import Tool as Tool
     from leverframe.tool import from_schema as from_schema
@@ -37,16 +40,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "engine": ("Engine", "TriggerCommand"),
     "errors": ("LeverframeError", "NotDone"),
     "machine": ("Limits", "Machine", "Precedence"),
     "state": (
         *("Act", "Answered", "Approve", "Ask", "Back", "Call", "Compact", "Consult", "Delegate"),
         *("End", "Fetch", "Got", "Memory", "Reply", "Wait", "Work"),
     ),
+    "store": ("Store",),
     "tool": ("Key", "Tool", "from_schema"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
-__all__ = ["__version__", "tool", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["__version__", "tool", *_HOME]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> object:

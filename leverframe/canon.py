@@ -45,8 +45,7 @@ def admit(value: object, *, what: str, limit: int = MAX_ARGUMENTS) -> Json:
     The walk stops at the first offence and never recurses past the allowed depth, so a hostile value costs no more than a good one.
     """
     budget = [limit]
-    admitted = _admit(value, what, 0, budget, limit)
-    return admitted
+    return _admit(value, what, 0, budget, limit)
 
 
 def _admit(value: object, path: str, depth: int, budget: list[int], limit: int) -> Json:

@@ -447,7 +447,7 @@ class Definition:
         event = self.compiled.events.get(outcome)
         try:
             moved = event is not None and event.trigger(cursor)
-        except Exception as error:
+        except (_machine_error(), ValueError) as error:
             raise EdgeError(f"machine {self.name}: state {state} has no edge {outcome!r}: {error}") from None
         if not moved:
             raise EdgeError(f"machine {self.name}: state {state} has no edge {outcome!r}" + (f" back to {back}" if back else ""))
@@ -468,6 +468,12 @@ class Cursor:
     def __init__(self, state: str, back: str | None) -> None:
         self.state = state
         self.back = back
+
+
+def _machine_error() -> type[Exception]:
+    from transitions import MachineError
+
+    return MachineError
 
 
 def compile(start: str, rows: Mapping[str, tuple[Kind, Mapping[str, str]]], exceeded: str | None) -> "Compiled":

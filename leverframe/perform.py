@@ -569,7 +569,9 @@ def kept(step: Step) -> Draft:
         results = [(bool(item["success"]), item["result"]) for item in cast(list[Object], held["results"])]
         came = _keep_returned(step, cast(Delegate[Memory, BaseModel], state), results)
     else:
-        listed = cast(Sequence[object], state.events if isinstance(state, Wait) else cast("Ask[Never] | Consult[Never]", state).replies)
+        listed = cast(
+            Sequence[object], state.events if isinstance(state, Wait) else cast("Ask[Never] | Consult[Never]", state).replies
+        )
         replies = [cast("type[Reply[str]]", item) for item in listed if isinstance(item, type)]
         came = _keep_reply(step, read_reply(replies, held["reply"]))
     if "stuck" in came:

@@ -8,11 +8,11 @@ escaped.
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
-from leverframe.canon import Json, Object
+from leverframe.canon import Object
 from leverframe.llm import estimated_tokens
 from leverframe.prompt import readable
 
@@ -23,24 +23,33 @@ _LONGEST = 6_000
 _PINNED_ERRORS = 8
 _NOTE = 16
 
-# Event types that a model should see: the tag, and what of the body it shows. Mappings among these keys are shown entry by entry.
+# Event types that a model should see: the tag, and what of the body it shows.
 _SHOWN: dict[str, tuple[str, tuple[str, ...]]] = {
     "started": ("request", ("source", "memory")),
     "forked": ("request", ("source", "memory")),
     "fetched": ("fetched", ()),
-    "asked": ("asked", ("call", "reply")),
-    "acted": ("acted", ("call", "tool_name", "arguments", "result", "error")),
+    "asked": ("asked", ("call", "considered", "reply")),
+    "built": ("built", ("call",)),
+    "acted": ("acted", ("tool_name", "arguments", "result")),
     "opened": ("opened", ("tool_name", "arguments")),
     "decided": ("decided", ("tool_name", "arguments")),
-    "edited": ("edited", ("call", "tool_name", "arguments", "by")),
+    "edited": ("edited", ("call", "by")),
     "answered": ("answered", ("by", "value", "reply")),
-    "received": ("received", ("event", "data")),
+    "received": ("received", ("event", "data", "reply")),
     "returned": ("returned", ("results",)),
-    "settled": ("settled", ("tool_name", "happened", "by")),
+    "settled": ("settled", ("happened", "by")),
     "expired": ("expired", ("state",)),
     "compacted": ("error", ("error",)),
 }
-_SPREAD = frozenset({"memory", "call", "reply"})
+# Mappings that are shown entry by entry, and which entries; None: all that say something.
+_SPREAD: dict[str, tuple[str, ...] | None] = {
+    "memory": None,
+    "reply": None,
+    "error": None,
+    "call": ("tool_name", "arguments"),
+    "considered": ("tool_name", "arguments"),
+}
+_CALL = ("tool_name", "arguments", "result")
 _TAG = re.compile(r"<(?=/?[\w.-]+\s*>)")
 
 
@@ -59,6 +68,7 @@ class Window:
         self._first: _Block | None = None
         self._blocks: OrderedDict[int, _Block] = OrderedDict()
         self._failed: dict[str, list[int]] = {}  # by state: what is hidden once it ends otherwise
+        self._blamed = ""
         self._pinned: list[int] = []
         self._number = 0
         self._tokens = 0  # of the blocks, the first left out
@@ -69,21 +79,34 @@ class Window:
         """The next event. Types that say nothing to a model are passed over."""
         if type not in _SHOWN:
             return
-        error = body.get("error")
-        state = _source(error) or str(body.get("state", "")) if type == "compacted" else str(body.get("state", ""))
-        if error is None:
-            self._resolve(state)
-        elif type == "asked":
-            return  # the error that follows says it
-        for tag, content in _contents(type, body):
-            self._append(_block(tag, content))
-            if error is not None:
-                self._failed.setdefault(state, []).append(self._number)
+        places = {str(body.get(key)) for key in ("state", "tool_name") if key in body}
         if type == "compacted":
-            self._pinned = [*self._pinned[1 - _PINNED_ERRORS :], self._number]
+            self._add_error(body)
+        elif body.get("error") is not None:
+            self._blamed = str(body.get("state", ""))
+            self._add_blocks(type, body, self._blamed)
+        else:
+            self._resolve(places)
+            self._add_blocks(type, body, None)
         while self._tokens > self._keep and len(self._blocks) > 1:
             self._tokens -= self._blocks.popitem(last=False)[1].tokens
             self._forgotten += 1
+
+    def _add_blocks(self, type: str, body: Object, blamed: str | None) -> None:
+        for tag, content in _contents(type, body):
+            self._append(_block(tag, content))
+            if blamed is not None:
+                self._failed.setdefault(blamed, []).append(self._number)
+
+    def _add_error(self, body: Object) -> None:
+        """It belongs to the state that failed just before; one that a person reported belongs to its tool."""
+        error = body.get("error")
+        blamed = self._blamed or (str(error.get("source", "")) if isinstance(error, dict) else "")
+        self._blamed = ""
+        before = self._number
+        self._add_blocks("compacted", body, blamed)
+        if self._number > before:
+            self._pinned = [*self._pinned[1 - _PINNED_ERRORS :], self._number]
 
     def text(self, budget: int = BUDGET) -> tuple[str, Object]:
         """The blocks that fit into so many tokens (at least 64), and the manifest: counts of what is shown, dropped and why.
@@ -126,8 +149,9 @@ class Window:
         self._blocks[self._number] = block
         self._tokens += block.tokens
 
-    def _resolve(self, state: str) -> None:
-        for number in self._failed.pop(state, ()):
+    def _resolve(self, places: Iterable[str]) -> None:
+        """These states and tools worked: what they failed at before says nothing any more."""
+        for number in [number for place in places for number in self._failed.pop(place, ())]:
             block = self._blocks.pop(number, None)
             if block:
                 self._tokens -= block.tokens
@@ -163,13 +187,13 @@ def _contents(type: str, body: Object) -> Iterator[tuple[str, Object]]:
     tag, keys = _SHOWN[type]
     if type == "fetched":
         for call in cast(list[Object], body.get("calls", [])):
-            yield tag, _picked(call, ("tool_name", "arguments", "result", "error"))
+            yield tag, _picked(call, _CALL)
         return
-    if type == "compacted":
-        error = body.get("error")
-        yield tag, error if isinstance(error, dict) else {"cause": error}
-        return
-    yield tag, _picked(body, keys)
+    content = _picked(body, keys)
+    if body.get("outcome") == "unsure":
+        content["unsure"] = True
+    if content and not (type == "asked" and "failed" in content):  # a model's own failure has no other trace worth showing
+        yield tag, content
 
 
 def _picked(body: Object, keys: tuple[str, ...]) -> Object:
@@ -177,12 +201,10 @@ def _picked(body: Object, keys: tuple[str, ...]) -> Object:
     for key in keys:
         value = body.get(key)
         if isinstance(value, dict) and key in _SPREAD:
-            content |= {name: item for name, item in value.items() if item not in (None, [], {})}
+            wanted = _SPREAD[key] or tuple(value)
+            content |= {name: value[name] for name in wanted if value.get(name) not in (None, [], {})}
         elif value is not None or (key == "result" and key in body):
             content[key] = value
+    if body.get("error") is not None and "error" not in keys:
+        content["failed"] = True  # why stands in the error that follows
     return content
-
-
-def _source(error: Json) -> str:
-    """The state an error came from."""
-    return str(error.get("state") or error.get("source") or "") if isinstance(error, dict) else ""

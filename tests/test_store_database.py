@@ -4,8 +4,6 @@ import asyncio
 import os
 import sqlite3
 import stat
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,12 +14,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, event, inspect, text
 from sqlmodel import SQLModel
 
-from leverframe.clock import SECOND
 from leverframe.errors import DatabaseUnavailable, SchemaTooNew, SchemaTooOld, StoreError, UnsafeDatabase
 from leverframe.store import SCHEMA, Store, upgrade
 from leverframe.store.database import MIGRATIONS, VERSION_TABLE
 from leverframe.store.tables import TABLES, Base
-from tests.stored import CLOCK, asking, new, opened, step
+from tests.stored import asking, new, opened, step
 
 
 def path_of(url: str) -> Path:
@@ -59,9 +56,11 @@ async def test_sqlite_takes_the_write_lock_at_the_beginning_of_what_writes_and_n
 
 @pytest.mark.postgres
 async def test_postgres_reads_what_is_committed_whatever_its_default_is(postgres_url: str) -> None:
-    with create_engine(postgres_url).begin() as connection:
+    engine = create_engine(postgres_url)
+    with engine.begin() as connection:
         name = connection.execute(text("SELECT current_database()")).scalar_one()
         connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'"))
+    engine.dispose()
     async with opened(postgres_url) as store:
         with store.engine.connect() as connection:
             assert connection.execute(text("SHOW transaction_isolation")).scalar_one() == "read committed"
@@ -98,12 +97,6 @@ async def test_a_waiting_run_is_in_no_index_that_a_worker_reads(sqlite_url: str)
 # --- size ---------------------------------------------------------------------------------------------------------------------
 
 
-async def size_of(sqlite_url: str, work: Callable[[Store], "asyncio.Future[None]"]) -> int:
-    async with opened(sqlite_url) as store:
-        await work(store)
-    return path_of(sqlite_url).stat().st_size
-
-
 async def test_a_waiting_run_costs_two_kibibytes_and_four_with_its_events(sqlite_url: str) -> None:
     async with opened(sqlite_url) as store:
         pass
@@ -122,7 +115,7 @@ async def test_a_waiting_run_costs_two_kibibytes_and_four_with_its_events(sqlite
     assert (without - empty) / 2000 <= 2048
 
 
-@pytest.mark.parametrize("payload", [100, 800, 1500, 2500])
+@pytest.mark.parametrize("payload", [100, 800, 1500])
 async def test_a_step_costs_a_kibibyte_beside_its_payload(sqlite_url: str, payload: int) -> None:
     async with opened(sqlite_url) as store:
         run = (first := new(owner="me")).run
@@ -178,7 +171,7 @@ def test_a_newer_schema_is_refused_and_not_touched(database_url: str) -> None:
     Store.open(database_url).close()
     set_schema(database_url, "9999")
     for attempt in (lambda: Store.open(database_url), lambda: upgrade(database_url)):
-        with pytest.raises(SchemaTooNew, match="has schema 9999.*install a newer Leverframe"):
+        with pytest.raises(SchemaTooNew, match=r"has schema 9999.*install a newer Leverframe"):
             attempt()
 
 
@@ -294,7 +287,4 @@ async def test_a_damaged_database_is_said_to_be(sqlite_url: str) -> None:
     path = path_of(sqlite_url)
     whole = path.read_bytes()
     path.write_bytes(whole[:8192] + b"\xff" * (len(whole) - 8192))
-    store = Store.open(sqlite_url)
-    with pytest.raises(DatabaseUnavailable, match="is damaged; restore a backup"):
-        await store.claim_due("me", CLOCK.now() + 99999 * SECOND, CLOCK.now() + 999999 * SECOND)
-    store.close()
+    refused(sqlite_url, "is damaged; restore a backup")

@@ -7,7 +7,7 @@ each under a SAVEPOINT. Every item sees what those before it did to its run thro
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 from sqlalchemy import Connection
 from sqlmodel import Session
@@ -76,7 +76,13 @@ class Tx:
         self.now = clock.now()
         self.guards: dict[str, Guard] = {}
         self.known: dict[tuple[str, str, str | None], tuple[str, str, int]] = {}  # start keys: run, hash of the request, fence
-        self.pile = Pile(self)
+        self.pile = Pile(sql)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cursor.close()  # an open one would keep SQLite's file open after the connection is closed
 
     def all(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         self.cursor.execute(statement, values)
@@ -114,17 +120,27 @@ class Tx:
         """A savepoint was rolled back: what is known of the rows may not be so."""
         self.guards.clear()
         self.known.clear()
-        self.pile = Pile(self)
+        self.pile = Pile(self.sql)
+
+    def touch(self, run_id: str) -> None:
+        """A second step of one run in one batch: the first must be written before it."""
+        if run_id in self.pile.touched:
+            self.flush()
+        self.pile.touched.add(run_id)
+
+    def flush(self) -> None:
+        """Write what is piled up."""
+        for statement, rows in self.pile.take():
+            self.many(statement, rows)
 
 
 class Pile:
     """Rows to write, in the order in which they must be written: runs before what belongs to them, wake-ups last."""
 
-    def __init__(self, tx: Tx) -> None:
-        sql = tx.sql
-        self._tx = tx
+    def __init__(self, sql: Statements) -> None:
+        self._events = sql.insert["events"]
         self._rows: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
-        self._touched: set[str] = set()
+        self.touched: set[str] = set()
         self._order = (
             sql.insert["runs"],
             sql.insert["events"],
@@ -144,23 +160,16 @@ class Pile:
     def add(self, statement: str, *row: Any) -> None:
         self._rows[statement].append(row)
 
-    def touch(self, run_id: str) -> None:
-        """A second step of one run in one batch: the first must be written before it."""
-        if run_id in self._touched:
-            self.write()
-        self._touched.add(run_id)
-
     def events(self, run_id: str, events: Sequence[Event]) -> None:
-        rows = self._rows[self._tx.sql.insert["events"]]
+        rows = self._rows[self._events]
         for event in events:
             rows.append((run_id, event.seq, event.at, event.type, event.actor, event.text, event.body_hash, event.hash))
 
-    def write(self) -> None:
-        for statement in self._order:
-            rows = self._rows.pop(statement, None)
-            if rows:
-                self._tx.many(statement, rows)
-        self._touched.clear()
+    def take(self) -> list[tuple[str, list[tuple[Any, ...]]]]:
+        """What is here, in order; then it is empty."""
+        rows, self._rows = self._rows, defaultdict(list)
+        self.touched.clear()
+        return [(statement, rows[statement]) for statement in self._order if statement in rows]
 
 
 def write(tx: Tx, items: Sequence[Item]) -> list[Result]:
@@ -173,14 +182,14 @@ def write(tx: Tx, items: Sequence[Item]) -> list[Result]:
     for index, item in enumerate(items):
         if isinstance(item, Command):
             results[index] = _attempt(item.do, tx)
-            tx.pile.write()
+            tx.flush()
     know_starts(tx, items)
     for index, item in enumerate(items):
         if isinstance(item, Commit):
             results[index] = _attempt(step, tx, item)
         elif isinstance(item, NewRun):
             results[index] = _attempt(start, tx, item)
-    tx.pile.write()
+    tx.flush()
     began = tx.clock.steady()
     for index, item in enumerate(items):
         if isinstance(item, Deferred):
@@ -217,7 +226,7 @@ def step(tx: Tx, commit: Commit) -> Committed:
         raise Lost(f"run {guard.id}: something reached it in the meantime; look at its inbox and try again")
     parent = tx.guard(commit.notify_parent.run_id) if commit.notify_parent else None
     children = _children(tx, commit)
-    tx.pile.touch(guard.id)
+    tx.touch(guard.id)
     tx.pile.events(guard.id, commit.events)
     _advance(tx, guard, commit)
     _belongings(tx, commit)
@@ -393,5 +402,5 @@ def _alone(tx: Tx, commit: Commit) -> Committed:
     tx.lock(locks(commit))
     know_starts(tx, [commit])
     done = step(tx, commit)
-    tx.pile.write()
+    tx.flush()
     return done

@@ -169,8 +169,8 @@ class Committer:
         if self._connection is None:
             self._connection = self._engine.connect()
         self.batches += 1
-        with transaction(self._connection):
-            return write(Tx(self._connection, self._sql, self._clock), items)
+        with transaction(self._connection), Tx(self._connection, self._sql, self._clock) as tx:
+            return write(tx, items)
 
     def _recover(self, batch: list[Ticket], error: Exception, repeated: bool) -> list[Ticket]:
         """After a failed transaction: the same once more, or its halves, or an answer that says what is wrong."""

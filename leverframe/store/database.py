@@ -58,7 +58,7 @@ def _parse(address: str) -> URL:
 
 def _file(url: URL) -> URL:
     name = url.database or ":memory:"
-    if ":memory:" in name or "mode=memory" in name:
+    if ":memory:" in name or url.query.get("mode") == "memory":
         raise UnsafeDatabase(f"{where(url)}: keeps nothing and is not shared between threads; use a file, sqlite:///file.db")
     folder = Path(name.removeprefix("file:").partition("?")[0]).absolute().parent
     if not folder.is_dir():
