@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from leverframe.tool import tool as tool  # at once: loaded later, the module of the same name would take the decorator's place
 
 if TYPE_CHECKING:
+    from leverframe.drive import TriggerCommand as TriggerCommand
     from leverframe.engine import Engine as Engine
-    from leverframe.engine import TriggerCommand as TriggerCommand
     from leverframe.errors import LeverframeError as LeverframeError
     from leverframe.errors import NotDone as NotDone
     from leverframe.machine import Limits as Limits
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "engine": ("Engine", "TriggerCommand"),
+    "drive": ("TriggerCommand",),
+    "engine": ("Engine",),
     "errors": ("LeverframeError", "NotDone"),
     "machine": ("Limits", "Machine", "Precedence"),
     "state": (

@@ -106,6 +106,7 @@ class Drive:
         self._current: dict[str, Definition] = {}
         self._bound: dict[str, Bound] = {}
         self._held: dict[str, Held] = {}
+        self._reserved: dict[str, Held] = {}  # born held, and nobody goes on with them yet
         self._heart: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -200,9 +201,11 @@ class Drive:
     # ── one step at a time ────────────────────────────────────────────────────────────
 
     async def _claim(self, run_id: str) -> Held | None:
-        held = self._held.get(run_id)
-        if held is not None:
-            return held
+        reserved = self._reserved.pop(run_id, None)
+        if reserved is not None:
+            return reserved
+        if run_id in self._held:
+            return None  # another task of this process goes on with it; claiming would take it away from ourselves
         safe = self._safe()
         claimed = await self.store.claim(run_id, self.owner, self.clock.now(), self._lease_until())
         return await self._taken(claimed, safe) if claimed else None
@@ -324,6 +327,13 @@ class Drive:
         if problem := self._blocked(held):
             return Word([Draft("blocked", {"reason": problem})])
         return self._awaited(held)
+
+    def _stale(self, held: Held) -> list[Inbound]:
+        """What can mean nothing to the run any more: ends of children and decisions that nobody waits for. Early signals are kept."""
+        run, waiting = held.run, held.run.waiting
+        awaited = {*(waiting.children if waiting else ()), *([waiting.id] if waiting else [])}
+        doubted = {reconcile_task(call.key) for call in run.doubts}
+        return [item for item in held.inbound if item.source in ("child", "task") and item.key not in awaited | doubted]
 
     def _doubted(self, run: Run, task: str) -> str | None:
         return next((call.key for call in run.doubts if reconcile_task(call.key) == task), None)
@@ -584,6 +594,7 @@ class Drive:
             run = after
             queue += [following] if following else []
         rests, due = self._rests(held, run)
+        used_up = [*consume, *(item for item in self._stale(held) if item not in consume)]
         commit = Commit(
             run=run,
             fence=held.fence,
@@ -595,7 +606,7 @@ class Drive:
             effects=list(ledger.effects.values()),
             open_tasks=ledger.open_tasks,
             close_tasks=ledger.close_tasks,
-            consume=[(item.source, item.key) for item in consume],
+            consume=[(item.source, item.key) for item in used_up],
             inbox_seen=inbox_seen,
             clear_want=clear_want,
             starts=starts,

@@ -33,7 +33,7 @@ from leverframe.perform import Bound, Draft
 from leverframe.reduce import begin, fold
 from leverframe.run import OVER, Event, Run, chain, event
 from leverframe.state import Consult, Wait
-from leverframe.store import Decided, NewRun, Row
+from leverframe.store import Decided, NewRun, Row, Want
 from leverframe.tool import compact
 
 
@@ -60,9 +60,12 @@ class Engine(Drive):
         memory = read_input(machine, command.input)
         new = self._new_run(definition, memory, command, hold=hold)
         started = await self.store.start(new)
-        if hold and started.created:
-            self._hold(Held(new.run, await self._bind(definition.hash, machine.name), started.fence, self._safe()))
-        self._tell(new.run, new.events[0])
+        if started.created:
+            if hold:
+                held = Held(new.run, await self._bind(definition.hash, machine.name), started.fence, self._safe())
+                self._reserved[new.run.id] = held
+                self._hold(held)
+            self._tell(new.run, new.events[0])
         return await self.store.load(started.run_id)
 
     async def advance(self, run_id: str) -> Row:
@@ -80,8 +83,8 @@ class Engine(Drive):
             waiting = held.run.waiting
             if held.run.status != "waiting" or waiting is None or waiting.kind != "children":
                 return await self.store.load(run_id)
-            children = [child for child in waiting.children if await self._started(child)]
-            await asyncio.gather(*(self.advance(child) for child in children))
+            row = await self.store.load(run_id)
+            await asyncio.gather(*(self.advance(child.run.id) for child in await self._unfinished(row)))
             row = await self.store.load(run_id)
             if row.inbox == 0:
                 return row
@@ -105,27 +108,17 @@ class Engine(Drive):
         with suppress(Lost):
             await self._drive(held)
 
-    async def _started(self, child: str) -> bool:
-        try:
-            row = await self.store.load(child)
-        except UnknownRun:
-            return False
-        return row.run.status not in OVER
-
     async def _follow(self, run_id: str) -> bool:
         """Waits while another process holds the run. False: it has come to rest there."""
-        seq = (await self.store.load(run_id)).run.seq
-        while True:
-            row = await self.store.load(run_id)
-            if row.run.status in OVER or row.lease_until is None or row.wake_at is None:
-                return False
-            if row.lease_until < self.clock.now():
-                return True
-            if row.run.seq == seq:
-                await self.clock.sleep(0.05)
-            for line in await self.store.events(run_id, after=seq) if self._watch else []:
+        row = await self.store.load(run_id)
+        while row.run.status not in OVER:
+            if row.lease_until is None or row.lease_until < self.clock.now():
+                return row.wake_at is not None and row.wake_at <= self.clock.now()
+            await self.clock.sleep(0.05)
+            seq, row = row.run.seq, await self.store.load(run_id)
+            for line in await self.store.events(run_id, after=seq) if self._watch and row.run.seq > seq else []:
                 self._tell(row.run, line)
-            seq = row.run.seq
+        return False
 
     # ── people, events, operators ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -222,16 +215,27 @@ class Engine(Drive):
             return row
         return await self._wish(await self._alive(run_id), "cancel", by)
 
-    async def _wish(self, row: Row, want: str, by: str) -> Row:
-        await self.store.want(row.run.id, "pause" if want == "pause" else "cancel", by, self.clock.now())
-        waiting = row.run.waiting
-        for child in waiting.children if waiting else ():
-            if await self._started(child):
-                await self.store.want(child, "pause" if want == "pause" else "cancel", by, self.clock.now())
+    async def _wish(self, row: Row, want: Want, by: str) -> Row:
+        """Leaves word, and carries it out at once where nobody else holds the run. Children are meant too."""
+        await self.store.want(row.run.id, want, by, self.clock.now())
         held = await self._claim(row.run.id)
         if held is not None:
             await self._drive(held, steps=0)
+        for child in await self._unfinished(row):
+            if child.run.status != "paused" or want == "cancel":
+                await self._wish(child, want, by)
         return await self.store.load(row.run.id)
+
+    async def _unfinished(self, row: Row) -> list[Row]:
+        """The child runs a run waits for that were started and are not over."""
+        waiting = row.run.waiting
+        if waiting is None or waiting.kind != "children":
+            return []
+        return [
+            child
+            for child in await self.store.runs(parent=row.run.id, limit=len(waiting.children))
+            if child.run.status not in OVER
+        ]
 
     async def resume(self, run_id: str, *, by: str = "operator") -> Row:
         """What was paused goes on; children too. Deadlines ran meanwhile. Raises NotPaused, Busy."""
@@ -239,9 +243,9 @@ class Engine(Drive):
         if row.run.status != "paused":
             raise NotPaused(f"run {run_id} is {row.run.status}, not paused")
         await self._operate(row, Draft("resumed", {"by": by}))
-        for child in row.run.waiting.children if row.run.waiting else ():
-            if await self._started(child) and (await self.store.load(child)).run.status == "paused":
-                await self.resume(child, by=by)
+        for child in await self._unfinished(row):
+            if child.run.status == "paused":
+                await self.resume(child.run.id, by=by)
         return await self.store.load(run_id)
 
     async def retry(self, run_id: str, *, by: str = "operator", grant: int = 0) -> Row:

@@ -52,7 +52,7 @@ def step(run: Run, fence: int, body: Object | None = None, **after: Json) -> Com
     """The run after one more event, still held. `after`: what changes of the run."""
     now = CLOCK.now()
     more = event(run, now, "worked", "test", body or {})
-    changed = replace(run, seq=more.seq, head=more.hash, **after)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    changed = replace(run, seq=more.seq, head=more.hash, **after)  # type: ignore[arg-type]
     return Commit(changed, fence, run.seq, [more], lease_until=now + LEASE)
 
 

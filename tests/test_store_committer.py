@@ -49,7 +49,7 @@ def booking(run: Run, note: str, then: Callable[[Session], None] = lambda _: Non
     """A step whose tool books, and then does something more."""
 
     def make(session: Session) -> Commit:
-        session.execute(text("INSERT INTO bookings VALUES (:run, :note)"), {"run": run.id, "note": note})
+        session.connection().execute(text("INSERT INTO bookings VALUES (:run, :note)"), {"run": run.id, "note": note})
         then(session)
         return replace(step(run, fence, {"booked": note}), effects=[effect("done", f"lf_{run.id}")])
 
@@ -93,7 +93,8 @@ async def test_a_local_tool_that_the_database_refuses_fails_alone(store: Store) 
     others = [booking(run, "taken" if number == 2 else f"note {number}") for number, run in enumerate(runs[1:])]
     steps = [step(await held(store), 1) for _ in range(3)]
     before = store.transactions
-    await asyncio.gather(*(store.commit(item) for item in (*others, *steps)))
+    items: list[Commit | Deferred] = [*others, *steps]
+    await asyncio.gather(*(store.commit(item) for item in items))
     assert store.transactions == before + 1
     assert bookings(store) == ["note 0", "note 1", "note 3", "note 4", "taken"]
     assert "IntegrityError" in str(await last(store, runs[3]))
@@ -128,7 +129,11 @@ async def test_a_local_tool_never_runs_for_a_holder_that_lost_its_run(store: Sto
 async def test_the_step_of_a_local_tool_that_cannot_be_written_takes_its_rows_with_it(store: Store) -> None:
     run, other = await held(store), await held(store)
     good = booking(run, "a")
-    bad = replace(good, make=lambda session: replace(good.make(session), base_seq=7))
+
+    def on_another_end(session: Session) -> Commit:
+        return replace(good.make(session), base_seq=7)
+
+    bad = replace(good, make=on_another_end)
     with pytest.raises(Lost):
         await store.commit(bad)
     await store.commit(booking(other, "b"))
@@ -158,8 +163,12 @@ async def test_the_end_of_a_child_by_a_local_tool_reaches_its_parent(store: Stor
     await store.commit(letting_go(step(run, 1, status="waiting")))
     await store.start(child := new(parent=run.id, owner="me"))
     end = Inbound("child", child.run.id, run.id, CLOCK.now(), "child", {"success": True})
-    ends = booking(child.run, "a")
-    await store.commit(replace(ends, make=lambda session: replace(letting_go(ends.make(session)), notify_parent=end)))
+    books = booking(child.run, "a")
+
+    def ends(session: Session) -> Commit:
+        return replace(letting_go(books.make(session)), notify_parent=end)
+
+    await store.commit(replace(books, make=ends))
     (claimed,) = await store.claim_due("me", CLOCK.now(), CLOCK.now() + LEASE)
     assert (claimed.row.run.id, claimed.inbound) == (run.id, (end,))
 

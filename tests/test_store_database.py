@@ -11,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, event, inspect, text
+from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlmodel import SQLModel
 
 from leverframe.errors import DatabaseUnavailable, SchemaTooNew, SchemaTooOld, StoreError, UnsafeDatabase
@@ -261,7 +261,11 @@ async def test_a_full_database_loses_nothing_and_works_again_when_there_is_room(
         await store.start(other := new(owner="me"))
     limit = [path_of(sqlite_url).stat().st_size // 4096 + 4]
     store = Store.open(sqlite_url)
-    event.listen(store.engine, "begin", lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count = {limit[0]}"))
+
+    def fill_up(connection: Connection) -> None:
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {limit[0]}")
+
+    event.listen(store.engine, "begin", fill_up)
     big = step(first.run, 1, {"payload": "x" * 100_000})
     answers = await asyncio.gather(store.commit(big), store.commit(step(other.run, 1)), return_exceptions=True)
     assert isinstance(answers[0], DatabaseUnavailable)
