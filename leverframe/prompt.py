@@ -393,8 +393,6 @@ def render(prompt: Prompt, variables: Mapping[str, object]) -> list[Message]:
             content = template.render(variables)
         except Exception as error:
             raise PromptError(f"{prompt.where}:{section.line + _template_line(error) - 1}: {_cause(error)}") from error
-        if not content.strip():
-            raise PromptError(f"{prompt.where}:{section.line}: '# {section.role}' renders to nothing")
         messages.append(Message(section.role, content))
     return messages
 

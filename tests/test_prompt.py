@@ -254,7 +254,6 @@ def test_what_is_missing_at_rendering_is_an_error_with_its_line() -> None:
         "{{ ''.__class__.__mro__ }}": "unsafe",
         "{{ [].append(1) }}": "unsafe",
         "{% include 'x' %}": "no loader",
-        "{% if false %}x{% endif %}": "renders to nothing",
     }.items():
         prompt = Prompt.parse("a/b", "", f"# system\nx\n# user\n{text}")
         with pytest.raises(PromptError, match=rf"^prompts/a/b\.md:4: .*{re.escape(words)}"):

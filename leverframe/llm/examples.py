@@ -49,6 +49,7 @@ _STOP = frozenset(
     | {"their", "them", "there", "they", "this", "to", "us", "was", "we", "were", "will", "with", "would", "you", "your"}
 )
 _NOT = frozenset({"not", "no", "never", "none", "without", "cannot"})
+_SLOT = "#"
 _LONGEST, _MOST = 4000, 50
 
 
@@ -97,7 +98,7 @@ class ExamplesLLM:
                     raise  # it could never be given; one with templates may only lack what is null in this run
 
     def _matches(self, prompt: Prompt, request: Request) -> Iterator[_Match]:
-        rarity = _rarity(tuple(text for example in prompt.examples for text in _texts(example.when)))
+        rarity = _rarity(frozenset(text for example in prompt.examples for text in _patterns(example.when)))
         shown = " ".join(" ".join(message.content for message in request.messages if message.role == "user").casefold().split())
         for example in prompt.examples:
             found = self._compared(example.when, request.memory, shown, rarity)
@@ -166,7 +167,7 @@ def _words(text: str) -> tuple[frozenset[str], bool]:
 
 def _stem(word: str) -> str:
     if word[0].isdigit():
-        return "#"
+        return _SLOT
     for ending in ("'s", "ing", "ed", "es", "s"):
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             return word.removesuffix(ending)
@@ -174,11 +175,16 @@ def _stem(word: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _rarity(patterns: tuple[str, ...]) -> Mapping[str, float]:
+def _rarity(patterns: frozenset[str]) -> Mapping[str, float]:
     """A weight for each word of the examples: little for one that stands in all of them. Under "": that of any other word."""
     words = [word for pattern in patterns for word in _words(pattern[:_LONGEST])[0]]
     weights = {word: log(1 + len(patterns) / words.count(word)) for word in set(words)}
+    weights[_SLOT] = 0.3 * weights.get(_SLOT, 1.0)  # any number matches any, so that says little
     return weights | {"": log(1 + max(1, len(patterns)))}
+
+
+def _patterns(when: str | Object) -> list[str]:
+    return _texts(when if isinstance(when, str) else {name: wanted for name, wanted in when.items() if name != "window"})
 
 
 def _texts(value: Json, depth: int = 0) -> list[str]:

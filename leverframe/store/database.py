@@ -6,6 +6,7 @@ under which an acknowledged commit can vanish. Every write of the store goes thr
 """
 
 import sqlite3
+import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -22,6 +23,7 @@ SCHEMA = "0001"  # the newest file in migrations/versions
 VERSION_TABLE = "leverframe_version"  # alembic's own name may belong to an application in the same database
 MIGRATIONS = Path(__file__).parent / "migrations"
 READING = {"reading": True}  # execution option: begin without the write lock
+_MOMENT, _MOMENTS = 0.01, 100  # seconds, times
 _UPGRADING = 0x6C657665  # PostgreSQL's advisory lock while the schema is made
 
 
@@ -72,13 +74,25 @@ def where(url: URL) -> str:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver must not begin or commit on its own
-    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    mode = _write_ahead(connection)
     if mode != "wal":
         raise UnsafeDatabase(
             f"this SQLite database cannot use a write-ahead log (it says {mode!r}); keep the file on a local disk"
         )
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _write_ahead(connection: Any) -> str:
+    """Turn the write-ahead log on. While another process does the same, SQLite says `locked` without waiting: so we wait."""
+    for pause in (*[_MOMENT] * _MOMENTS, None):
+        try:
+            return str(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if pause is None or error.sqlite_errorname != "SQLITE_BUSY":
+                raise
+            time.sleep(pause)
+    raise AssertionError("unreachable")
 
 
 def _begin_sqlite(connection: Connection) -> None:
