@@ -18,7 +18,7 @@ from leverframe import schema
 from leverframe.canon import Json, Object, canonical, text_hash
 from leverframe.clock import Micros, micros
 from leverframe.errors import DeclarationError, EdgeError, did_you_mean
-from leverframe.outcomes import outcomes
+from leverframe.outcomes import intents, outcomes
 from leverframe.prompt import Prompt, find
 from leverframe.state import (
     Act,
@@ -218,7 +218,7 @@ class Machine(Generic[M]):
         """The variants of a state's prompt, checked against what its templates may use."""
         found: list[Prompt] = find(self.home, state.prompt)
         for prompt in found:
-            prompt.check({*self.memory.model_fields, "memory", "window", "choices"})
+            prompt.check({*self.memory.model_fields, "memory", "window", "choices"}, intents(state, state.replies))
         return found
 
     def _rows(self) -> Iterator[tuple[str, AnyState, dict[str, str]]]:

@@ -37,6 +37,7 @@ from leverframe.state import (
     Wait,
     Work,
 )
+from leverframe.store.boundary import outside
 from leverframe.tool import compact
 from leverframe.window import Window
 
@@ -112,7 +113,11 @@ class Step:
         """The state, new, holding the pending call; where an `unknown` is settled, the doubted one."""
         call = self.run.doubts[-1] if self.spec.settles and self.run.doubts else self.run.pending
         made: Call[object] | None = Call(call.tool_name, call.arguments) if call else None
-        return self.bound.state(self.run.state)(made, call.key if call else "")
+        return self.bound.state(self.run.state)(made, call.key if call else "", self._error())
+
+    def _error(self) -> str:
+        error = self.run.error or {}
+        return str(error.get("cause", "")) if self.run.failures.get(str(error.get("state"))) else ""
 
     def memory(self) -> Memory:
         try:
@@ -235,7 +240,9 @@ async def _repeatable(step: Step, call: Call[object]) -> tuple[object, Json, Obj
     tool = step.bound.tool(call.tool_name)
     for attempt in range(tool.options.retries + 1):
         try:
-            return *tool.result(await tool.perform(call.arguments)), None
+            with outside(f"tool {tool.name}"):
+                value = await tool.perform(call.arguments)
+            return *tool.result(value), None
         except NotDone as error:
             return None, None, _fault(error, tool.name)
         except Exception as error:
@@ -294,7 +301,8 @@ async def act(step: Step, lease: Callable[[], None]) -> Draft:
         return _unknown(step, call, "its idempotency key is older than 23 hours; providers forget keys")
     lease()
     try:
-        value = await tool.perform(call.arguments, key=call.key)
+        with outside(f"tool {tool.name}"):
+            value = await tool.perform(call.arguments, key=call.key)
     except NotDone as error:
         return _acted(step, call, {"error": _fault(error, tool.name)})
     except Exception as error:
@@ -363,7 +371,8 @@ async def recover(step: Step) -> Draft | None:
     call = cast(Pending, step.run.pending)
     tool = step.bound.tool(call.tool_name)
     try:
-        happened = await tool.reconcile(call.key)
+        with outside(f"reconcile {tool.name}"):
+            happened = await tool.reconcile(call.key)
     except Exception as error:
         return _unknown(step, call, f"reconcile raised {_one_line(error)}")
     if happened is None:
@@ -377,6 +386,13 @@ async def recover(step: Step) -> Draft | None:
 def local_call(step: Step) -> tuple[AnyTool, Pending]:
     call = _whole(step.run)
     return step.bound.tool(call.tool_name), call
+
+
+def local(step: Step, tool: AnyTool, call: Pending, session: object) -> Draft:
+    """Runs a `local` tool inside the transaction that will commit the step."""
+    with outside(f"tool {tool.name}"):
+        value = tool.function(**tool.bind(call.arguments, session=session))
+    return done(step, call, tool, value)
 
 
 def local_failed(step: Step, error: BaseException) -> Draft:
@@ -396,7 +412,8 @@ async def ask(step: Step) -> Draft:
     body |= {"prompt": manifest}
     llm = cast(LLM, step.llm)
     try:
-        answer, picked = await pick(llm, request)
+        with outside(f"model {name}"):
+            answer, picked = await pick(llm, request)
     except ModelUnavailable as error:
         return _later(step, body, error)
     except BadCompletion as error:

@@ -221,13 +221,13 @@ def _parsed(name: str, variant: str, text: str, path: Path | None) -> Prompt:
 
 
 class _Said(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
     when: str | dict[str, JsonValue]
     reply: dict[str, JsonValue]
 
 
 class _Front(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
     model: str | None = Field(None, min_length=1)
     temperature: float | None = Field(None, ge=0, le=2)
     max_tokens: int | None = Field(None, gt=0)

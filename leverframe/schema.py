@@ -110,7 +110,7 @@ def violation(value: Json, schema: Object) -> str | None:
 
     checker = cast(_Checker, Draft202012Validator(schema))
     for error in cast(Iterable[ValidationError], checker.iter_errors(value)):
-        return f"{error.json_path}: {error.message[:200]}"
+        return f"{error.json_path}: does not fit {error.validator!r}: {str(error.validator_value)[:80]}"  # never the value itself
     return None
 
 

@@ -128,9 +128,11 @@ class State(Generic[M_contra]):
     kind: ClassVar[Kind]
     name: ClassVar[str] = ""
 
-    def __init__(self, call: Call[object] | None = None, key: str = "") -> None:
+    def __init__(self, call: Call[object] | None = None, key: str = "", error: str = "") -> None:
         self._call = call
         self._key = key
+        self.error = error
+        """The last error in one line, if the state it came from has not worked since: for whoever is asked to take over."""
 
     @property
     def call(self) -> Call[object]:

@@ -236,9 +236,8 @@ class SchemaTool(Tool[..., ..., object, Json]):
     ) -> None:
         self._input = schema.inlined(input)
         self._output = schema.inlined(output) if output is not None else {}
-        handler.__doc__ = handler.__doc__ or doc
         super().__init__(handler, options, name=name)
-        self.doc = doc
+        self.doc = self.__doc__ = doc
 
     @cached_property
     def input(self) -> Object:

@@ -12,6 +12,7 @@ from states.refund import (
     Paid,
     Pay,
     Read,
+    Recheck,
     Refund,
     Refunded,
     Sent,
@@ -28,7 +29,8 @@ refund = Machine(
         Triage: {"issue_refund": Limit, "ask_customer": Customer, "decline": Declined, "escalate": HandOver, "error": Shorten},
         Customer: {"answered": Read, "expired": Declined},
         Limit: {"small": Pay, "large": Release, "unfounded": HandOver},  # no order, another one, or above what is left of it
-        Release: {"approved": Pay, "rejected": Triage, "expired": HandOver},
+        Release: {"approved": Recheck, "rejected": Triage, "expired": HandOver},
+        Recheck: {"within": Pay, "beyond": HandOver, "error": Shorten},
         Pay: {"ok": Book, "error": Shorten, "unknown": Paid},  # keyed
         Paid: {"happened": Book, "not_happened": Shorten, "error": Shorten},
         Book: {"ok": Notify, "error": Shorten},  # local

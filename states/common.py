@@ -11,10 +11,15 @@ from leverframe import Approve, Compact, Consult, End, Memory, Reply
 class Case(Memory):
     """A memory that can tell what it is about, and what came of it."""
 
+    reason: str = ""  # why it was handed over, or came to nothing
     note: str = ""  # of the person who took over
 
     def facts(self) -> str:
         """What somebody needs who has not followed the run, in two or three lines."""
+        return ""
+
+    def so_far(self) -> str:
+        """What was already done, so that nobody does it again; empty for nothing."""
         return ""
 
     def result(self) -> BaseModel | None:
@@ -60,7 +65,10 @@ class HandOver(Consult[Case]):
     replies = (Handled,)
 
     def question(self, memory: Case) -> str:
-        return f"Please take over, and note what you did.\n{memory.facts()}"
+        why = memory.reason or self.error or "It was not decided in time, or took too long."
+        error = f"The last error was: {self.error}" if self.error and memory.reason else ""
+        lines = ["Please take over, and write what you did.", f"Why: {why}", error, memory.so_far(), memory.facts()]
+        return "\n".join(line for line in lines if line)
 
     def keep(self, memory: Case, reply: Handled) -> None:
         memory.note = reply.note

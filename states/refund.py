@@ -11,11 +11,11 @@ from leverframe import Act, Answered, Ask, Call, Consult, End, Fetch, Got, Reply
 from states.common import Case, Escalate
 from tools.mail import Mail, find_mail, send_mail
 from tools.orders import Order, book_refund, earlier_refunds, find_order
-from tools.payments import Payment, find_payment, issue_refund
+from tools.payments import Payment, RefundOrder, find_payment, issue_refund
 
 SMALL = Decimal(50)
 QUESTIONS = 3
-NUMBER = re.compile(r"\b\d{4,8}\b")
+NUMBERS = (re.compile(r"(?:order|#)\D{0,12}(\d{4,8})\b", re.IGNORECASE), re.compile(r"\b(\d{4,8})\b"))
 
 
 class Answer(BaseModel):
@@ -37,15 +37,35 @@ class Refund(Case):
     asked: int = 0
     proposed: Decimal | None = None  # a refund that was not paid: a person or the provider said no
     payment: Payment | None = None
-    reason: str = ""
 
     def facts(self) -> str:
-        wrote = f"The customer wrote: {self.message}"
-        if self.order is None:
-            return wrote
-        order, refunds = self.order, "1 refund" if self.earlier == 1 else f"{self.earlier or 'no'} refunds"
-        left = f"paid {order.paid} €, {order.refundable} € of it can be refunded"
-        return f"Order {order.id}: {order.article}, {left}; {order.customer} had {refunds} in 90 days.\n{wrote}"
+        lines = [f"The customer wrote: {self.message}"]
+        if self.answer:
+            lines += [f"We asked: {self.question}", f"The customer answered: {self.answer}"]
+        if order := self.order:
+            refunds = "1 refund" if self.earlier == 1 else f"{self.earlier or 'no'} refunds"
+            lines = [
+                f"Order {order.id}: {order.article}, {order.paid} € paid, {order.refundable} € of it not refunded yet.",
+                f"{order.customer} had {refunds} in 90 days.",
+                *lines,
+            ]
+        return "\n".join(lines)
+
+    def so_far(self) -> str:
+        if paid := self.payment:
+            return f"{paid.amount:.2f} € were paid back for order {paid.order_id} (payment {paid.id})."
+        return f"A refund of {self.proposed:.2f} € was proposed; we have no record that it was paid." if self.proposed else ""
+
+    def within(self, refund: RefundOrder) -> bool:
+        """Is it for this order, and not more than what is left of it? Says why not in `reason`."""
+        order = self.order
+        if order is None or refund.order_id != order.id:
+            self.reason = f"A refund for order {refund.order_id} was proposed, which is not the order this is about."
+        elif refund.amount > order.refundable:
+            self.reason = f"{refund.amount:.2f} € were proposed, and only {order.refundable} € are left of order {order.id}."
+        else:
+            return True
+        return False
 
     def result(self) -> Answer:
         return Answer(payment=self.payment, reason=self.note or self.reason)
@@ -67,11 +87,12 @@ class Read(Work[Refund]):
     """Find the order's number in the customer's own words."""
 
     def run(self, memory: Refund) -> Literal["number", "none", "enough"]:
-        found = NUMBER.search(memory.answer or memory.message)
+        found = next((match for number in NUMBERS if (match := number.search(memory.answer or memory.message))), None)
         if memory.asked > QUESTIONS or (memory.asked == QUESTIONS and not found):
+            memory.reason = f"The customer was asked {memory.asked} times, and it is still not clear."
             return "enough"
         if found:
-            memory.order_id = int(found[0])
+            memory.order_id = int(found[1])
         return "number" if memory.order_id else "none"
 
 
@@ -88,7 +109,7 @@ class LookUp(Fetch[Refund]):
         memory.earlier = len(got.get(earlier_refunds) or [])
         if memory.order:
             return "found"
-        memory.question = f"There is no order {memory.order_id}. Which number stands in the mail that confirmed it?"
+        memory.question = f"There is no order {memory.order_id}. Which number is in your confirmation e-mail?"
         memory.order_id = None
         return "missing"
 
@@ -124,11 +145,27 @@ class Limit(Work[Refund]):
     """Small refunds need nobody, and none goes beyond its order."""
 
     def run(self, memory: Refund) -> Literal["small", "large", "unfounded"]:
-        refund, order = issue_refund.read(self.call), memory.order
+        refund = issue_refund.read(self.call)
         memory.proposed = refund.amount
-        if order is None or refund.order_id != order.id or refund.amount > order.refundable:
+        if not memory.within(refund):
             return "unfounded"
         return "small" if refund.amount <= SMALL else "large"
+
+
+class Recheck(Fetch[Refund]):
+    """The person may have changed the amount, and days may have passed: what is left of the order now?"""
+
+    runs = (find_order,)
+
+    def calls(self, memory: Refund) -> list[Call[object]]:
+        return [find_order.call(issue_refund.read(self.call).order_id)]
+
+    def keep(self, memory: Refund, got: Got) -> Literal["within", "beyond"]:
+        refund, order = issue_refund.read(self.call), got[find_order]
+        memory.proposed = refund.amount
+        if order and memory.order and order.id == memory.order.id:
+            memory.order = order
+        return "within" if memory.within(refund) else "beyond"
 
 
 class Pay(Act[Refund]):
@@ -172,7 +209,7 @@ class Notify(Act[Refund]):
         order, payment = memory.order, memory.payment
         assert order
         assert payment
-        text = f"We have refunded {payment.amount} € for your order {order.id}. It takes two or three days to arrive."
+        text = f"We have refunded {payment.amount:.2f} € for your order {order.id}. It takes two or three days to arrive."
         mail = Mail(to=order.customer, subject=f"Your refund, order {order.id}", text=text, reference=payment.id)
         return send_mail.call(mail)
 

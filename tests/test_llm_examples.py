@@ -144,13 +144,11 @@ async def test_it_says_that_it_is_offline_costs_nothing_and_answers_the_same_alw
 
 
 async def test_confidence_is_the_similarity() -> None:
-    sure = Choices((issue_refund, AskCustomer, Decline, Escalate), threshold=0.6)
+    sure = Choices((issue_refund, AskCustomer, Decline, Escalate), threshold=0.9)
     close = asking("Order 1042 arrived broken, refund please", choices=sure)
     _, picked = await pick(ExamplesLLM(), close)
     assert picked.confidence == 1.0
-    _, picked = await pick(
-        ExamplesLLM(), asking("Order 1042 broken in pieces, what a shame, somebody please help me", choices=sure)
-    )
+    _, picked = await pick(ExamplesLLM(), asking("Order 1042 arrived broken, what a shame", choices=sure))
     assert (picked.unsure, picked.intent) == (True, "issue_refund")
     _, picked = await pick(ExamplesLLM(), asking("hello", choices=sure))
     assert (picked.confidence, picked.intent) == (1.0, "escalate")

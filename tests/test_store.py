@@ -475,6 +475,17 @@ async def test_a_parents_wish_reaches_the_children_that_are_not_over(store: Stor
     assert (await store.load(over.run.id)).want is None
 
 
+async def test_a_parents_wish_weakens_no_wish_to_cancel_and_misses_a_child_that_ends_in_the_same_batch(store: Store) -> None:
+    run, fence = await held(store)
+    doomed, ending = new(parent=run.id), new(parent=run.id, owner="me")
+    await store.start(doomed)
+    await store.start(ending)
+    await store.want(doomed.run.id, "cancel", "dana", CLOCK.now())
+    end = letting_go(step(ending.run, 1, status="done"))
+    await asyncio.gather(store.commit(end), store.commit(replace(step(run, fence), children_want="pause")))
+    assert [(await store.load(child.run.id)).want for child in (doomed, ending)] == ["cancel", None]
+
+
 # --- decisions ----------------------------------------------------------------------------------------------------------------
 
 

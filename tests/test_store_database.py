@@ -236,6 +236,20 @@ async def test_a_locked_database_is_waited_for_and_then_said_to_be_locked(sqlite
     store.close()
 
 
+@pytest.mark.postgres
+@pytest.mark.parametrize("lock", ["UPDATE runs SET state = 'Elsewhere'", "LOCK TABLE runs IN ACCESS EXCLUSIVE MODE"])
+async def test_a_row_or_table_that_another_program_keeps_locked_is_said_to_be(postgres_url: str, lock: str) -> None:
+    async with opened(postgres_url) as other:
+        store = Store.open(postgres_url, patience=0.2)
+        await store.start(first := new(owner="me"))
+        with other.engine.begin() as connection:
+            connection.execute(text(lock))
+            with pytest.raises(DatabaseUnavailable, match="is locked by another program; end"):
+                await asyncio.wait_for(store.commit(step(first.run, 1)), 5)
+        await store.commit(step(first.run, 1))
+        store.close()
+
+
 async def test_a_read_only_database_can_be_read_and_says_so_when_it_cannot_be_written(sqlite_url: str) -> None:
     async with opened(sqlite_url) as store:
         await store.start(first := new(owner="me"))

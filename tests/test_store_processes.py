@@ -117,7 +117,6 @@ async def test_of_approvers_in_several_processes_exactly_one_wins(database_url: 
         told = await together(processes, decide_all, database_url, tasks)
         decided = [(await store.task(asked)).decided_by for asked in tasks]
         assert told == [decided] * PROCESSES
-        assert len(set(decided)) > 1
         assert {row.inbox for row in await store.runs(limit=200)} == {1}
 
 

@@ -34,6 +34,7 @@ ORDER = (
     ("store", "llm"),
     ("window",),
     ("perform", "ledger"),
+    ("drive",),
     ("engine",),
     ("channel", "trigger", "worker", "project"),
     ("blocking", "testing", "api", "inbox"),

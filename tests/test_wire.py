@@ -76,9 +76,9 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(*answers: bytes | None, delay: float = 0.0, drip: float = 0.0) -> AsyncGenerator[Server, None]:
+async def serving(*answers: bytes | None, delay: float = 0.0, drip: float = 0.0, port: int = 0) -> AsyncGenerator[Server, None]:
     server = Server(list(answers), delay, drip)
-    listening = await asyncio.start_server(server.handle, "127.0.0.1", 0)
+    listening = await asyncio.start_server(server.handle, "127.0.0.1", port)
     server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"
     try:
         yield server
@@ -192,17 +192,16 @@ async def test_the_prompt_can_name_another_model_of_another_provider(monkeypatch
 
 
 def test_one_model_serves_several_event_loops_one_after_the_other() -> None:
-    llm = InstructorLLM("here/small", base_url="http://127.0.0.1:9")
+    port = asyncio.run(_free_port())
+    llm = InstructorLLM("here/small", base_url=f"http://127.0.0.1:{port}/v1")
 
-    async def once() -> str:
-        async with serving(http(completion(SAID))) as server:
-            with pytest.MonkeyPatch.context() as environment:
-                environment.setenv("THERE_BASE_URL", server.url)
-                answers = [await llm.ask(asking(model="there/small")) for _ in range(2)]
+    async def twice() -> list[str]:
+        async with serving(http(completion(SAID)), port=port):
+            answers = [await llm.ask(asking()) for _ in range(2)]
             await llm.close()
-        return answers[1].model
+        return [answer.model for answer in answers]
 
-    assert [asyncio.run(once()) for _ in range(2)] == ["there/small-1.2"] * 2
+    assert [asyncio.run(twice()) for _ in range(2)] == [["here/small-1.2"] * 2] * 2
 
 
 # --- answers ------------------------------------------------------------------------------------------------------------------
@@ -421,8 +420,7 @@ rules:
     respond: {{content: 'I am only a text.'}}
 """
     )
-    with asyncio.Runner() as runner:
-        port = runner.run(_free_port())
+    port = asyncio.run(_free_port())
     command = [str(Path(sys.executable).with_name("fakellm")), "serve", "--port", str(port)]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:

@@ -1,7 +1,8 @@
 """A payment provider, a carrier and a supplier for demos and tests: real HTTP, in a thread that starts when first needed.
 
 They honour idempotency keys, and remember them in a file beside the database. Like every provider's sandbox this one has magic
-values: whatever is about order 1013 or about `unobtainium` is refused.
+values: what is about order 1013 or about `unobtainium` is refused; what is about order 1025 or about `feathers` is done, but
+the answer gets lost.
 """
 
 import json
@@ -17,7 +18,8 @@ from socketserver import ThreadingTCPServer
 from threading import Thread
 from urllib.parse import urlsplit
 
-REFUSED = (1013, "unobtainium")
+REFUSED: dict[object, str] = {1013: "the customer's card is closed", "unobtainium": "nobody sells unobtainium"}
+LOST = (1025, "feathers")
 _PROJECT = Path(__file__).resolve().parent.parent
 
 _home: list[Path] = []
@@ -88,14 +90,16 @@ def _do(kind: str, key: str, body: str) -> tuple[int, str]:
         row: tuple[str, str] | None = ledger.execute(
             "SELECT body, answer FROM done WHERE kind = ? AND key = ?", [kind, key]
         ).fetchone()
-        if row:
-            return (200, row[1]) if row[0] == body else (409, "this key was used for something else")
+        if row and row[0] != body:
+            return 409, "this key was used for something else"
         wanted: dict[str, object] = json.loads(body)
-        if any(value in REFUSED for value in wanted.values()):
-            return 402, f"{kind}: refused"
-        answer = json.dumps({"id": f"{kind[:-1]}-{sha256(key.encode()).hexdigest()[:10]}", **wanted})
-        ledger.execute("INSERT INTO done VALUES (?, ?, ?, ?)", [kind, key, body, answer])
-        return 200, answer
+        answer = row[1] if row else json.dumps({"id": f"{kind[:-1]}-{sha256(key.encode()).hexdigest()[:10]}", **wanted})
+        if not row:
+            for value in wanted.values():
+                if value in REFUSED:
+                    return 402, f"refused: {REFUSED[value]}"
+            ledger.execute("INSERT INTO done VALUES (?, ?, ?, ?)", [kind, key, body, answer])
+        return (500, "the answer got lost") if any(value in LOST for value in wanted.values()) else (200, answer)
 
 
 @contextmanager

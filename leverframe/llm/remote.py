@@ -223,7 +223,7 @@ def _content(completion: object) -> str:
 class _Answered(BaseModel):
     """What instructor parses into. The choice itself stays data: `Choices.parse` is the one place that validates it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     next: dict[str, object]
     sent: ClassVar[Object] = {}
 

@@ -1,13 +1,15 @@
-"""Where a test can stop the process: every exit of a transaction passes `probe`, and nothing commits without passing it.
+"""Where a test can stop the process: every exit of a transaction and both ends of every call outside pass `probe`.
 
-A hook that raises stops the store as a crash would. Before the commit nothing was written; after it everything was, and nobody
-was told. With no hook a probe costs one comparison.
+Nothing commits and nothing is called without passing it. A hook that raises stops the engine as a crash would. Before the commit
+nothing was written; after it everything was, and nobody was told. With no hook a probe costs one comparison.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 BEFORE_COMMIT = "store.commit"
 AFTER_COMMIT = "store.committed"
+CALL, CALLED = "call ", "called "
 
 hooks: list[Callable[[str], None]] = []
 
@@ -16,3 +18,13 @@ def probe(point: str) -> None:
     if hooks:
         for hook in tuple(hooks):
             hook(point)
+
+
+@contextmanager
+def outside(what: str) -> Generator[None]:
+    """Around a call that leaves the engine: a model's, a tool's, a `reconcile`'s."""
+    probe(CALL + what)
+    try:
+        yield
+    finally:
+        probe(CALLED + what)

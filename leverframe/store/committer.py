@@ -26,8 +26,8 @@ from leverframe.store.statements import Statements
 LARGEST_BATCH = 512
 MOST_IN_FLIGHT = 2048
 """Items of one event loop that are queued or being written. More wait, and so do the runs that bring them."""
-MOST_TRIES = 600
-"""For a row that another process has locked: with the pauses between them about ten seconds."""
+LONGEST_PAUSE = 0.02
+"""Seconds between two tries for a row that another process has locked."""
 
 Loop: TypeAlias = asyncio.AbstractEventLoop
 
@@ -51,10 +51,11 @@ class _Outbox:
 
 
 class Committer:
-    def __init__(self, engine: Engine, sql: Statements, clock: Clock) -> None:
+    def __init__(self, engine: Engine, sql: Statements, clock: Clock, patience: float) -> None:
         self._engine = engine
         self._sql = sql
         self._clock = clock
+        self._most_tries = 10 + int(patience / LONGEST_PAUSE)
         self._queue: SimpleQueue[list[Ticket] | None] = SimpleQueue()
         self._outboxes: WeakKeyDictionary[Loop, _Outbox] = WeakKeyDictionary()
         self._lock = threading.Lock()
@@ -128,7 +129,7 @@ class Committer:
         """Everything that is queued, waiting for something if there is nothing to do; True once it is time to end."""
         tries = max((ticket.tries for ticket in backlog), default=0)
         fresh = any(ticket.tries == 0 for ticket in backlog)
-        pause = None if not backlog else 0.0 if fresh else min(0.02, 0.0005 * 2 ** min(tries, 8))
+        pause = None if not backlog else 0.0 if fresh else min(LONGEST_PAUSE, 0.0005 * 2 ** min(tries, 8))
         with suppress(Empty):
             while True:
                 tickets = self._queue.get(timeout=pause) if pause != 0.0 else self._queue.get_nowait()
@@ -150,7 +151,7 @@ class Committer:
         for ticket, result in zip(batch, results, strict=True):
             if isinstance(result, Skipped):
                 ticket.tries += not isinstance(result, Late)
-                if ticket.tries < MOST_TRIES:
+                if ticket.tries < self._most_tries:
                     again.append(ticket)
                     continue
             done.append(ticket)

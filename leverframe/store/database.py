@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def connect(address: str, patience: float = 5.0) -> Engine:
         engine = create_engine(
             url, pool_pre_ping=True, isolation_level="READ COMMITTED", paramstyle="format", connect_args={"connect_timeout": 10}
         )
-        event.listen(engine, "connect", _refuse_unsafe_postgres)
+        event.listen(engine, "connect", partial(_prepare_postgres, patience))
     return engine
 
 
@@ -85,14 +86,15 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 def _write_ahead(connection: Any) -> str:
     """Turn the write-ahead log on. While another process does the same, SQLite says `locked` without waiting: so we wait."""
-    for pause in (*[_MOMENT] * _MOMENTS, None):
+    left = _MOMENTS
+    while True:
         try:
             return str(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0])
         except sqlite3.OperationalError as error:
-            if pause is None or error.sqlite_errorname != "SQLITE_BUSY":
+            left -= 1
+            if not left or error.sqlite_errorname != "SQLITE_BUSY":
                 raise
-            time.sleep(pause)
-    raise AssertionError("unreachable")
+        time.sleep(_MOMENT)
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -100,11 +102,13 @@ def _begin_sqlite(connection: Connection) -> None:
     raw.execute("BEGIN" if connection.get_execution_options().get("reading") else "BEGIN IMMEDIATE")
 
 
-def _refuse_unsafe_postgres(connection: Any, _record: object) -> None:
+def _prepare_postgres(patience: float, connection: Any, _record: object) -> None:
+    connection.autocommit = True
     with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, false)", (f"{int(patience * 1000)}ms",))
         cursor.execute("SELECT current_setting('fsync'), current_setting('synchronous_commit')")
         found = dict(zip(("fsync", "synchronous_commit"), cursor.fetchone(), strict=True))
-    connection.rollback()
+    connection.autocommit = False
     for name, value in found.items():
         if value == "off":
             raise UnsafeDatabase(f"PostgreSQL runs with {name}=off: what it acknowledges can vanish; set {name} to on")

@@ -38,10 +38,10 @@ READERS = 4
 class Store:
     """One database. Open it once per process; it may be used from several event loops at a time."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, engine: Engine, clock: Clock, patience: float) -> None:
         self.engine = engine
         self.clock = clock
-        self._committer = Committer(engine, Statements(engine.dialect), clock)
+        self._committer = Committer(engine, Statements(engine.dialect), clock, patience)
         self._queries = Queries(engine)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="leverframe-reader")
         self._saved: set[str] = set()
@@ -58,7 +58,7 @@ class Store:
         except BaseException:
             engine.dispose()
             raise
-        return cls(engine, clock or SystemClock())
+        return cls(engine, clock or SystemClock(), patience)
 
     def close(self) -> None:
         """Write what is queued and let go of the database."""
