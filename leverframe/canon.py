@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from typing import TypeAlias, cast
 
 from leverframe.errors import InputError, NotJson, TooLarge
@@ -31,10 +30,12 @@ def ordered(value: object) -> str:
 
 def digest(value: object) -> str:
     """SHA-256 of the canonical text, hex."""
-    return sha256(_encode(value).encode("ascii")).hexdigest()
+    return text_hash(_encode(value))
 
 
 def text_hash(text: str) -> str:
+    from hashlib import sha256  # loads OpenSSL, which declaring an agent has no use for
+
     return sha256(text.encode()).hexdigest()
 
 

@@ -318,7 +318,7 @@ class Drive:
     def _heeded(self, held: Held) -> "Word | None":
         run = held.run
         for item in held.inbound:
-            if item.source == "task" and (key := self._doubted(run, item.key)):
+            if item.source == "task" and (key := self._doubted(run, item.key)) and not self._finds_out(held, key):
                 return Word([self._settled(held, item, key)], [item])
         if run.status in OVER:
             return None
@@ -337,6 +337,12 @@ class Drive:
 
     def _doubted(self, run: Run, task: str) -> str | None:
         return next((call.key for call in run.doubts if reconcile_task(call.key) == task), None)
+
+    def _finds_out(self, held: Held, key: str) -> bool:
+        """The state that finds out about this call comes right back from a Compact: it takes the word, or it had nothing to settle."""
+        run, states = held.run, held.bound.definition.states
+        comes_back = run.back is not None and states[run.back].settles and states[run.state].kind == "compact"
+        return comes_back and run.status not in OVER and run.doubts[-1].key == key
 
     def _settled(self, held: Held, item: Inbound, key: str) -> Draft:
         """A person found out what became of a doubted call."""
@@ -376,8 +382,8 @@ class Drive:
     def _awaited(self, held: Held) -> "Word | None":
         """The first word that the waiting state understands; or its deadline."""
         run, waiting = held.run, held.run.waiting
-        if run.status != "waiting" or waiting is None:
-            return None
+        if run.status != "waiting" or waiting is None or run.held is not None:
+            return None  # a word that is recorded already is kept first, whatever comes after it
         step = Step(held.bound, run, self.clock)
         for item in held.inbound:
             if drafts := self._understood(held, step, item):
@@ -408,9 +414,9 @@ class Drive:
         by = cast(str, body["by"])
         if waiting.kind == "answer":
             return [perform.answered(step, body["answer"], by, waiting.id)]
-        return self._decided(held, body, by)
+        return self._decided(held, step, body, by)
 
-    def _decided(self, held: Held, said: Object, by: str) -> list[Draft]:
+    def _decided(self, held: Held, step: Step, said: Object, by: str) -> list[Draft]:
         """A person's decision, as the result of the tool call that asked for it (factor 7); with an edit, over another call."""
         run = held.run
         waiting = run.waiting
@@ -420,10 +426,9 @@ class Drive:
         if "arguments" in said and run.pending is not None:
             call = perform.call_body(Call(run.pending.tool_name, cast(Object, said["arguments"])))
             following = task if decision != "edited" else task_id(run.id, run.seq + 1)
-            shown = digest([call, said.get("content", "")])
-            drafts.append(
-                Draft("edited", {"state": run.state, "task": task, "next": following, "shown": shown, "call": call, "by": by})
-            )
+            asked = perform.shown_edited(step, call, by)
+            body: Object = {"state": run.state, "task": task, "next": following, "shown": digest([asked, None]), "call": call}
+            drafts.append(Draft("edited", {**body, "arguments": asked, "by": by}))
         if decision != "edited":
             answer: Object = {"decision": decision, "by": by, **({"comment": said["comment"]} if said.get("comment") else {})}
             drafts.append(
@@ -469,14 +474,14 @@ class Drive:
         if line.type == "edited":
             if body["next"] == body["task"] or run.pending is None or run.waiting is None:
                 return None
-            call: Object = {"tool_name": run.pending.tool_name, "arguments": run.pending.arguments}
-            content, to, kind = f"Edited by {body['by']}.", "", "approve"
+            kind = "approve"
         elif body.get("kind") in ("approve", "answer"):
-            asked = cast(Object, body["arguments"])
-            call = cast(Object, asked.get("call") or {})
-            content, to, kind = cast(str, asked["content"]), cast(str, asked["approver"]), cast(str, body["kind"])
+            kind = cast(str, body["kind"])
         else:
             return None
+        asked = cast(Object, body["arguments"])
+        call = cast(Object, asked.get("call") or {})
+        content, to = cast(str, asked["content"]), cast(str, asked["approver"])
         waiting = run.waiting
         assert waiting is not None, "the reducer set it with this event"
         return Task(
@@ -527,7 +532,8 @@ class Drive:
     async def _collect(self, held: Held, step: Step) -> Draft:
         waiting = held.run.waiting
         rows = [await self.store.load(child) for child in (waiting.children if waiting else ())]
-        return perform.returned(step, [(row.run.status == "done", row.run.result) for row in rows], did=held.run.did)
+        did = any(row.run.did or row.run.doubts for row in rows)
+        return perform.returned(step, [(row.run.status == "done", row.run.result) for row in rows], did=did)
 
     # ── committing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -60,13 +60,16 @@ class Engine(Drive):
         memory = read_input(machine, command.input)
         new = self._new_run(definition, memory, command, hold=hold)
         started = await self.store.start(new)
+        row = await self.store.load(started.run_id)
         if started.created:
-            if hold:
+            # The same key gives the same id: what a process before us began and left is claimed like any other run.
+            ours = row.lease_owner == self.owner and row.run.head == new.run.head and row.run.id not in self._held
+            if hold and ours:
                 held = Held(new.run, await self._bind(definition.hash, machine.name), started.fence, self._safe())
                 self._reserved[new.run.id] = held
                 self._hold(held)
             self._tell(new.run, new.events[0])
-        return await self.store.load(started.run_id)
+        return row
 
     async def advance(self, run_id: str) -> Row:
         """Goes on until the run is over or somebody or something is waited for; child runs too. Follows it where another process holds it."""

@@ -5,6 +5,7 @@
     │   ├── EdgeError               the edge table and the states' outcomes disagree
     │   ├── ToolError               a function cannot be a tool
     │   └── PromptError             a prompt file is missing, malformed or uses an unknown variable
+    ├── ProjectError                no project here, a room that cannot be loaded, a setting that is wrong
     ├── InputError                  what came from outside does not fit; nothing was changed
     │   ├── TooLarge                over a limit of size or depth
     │   ├── NotJson                 NUL, lone surrogates, NaN, Infinity: databases cannot keep them
@@ -36,7 +37,6 @@
 Messages say what, where and what to do.
 """
 
-from difflib import get_close_matches
 from typing import Protocol
 
 
@@ -57,6 +57,10 @@ class ToolError(DeclarationError):
 
 
 class PromptError(DeclarationError):
+    pass
+
+
+class ProjectError(LeverframeError):
     pass
 
 
@@ -226,5 +230,7 @@ class NotDone(LeverframeError):
 
 def did_you_mean(word: str, known: list[str]) -> str:
     """` Did you mean 'small'?`, or nothing."""
+    from difflib import get_close_matches  # only where something is wrong
+
     near = get_close_matches(word, known, n=1)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -59,7 +59,7 @@ class Ledger:
         was = before.waiting
         if was is None or (after.waiting is not None and after.waiting.id == was.id):
             return
-        if was.kind in ("approve", "answer") and event.type in ("expired", "cancelled"):
+        if was.kind in ("approve", "answer") and event.type in ("expired", "cancelled", "settled"):
             self.close_tasks.append((was.id, "expired" if event.type == "expired" else "withdrawn"))
         if was.kind == "children" and event.type in ("expired", "cancelled"):
             self.cancel_children = True
@@ -79,7 +79,7 @@ class Ledger:
             args_hash=call.digest,
             effect_class=tool.effect,
             status=status,
-            attempts=call.attempts + (1 if over and tool.effect != "once" and event.type == "acted" else 0),
+            attempts=call.attempts + (over and status != "unknown" and tool.effect != "once" and event.type == "acted"),
             first_at=call.entered_at,
             marked_at=call.marked_at,
             done_at=event.at if over else None,

@@ -19,7 +19,6 @@ from leverframe.canon import Json, Object, canonical, text_hash
 from leverframe.clock import Micros, micros
 from leverframe.errors import DeclarationError, EdgeError, did_you_mean
 from leverframe.outcomes import intents, outcomes
-from leverframe.prompt import Prompt, find
 from leverframe.state import (
     Act,
     Approve,
@@ -44,9 +43,11 @@ from leverframe.state import (
 )
 from leverframe.tool import Tool
 
-if TYPE_CHECKING:  # declaring a machine does not load it
+if TYPE_CHECKING:  # declaring a machine loads neither
     from transitions import EventData
     from transitions import Machine as Compiled
+
+    from leverframe.prompt import Prompt
 
 BACK = "Back"
 EXCEEDED = "exceeded"
@@ -214,9 +215,11 @@ class Machine(Generic[M]):
             "returns": returns,
         }
 
-    def prompts(self, state: type[Ask[Never]]) -> list[Prompt]:
+    def prompts(self, state: type[Ask[Never]]) -> "list[Prompt]":
         """The variants of a state's prompt, checked against what its templates may use."""
-        found: list[Prompt] = find(self.home, state.prompt)
+        from leverframe.prompt import find
+
+        found = find(self.home, state.prompt)
         for prompt in found:
             prompt.check({*self.memory.model_fields, "memory", "window", "choices"}, intents(state, state.replies))
         return found
@@ -453,8 +456,10 @@ class Definition:
             raise EdgeError(f"machine {self.name}: state {state} has no edge {outcome!r}" + (f" back to {back}" if back else ""))
         return cursor.state
 
-    def prompts(self, state: str) -> list[Prompt]:
+    def prompts(self, state: str) -> "list[Prompt]":
         """The pinned texts of an Ask's prompt."""
+        from leverframe.prompt import Prompt
+
         body = self.states[state].body
         texts = cast(dict[str, str], body["texts"])
         return [Prompt.parse(cast(str, body["prompt"]), variant, text) for variant, text in texts.items()]

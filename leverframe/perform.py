@@ -6,7 +6,7 @@ to run this code again. What fails after something happened is no `error` (that 
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Never, TypeAlias, cast
 
@@ -19,7 +19,7 @@ from leverframe.llm import LLM, Choices, Request, pick
 from leverframe.machine import AnyState, AnyTool, Definition, Machine, Spec, differences
 from leverframe.prompt import Prompt, choose, render
 from leverframe.reduce import KEY_LIFE
-from leverframe.run import Pending, Run
+from leverframe.run import Pending, Run, but
 from leverframe.state import (
     Act,
     Approve,
@@ -530,6 +530,18 @@ def shown_to_person(step: Step) -> tuple[str, Object | None]:
         return str(_run_user_code(f"{state.name}.show", lambda: cast(Approve[Memory], state).show(memory))), None
     asks = cast(Consult[Memory], state)
     return str(_run_user_code(f"{state.name}.question", lambda: asks.question(memory))), Choices(asks.replies).schema
+
+
+def shown_edited(step: Step, call: Object, by: str) -> Object:
+    """What the next person is shown of a call that one person changed: what the first was shown, over the new call."""
+    pending = but(cast(Pending, step.run.pending), arguments=call["arguments"], digest=call["digest"])
+    try:
+        content, _ = shown_to_person(replace(step, run=but(step.run, pending=pending)))
+    except Stuck:
+        content = ""  # the words do not fit the new arguments; the arguments speak for themselves
+    edited = f"Edited by {by}.\n{content}".strip()
+    shown: Object = {name: call[name] for name in ("tool_name", "arguments")}
+    return {"content": edited, "approver": step.spec.to, "call": shown}
 
 
 def inputs(step: Step) -> list[Memory]:

@@ -474,6 +474,7 @@ def _shown(value: object) -> object:
     return value
 
 
+@lru_cache(512)
 def _used(text: str, where: str, first: int) -> list[tuple[str, int]]:
     """The variables a template uses, each with the line where it first stands."""
     from jinja2 import TemplateSyntaxError, meta, nodes

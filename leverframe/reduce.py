@@ -266,7 +266,8 @@ def _carried(run: Run, spec: Spec, target: Spec, outcome: str, body: Object, eve
     elif spec.kind == "act" and call is not None:
         did = run.did or (outcome != "error" and cast(str, body.get("effect", "read")) != "read")
         if outcome == "unknown":
-            run = but(run, doubts=(*run.doubts, call))
+            marked = body.get("effect") == "once"  # its mark counted the attempt
+            run = but(run, doubts=(*run.doubts, call if marked else but(call, attempts=call.attempts + 1)))
         run, call = but(run, did=did), None
     elif call is not None:
         if outcome == "approved":
@@ -426,7 +427,10 @@ def _settled(definition: Definition, run: Run, event: Event) -> Run:
     """A person said whether a doubted call happened; moves the run if its state is finding out the same."""
     key = event.body["key"]
     if "outcome" in event.body:
-        return _left(definition, run, event)
+        after = _left(definition, run, event)
+        if run.status == "paused":
+            return but(after, status="paused", was=after.status)
+        return but(after, status=run.status, reason=run.reason) if run.status in ("blocked", "quarantined") else after
     return but(run, doubts=tuple(call for call in run.doubts if call.key != key))
 
 

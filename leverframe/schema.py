@@ -7,14 +7,15 @@ The *text* is all of it, descriptions too (they are prompts): a change is shown,
 
 from collections.abc import Hashable, Iterable, Mapping
 from functools import lru_cache
-from typing import Protocol, cast
-
-from pydantic import TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
-from pydantic_core import core_schema
+from typing import TYPE_CHECKING, Protocol, cast
 
 from leverframe.canon import Json, Object, digest
 from leverframe.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+    from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
+    from pydantic_core import core_schema
 
 _DROPPED = frozenset({"title", "description", "default", "examples", "discriminator", "$defs"})
 
@@ -22,23 +23,31 @@ _DROPPED = frozenset({"title", "description", "default", "examples", "discrimina
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum", "multiple_of": "multipleOf"}
 
 
-class _Schema(GenerateJsonSchema):
-    """pydantic's own, with one Decimal for all versions: a number (a decimal string is accepted too)."""
+@lru_cache(maxsize=1)
+def _generator() -> "type[GenerateJsonSchema]":
+    from pydantic.json_schema import GenerateJsonSchema  # when a schema is made, not when an agent is declared
 
-    def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
-        given = cast(Mapping[str, float], schema)
-        return {"type": "number"} | {name: float(given[bound]) for bound, name in _BOUNDS.items() if bound in given}
+    class Schema(GenerateJsonSchema):
+        """pydantic's own, with one Decimal for all versions: a number (a decimal string is accepted too)."""
+
+        def decimal_schema(self, schema: "core_schema.DecimalSchema") -> "JsonSchemaValue":
+            given = cast(Mapping[str, float], schema)
+            return {"type": "number"} | {name: float(given[bound]) for bound, name in _BOUNDS.items() if bound in given}
+
+    return Schema
 
 
 @lru_cache(maxsize=1024)
-def adapter(annotation: Hashable) -> TypeAdapter[object]:
+def adapter(annotation: Hashable) -> "TypeAdapter[object]":
     """One TypeAdapter for one type; building it is what costs."""
+    from pydantic import TypeAdapter
+
     return TypeAdapter(cast(type[object], annotation))
 
 
-def schema_of(annotation: Hashable, mode: JsonSchemaMode = "validation") -> Object:
+def schema_of(annotation: Hashable, mode: "JsonSchemaMode" = "validation") -> Object:
     """The JSON Schema of a model or any type, references inlined."""
-    raw = adapter(annotation).json_schema(schema_generator=_Schema, mode=mode)
+    raw = adapter(annotation).json_schema(schema_generator=_generator(), mode=mode)
     return inlined(cast(Object, raw))
 
 

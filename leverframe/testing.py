@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Never, TypeVar
+from typing import TYPE_CHECKING, Literal, Never, TypeVar, cast
 
 import pytest
 
@@ -27,18 +27,32 @@ from leverframe.clock import SECOND, Clock, Micros, micros
 
 if TYPE_CHECKING:
     from leverframe.engine import Engine
-    from leverframe.llm import LLM, Scripted
+    from leverframe.llm import LLM, ExamplesLLM, Scripted
     from leverframe.machine import Machine
     from leverframe.run import Event, Run
-    from leverframe.store import Store
+    from leverframe.state import Memory
+    from leverframe.store import Store, Task
 
-__all__ = ["Crash", "CrashPoints", "Engines", "FakeClock", "Paths", "Scripted", "calls_watched", "is_ours", "prepare_rooms"]
+__all__ = [
+    "Crash",
+    "CrashPoints",
+    "Engines",
+    "ExamplesLLM",
+    "FakeClock",
+    "Paths",
+    "Play",
+    "Scripted",
+    "calls_watched",
+    "is_ours",
+    "play",
+    "prepare_rooms",
+]
 T = TypeVar("T")
 
 
 def __getattr__(name: str) -> object:
-    if name == "Scripted":  # pytest loads this module in every project: models only where they are wanted
-        return import_module("leverframe.llm").Scripted
+    if name in ("ExamplesLLM", "Scripted"):  # pytest loads this module in every project: models only where they are wanted
+        return cast(object, getattr(import_module("leverframe.llm"), name))
     raise AttributeError(f"module 'leverframe.testing' has no attribute {name!r}")
 
 
@@ -78,6 +92,82 @@ class Paths:
         """Edges nobody took, as `State.outcome`."""
         drawn = [(state.name, outcome) for state, row in machine.edges.items() for outcome in row]
         return [f"{state}.{outcome}" for state, outcome in drawn if (machine.name, state, outcome) not in self.taken]
+
+
+# ── one run, as its people see it ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def play(engine: "Engine", memory: "Memory") -> "Play":
+    """Starts the machine that has this memory, and goes on to where somebody is waited for, or the end.
+
+        run = await play(engine(refund, llm=model), Refund(message="Order 1042 is broken"))
+        assert "2 refunds in 90 days" in (await run.task()).content
+        await run.approve()
+        assert run.state == "Refunded"
+    """
+    from leverframe.drive import TriggerCommand
+
+    (name,) = [machine.name for machine in engine.machines.values() if machine.memory is type(memory)]
+    row = await engine.start(TriggerCommand(name, memory))
+    return await Play(engine, row.run).go_on()
+
+
+class Play:
+    """A run, and what people say to it; each of them goes on to where the next one is waited for."""
+
+    def __init__(self, engine: "Engine", run: "Run") -> None:
+        self.engine, self.run = engine, run
+
+    @property
+    def state(self) -> str:
+        return self.run.state
+
+    @property
+    def status(self) -> str:
+        return self.run.status
+
+    async def go_on(self) -> "Play":
+        self.run = (await self.engine.advance(self.run.id)).run
+        return self
+
+    async def task(self) -> "Task":
+        """What is asked of a person now."""
+        (task,) = [task for task in await self.engine.store.tasks(self.run.id) if task.kind != "reconcile"]
+        return task
+
+    async def approve(self, arguments: object = None, *, by: str = "ann") -> None:
+        """Releases the call; with `arguments` edits and releases it in one decision."""
+        await self.engine.decide((await self.task()).id, by=by, decision="approved", arguments=arguments)
+        await self.go_on()
+
+    async def reject(self, comment: str = "", *, by: str = "ann") -> None:
+        await self.engine.decide((await self.task()).id, by=by, decision="rejected", comment=comment)
+        await self.go_on()
+
+    async def edit(self, arguments: object, *, by: str = "ann") -> None:
+        """Changes the call's arguments; somebody is asked again."""
+        await self.engine.decide((await self.task()).id, by=by, decision="edited", arguments=arguments)
+        await self.go_on()
+
+    async def answer(self, value: object, *, by: str = "ann") -> None:
+        await self.engine.answer((await self.task()).id, by=by, value=value)
+        await self.go_on()
+
+    async def settle(self, happened: bool, *, by: str = "ann") -> None:
+        """Says whether the call that nobody knows the end of happened."""
+        (task,) = [task for task in await self.engine.store.tasks(self.run.id) if task.kind == "reconcile"]
+        await self.engine.answer(task.id, by=by, value="happened" if happened else "not_happened")
+        await self.go_on()
+
+    async def later(self, span: timedelta) -> None:
+        """That much time passes."""
+        assert isinstance(self.engine.clock, FakeClock), "only a FakeClock can be set on"
+        self.engine.clock.advance(span)
+        await self.go_on()
+
+    async def effects(self) -> list[tuple[str, str]]:
+        """Each effect's tool and status, in their order."""
+        return [(effect.tool, effect.status) for effect in await self.engine.store.effects(self.run.id)]
 
 
 # ── processes that die ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -254,7 +344,8 @@ class Fixtures:
         return FakeClock()
 
     @pytest.fixture(scope="session")
-    def paths(self) -> Paths:
+    @staticmethod  # pytest deprecates session fixtures that are methods
+    def paths() -> Paths:
         """The edges that all engines of the session took."""
         return Paths()
 

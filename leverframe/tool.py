@@ -5,7 +5,8 @@ what a crash may do to it, and `tool.call(...)`, the call as data. `admit` valid
 bounded in time and size.
 """
 
-import asyncio
+from __future__ import annotations  # dozens of overloads, evaluated by type checkers alone
+
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class Options:
     approval: bool
     timeout: float
     retries: int
-    reconcile: "Callable[[Key], bool | None | Awaitable[bool | None]] | None"
+    reconcile: Callable[[Key], bool | None | Awaitable[bool | None]] | None
 
 
 class Tool(Generic[W, P, T_co, R_co]):
@@ -149,6 +150,8 @@ class Tool(Generic[W, P, T_co, R_co]):
     async def perform(self, arguments: Object, *, key: str | None = None) -> object:
         """Run it once with validated arguments, in a thread if it is a plain function; bounded by its time-out."""
         given = self.bind(arguments, **({"key": key} if self.effect == "keyed" else {}))
+        import asyncio  # declaring a tool does not pay for it
+
         async with asyncio.timeout(self.options.timeout):
             if inspect.iscoroutinefunction(self.function):
                 return await cast(Callable[..., Awaitable[object]], self.function)(**given)
@@ -167,6 +170,8 @@ class Tool(Generic[W, P, T_co, R_co]):
         ask = self.options.reconcile
         if ask is None:
             return None
+        import asyncio
+
         async with asyncio.timeout(self.options.timeout):
             if inspect.iscoroutinefunction(ask):
                 return cast(bool | None, await ask(Key(key)))
@@ -322,9 +327,9 @@ class Keyed(Protocol):
 
 class Local(Protocol):
     @overload
-    def __call__(self, function: "Callable[[Session, A], R]", /) -> "ModelTool[A, [Session, A], [A], R, R]": ...
+    def __call__(self, function: Callable[[Session, A], R], /) -> ModelTool[A, [Session, A], [A], R, R]: ...
     @overload
-    def __call__(self, function: "Callable[Concatenate[Session, P], R]", /) -> "Tool[Concatenate[Session, P], P, R, R]": ...
+    def __call__(self, function: Callable[Concatenate[Session, P], R], /) -> Tool[Concatenate[Session, P], P, R, R]: ...
 
 
 @overload
@@ -334,7 +339,7 @@ def tool(
     approval: bool = ...,
     timeout: float = ...,
     retries: int = ...,
-    reconcile: "Reconcile | None" = ...,
+    reconcile: Reconcile | None = ...,
     name: str | None = ...,
 ) -> Keyed: ...
 @overload
@@ -348,7 +353,7 @@ def tool(
     approval: bool = ...,
     timeout: float = ...,
     retries: int = ...,
-    reconcile: "Reconcile | None" = ...,
+    reconcile: Reconcile | None = ...,
     name: str | None = ...,
 ) -> Plain: ...
 def tool(
@@ -357,7 +362,7 @@ def tool(
     approval: bool | None = None,
     timeout: float = 30.0,
     retries: int = 3,
-    reconcile: "Reconcile | None" = None,
+    reconcile: Reconcile | None = None,
     name: str | None = None,
 ) -> Plain | Keyed | Local:
     """Make a typed function a tool.

@@ -33,7 +33,7 @@ class Refund(Case):
     order: Order | None = None
     earlier: int = 0  # refunds of this customer in 90 days, on any order
     question: str = ""
-    answer: str = ""
+    answer: str | None = None
     asked: int = 0
     proposed: Decimal | None = None  # a refund that was not paid: a person or the provider said no
     payment: Payment | None = None
@@ -54,7 +54,9 @@ class Refund(Case):
     def so_far(self) -> str:
         if paid := self.payment:
             return f"{paid.amount:.2f} € were paid back for order {paid.order_id} (payment {paid.id})."
-        return f"A refund of {self.proposed:.2f} € was proposed; we have no record that it was paid." if self.proposed else ""
+        if self.proposed is None:
+            return ""
+        return f"A refund of {self.proposed:.2f} € was proposed. No payment is recorded: ask the provider before you pay."
 
     def within(self, refund: RefundOrder) -> bool:
         """Is it for this order, and not more than what is left of it? Says why not in `reason`."""

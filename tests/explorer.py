@@ -68,12 +68,22 @@ class Config:
         return call.key in self.sent and self.sent[call.key].landed
 
 
+@dataclass(frozen=True)
+class Engine:
+    """The pure functions that are explored. Wrong ones can be passed, to see that they are caught."""
+
+    need_of: Callable[[Definition, Run, int], Need] = need_of
+    reduce: Callable[[Definition, Run, Event], Run] = reduce
+    may_have_run: Callable[[Definition, Run, int], bool] = may_have_run
+
+
 @dataclass
 class Found:
-    """What an exploration went through."""
+    """What an exploration went through. `pruned`: configurations with more doubts at a time than were looked at."""
 
     configurations: int = 0
     transitions: int = 0
+    pruned: int = 0
     statuses: set[str] = field(default_factory=set[str])
     dispatched: set[str] = field(default_factory=set[str])
 
@@ -90,12 +100,18 @@ class Explorer:
         model_calls: int = 2,
         times: int = 3,
         retries: int = 3,
+        grants: int = 1,
+        doubts: int = 2,
+        engine: Engine | None = None,
     ) -> None:
         self.definition = bounded(machine.definition(others), model_calls, times, retries)
         self.bound = Bound(self.definition, machine, self.definition)
         self.landing = landing or {}
+        self.grants, self.doubts = grants, doubts
+        self.engine = engine or Engine()
         self.firsts = {cast(tuple[str, str], tuple(cast(list[str], pair))) for rule in self.definition.rules for pair in cast(list[Json], rule["first"])}
         self.delegates = any(spec.kind == "delegate" for spec in self.definition.states.values())
+        self.erring = self._erring()
         self.found = Found()
         self._paths: dict[object, tuple[object, str] | None] = {}
 
@@ -116,6 +132,9 @@ class Explorer:
             if config.run.status in OVER or (config.run.reason or "").startswith("limit"):
                 ends.append(key)
             for label, after in self._all_next(key, config):
+                if len(after.run.doubts) > self.doubts:
+                    self.found.pruned += 1
+                    continue
                 self.found.transitions += 1
                 following = self._key(after)
                 if label != "cancel":
@@ -146,7 +165,7 @@ class Explorer:
 
     def _check_config(self, key: object, config: Config) -> None:
         run = config.run
-        need = need_of(self.definition, run, config.fence)
+        need = self.engine.need_of(self.definition, run, config.fence)
         broken = ""
         if run.status in OVER or run.status in PASSIVE:
             broken = "" if need.kind == "nothing" else f"a run that is {run.status} needs {need.kind}"
@@ -193,7 +212,7 @@ class Explorer:
         yield from self._wished(config)
         yield from self._settled(config)
         yield from self._days(config)
-        need = need_of(self.definition, config.run, config.fence)
+        need = self.engine.need_of(self.definition, config.run, config.fence)
         step = _STEPS.get(need.kind)
         if step is not None:
             yield from step(self, config)
@@ -220,7 +239,7 @@ class Explorer:
         undo: list[Draft] = []
         if call is not None and call.mark == config.fence and run.held is None:
             undo = [Draft("withdrawn", {"state": run.state})]
-        doubt: Object = {"doubt": True} if not undo and may_have_run(self.definition, run, config.fence) else {}
+        doubt: Object = {"doubt": True} if not undo and self.engine.may_have_run(self.definition, run, config.fence) else {}
         yield "cancel", self._commit(config, [*undo, Draft("cancelled", {"by": "ann", **doubt})])
         if run.status == "paused":
             yield "resume", self._commit(replace(config, fence=config.fence + 1), [Draft("resumed", {"by": "ann"})])
@@ -247,7 +266,7 @@ class Explorer:
     def _retried(self, config: Config) -> "Iterator[tuple[str, Config]]":
         run = config.run
         limited = (run.reason or "").startswith("limit")
-        if limited and run.granted > 0:
+        if limited and run.granted >= self.grants:
             return
         grant = 1 if limited else 0
         fresh = replace(config, fence=config.fence + 1)
@@ -354,9 +373,9 @@ class Explorer:
         sent = Sent(call.tool_name, call.digest, count, landed)
         self.found.dispatched.add(call.tool_name)
         total = dict(config.landed)
-        if landed and not (before and before.landed):
-            total[call.tool_name] = min(2, total.get(call.tool_name, 0) + 1)
-        if total.get(call.tool_name, 0) > self.landing.get(call.tool_name, 2):
+        if call.tool_name in self.landing and landed and not (before and before.landed):
+            total[call.tool_name] = total.get(call.tool_name, 0) + 1
+        if total.get(call.tool_name, 0) > self.landing.get(call.tool_name, 0):
             raise Violation(f"{call.tool_name} lands twice in one run")
         return replace(config, sent={**config.sent, call.key: sent}, landed=total)
 
@@ -493,10 +512,10 @@ class Explorer:
             draft = queue.pop(0)
             before = run
             line = self._line(config, run, draft)
-            run = reduce(self.definition, run, line)
+            run = self.engine.reduce(self.definition, run, line)
             ledger.add(self.definition, before, run, line)
             config = self._known(config, before, run, line, closes=closes)
-            self._check_void(run, line)
+            self._check_event(before, run, line)
             if not queue and enter:
                 queue += self._entering(run, config)
         tasks = {task.id for task in ledger.open_tasks} | config.tasks
@@ -506,7 +525,7 @@ class Explorer:
         return replace(config, sent={key: sent for key, sent in config.sent.items() if key in alive or not sent.closed})
 
     def _entering(self, run: Run, config: Config) -> list[Draft]:
-        need = need_of(self.definition, run, config.fence)
+        need = self.engine.need_of(self.definition, run, config.fence)
         spec = self.definition.states[run.state]
         if need.kind == "end":
             return [Draft("ended", {"state": run.state, "success": spec.success, "result": None})]
@@ -562,7 +581,12 @@ class Explorer:
         sent = {key: replace(each, closed=True) if key in closed else each for key, each in config.sent.items()}
         return replace(config, doubted=frozenset(doubted - closed), sent=sent)
 
-    def _check_void(self, run: Run, line: Event) -> None:
+    def _check_event(self, before: Run, run: Run, line: Event) -> None:
+        held_back = before.status in ("paused", "blocked", "quarantined")
+        if held_back and run.status != before.status and line.type not in ("paused", "resumed", "retried", "cancelled"):
+            raise Violation(f"{line.type} lets a run go on that is {before.status}")
+        if before.held and line.type not in ("kept", "cancelled", "settled") and not run.held:
+            raise Violation(f"{line.type} loses a result that was recorded")
         kind = self.definition.states[run.state].kind
         if "outcome" in line.body and run.pending and kind in ("ask", "consult", "compact", "end"):
             raise Violation(f"a call is still pending on entering {run.state}")
@@ -577,9 +601,12 @@ class Explorer:
 
     def _key(self, config: Config) -> object:
         run = config.run
+        over, errs = run.status in OVER, run.state in self.erring and run.status not in OVER
+        counts = (run.back, tuple(sorted(run.failures.items())), run.in_a_row) if errs else None
+        limits = None if over else (config.phase, run.exceeded, run.granted, self._counted(run))
         return (
-            (run.status, run.was, run.state, run.back, run.exceeded, run.granted, self.delegates and run.did, (run.reason or "")[:5]),
-            (tuple(sorted(run.failures.items())), run.in_a_row, run.postponed is not None, self._counted(run), config.phase),
+            (run.status, run.was, run.state, (run.reason or "")[:5], run.postponed is not None),
+            (counts, limits, self.delegates and run.did),
             self._call_key(config, run.pending),
             tuple(self._call_key(config, call) for call in run.doubts),
             run.waiting and (run.waiting.kind, run.waiting.ended, run.waiting.failed, len(run.waiting.children)),
@@ -588,6 +615,17 @@ class Explorer:
             config.made and (config.made.path & self.firsts, config.made.released is None),
             (config.flying, tuple(sorted(config.landed.items())), len(config.tasks)),
         )
+
+    def _erring(self) -> set[str]:
+        """States after which a Compact may still come: only there do counts of errors matter."""
+        states = self.definition.states
+        found = {name for name, spec in states.items() if spec.kind == "compact"}
+        while True:
+            ways = {name: {*spec.edges.values(), self.definition.exceeded} for name, spec in states.items() if spec.kind != "end"}
+            more = {name for name, targets in ways.items() if targets & found} - found
+            if not more:
+                return found
+            found |= more
 
     def _counted(self, run: Run) -> int:
         return 0 if self.definition.model_calls is None else run.model_calls
@@ -598,7 +636,7 @@ class Explorer:
         sent = config.sent.get(call.key)
         tool = self.definition.tools[call.tool_name]
         return (
-            (call.tool_name, call.maker, call.act, self.firsts & set(call.via), call.approved is None, call.approved == call.digest),
+            (call.tool_name, call.maker, call.act, frozenset(self.firsts.intersection(call.via)), call.approved is None, call.approved == call.digest),
             (call.mark is None, call.mark == config.fence, call.fence == config.fence),
             min(call.attempts, tool.retries + 1) if tool.effect == "keyed" else 0,
             sent and (sent.dispatches, sent.landed, sent.closed),

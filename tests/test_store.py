@@ -314,6 +314,16 @@ async def test_two_hundred_concurrent_steps_share_a_few_transactions(store: Stor
     assert {row.run.seq for row in await store.runs(limit=300)} == {4}
 
 
+async def test_two_steps_of_one_run_in_one_batch_are_written_in_their_order(store: Store) -> None:
+    run, fence = await held(store)
+    first = step(run, fence, memory={"n": 1})
+    second = replace(step(first.run, fence, state="Second"), memory_changed=False)
+    before = store.transactions
+    await asyncio.gather(store.commit(first), store.commit(second))
+    assert store.transactions == before + 1
+    assert (await store.load(run.id)).run == second.run
+
+
 async def test_a_step_and_the_children_it_starts_are_one_transaction(store: Store) -> None:
     run, fence = await held(store)
     children = [new(parent=run.id, machine="restock", start_key=f"{run.id}-{n}", start_hash="h") for n in range(3)]
@@ -410,11 +420,11 @@ async def test_due_runs_come_longest_due_first_and_waiting_ones_not_at_all(store
 async def test_a_held_run_is_always_due_so_that_a_dead_holder_is_found(store: Store) -> None:
     await store.start(first := new(wake_at=None))
     now = CLOCK.now()
-    claimed = await store.claim(first.run.id, "me", now, now + LEASE)
-    assert claimed
-    await store.commit(replace(step(first.run, claimed.row.fence), wake_at=None))
+    assert await store.claim(first.run.id, "me", now, now + LEASE)
     (found,) = await store.claim_due("you", now + 2 * LEASE, now + 3 * LEASE)
-    assert found.row.run.id == first.run.id
+    await store.commit(replace(step(first.run, found.row.fence), wake_at=None))
+    (again,) = await store.claim_due("she", now + 4 * LEASE, now + 5 * LEASE)
+    assert again.row.run.id == first.run.id
 
 
 async def test_a_heartbeat_extends_the_lease_says_what_is_wanted_and_tells_who_lost(store: Store) -> None:
@@ -571,6 +581,15 @@ async def test_an_expiry_never_overrules_a_decision_that_came_first(store: Store
     expiry = replace(step(run, claimed.row.fence), close_tasks=[(asked.id, "expired")], inbox_seen=len(claimed.inbound))
     with pytest.raises(Lost, match="something reached it"):
         await store.commit(expiry)
+    assert (await store.task(asked.id)).status == "decided"
+
+
+async def test_a_decided_task_stays_decided_whatever_closes_it(store: Store) -> None:
+    run, asked = await asking(store)
+    claimed = await store.claim(run.id, "me", CLOCK.now(), CLOCK.now() + LEASE)
+    assert claimed
+    await store.decide(asked.id, by="dana", answer="yes", via="cli", now=CLOCK.now())
+    await store.commit(replace(step(run, claimed.row.fence), close_tasks=[(asked.id, "withdrawn")]))
     assert (await store.task(asked.id)).status == "decided"
 
 

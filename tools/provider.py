@@ -47,6 +47,9 @@ class Provider:
         url = urlsplit(os.environ.get(self._setting) or sandbox.url())
         connect = HTTPSConnection if url.scheme == "https" else HTTPConnection
         with closing(connect(url.netloc, timeout=TIMEOUT)) as connection:
-            connection.request(method, url.path + path, body.encode() or None, headers or {})
-            answer = connection.getresponse()
-            return answer.status, answer.read()
+            try:
+                connection.request(method, url.path + path, body.encode() or None, headers or {})
+                answer = connection.getresponse()
+                return answer.status, answer.read()
+            except OSError as error:
+                raise ConnectionError(f"{path.split('/')[1]}: the provider cannot be reached: {error}") from error

@@ -1,0 +1,12 @@
+"""Projects: find one, load its rooms, open its engine; copy out a new one.
+
+    rooms       find a project, load its machines, make its engine
+    settings    environment over pyproject.toml
+    starter     `leverframe init` and `leverframe new`
+"""
+
+from leverframe.project.rooms import ROOMS as ROOMS
+from leverframe.project.rooms import AnyMachine as AnyMachine
+from leverframe.project.rooms import Project as Project
+from leverframe.project.rooms import find as find
+from leverframe.project.rooms import of as of

@@ -1,0 +1,63 @@
+"""The process stops wherever it could matter, and every run ends as if it had not."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from leverframe.testing import Restart
+from tests import crashes
+from tests.crashes import WAYS, Way, World, attempt, violations
+
+DISTANCE = 12  # of the second crash from the first
+
+
+@pytest.fixture(scope="module")
+def sqlite_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("crashes")
+    with crashes.world(f"sqlite:///{folder / 'leverframe.db'}", folder) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def postgres_world(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    from tests import postgres
+
+    with postgres.database(postgres_server) as url, crashes.world(url, tmp_path_factory.mktemp("crashes")) as made:
+        yield made
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def world(request: pytest.FixtureRequest) -> World:
+    made: World = request.getfixturevalue(f"{request.param}_world")
+    return made
+
+
+def matrix(world: World, way: Way, *, pairs: bool = False, every: int = 1, restart: Restart = "here") -> list[str]:
+    """All single crashes (or each `every`th), or all pairs within the distance; gives what was violated."""
+    attempt(world, way)  # the first in a database also makes its tables
+    calm = attempt(world, way)
+    assert calm.end[1] == way.ends
+    assert not calm.wrong
+    points = range(1, len(calm.passed) + 1, every)
+    stops = [(first, first + apart) for first in points for apart in range(1, DISTANCE + 1)] if pairs else [(n,) for n in points]
+    found = [wrong for at in stops for wrong in violations(attempt(world, way, at, restart), calm)]
+    print(f"{way.name}: {len(calm.passed)} points, {len(stops)} trials, {len(found)} violations")
+    return found
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+def test_a_crash_at_some_points_changes_nothing(sqlite_world: World, way: Way) -> None:
+    assert not matrix(sqlite_world, way, every=5)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("restart", ["here", "elsewhere"])
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+def test_a_crash_at_any_point_changes_nothing(world: World, way: Way, restart: Restart) -> None:
+    assert not matrix(world, way, restart=restart)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+def test_two_crashes_near_each_other_change_nothing(world: World, way: Way) -> None:
+    assert not matrix(world, way, pairs=True)
