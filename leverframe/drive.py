@@ -17,6 +17,7 @@ from leverframe import perform
 from leverframe.canon import MAX_MEMORY, Json, Object, admit, digest, ordered
 from leverframe.clock import SECOND, Clock, Micros, SystemClock
 from leverframe.errors import (
+    DeclarationError,
     InvalidMemory,
     Lost,
     UnknownMachine,
@@ -107,6 +108,7 @@ class Drive:
         self._bound: dict[str, Bound] = {}
         self._held: dict[str, Held] = {}
         self._reserved: dict[str, Held] = {}  # born held, and nobody goes on with them yet
+        self._claiming: set[str] = set()
         self._heart: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -193,9 +195,13 @@ class Drive:
         """A pinned definition with the code of now, cached per hash."""
         found = self._bound.get(hash)
         if found is None:
-            current = await self._definition_of(self.machine(machine))
-            definition = current if current.hash == hash else Definition(await self.store.definition(hash))
-            found = self._bound[hash] = Bound(definition, self.machine(machine), current)
+            code, current, gone = self.machines.get(machine), None, f"machine {machine} is not in machines/ any more"
+            try:
+                current = await self._definition_of(code) if code else None
+            except DeclarationError as error:
+                gone = str(error)
+            pinned = current if current and current.hash == hash else Definition(await self.store.definition(hash))
+            found = self._bound[hash] = Bound(pinned, code, current, gone)
         return found
 
     # ── one step at a time ────────────────────────────────────────────────────────────
@@ -204,11 +210,15 @@ class Drive:
         reserved = self._reserved.pop(run_id, None)
         if reserved is not None:
             return reserved
-        if run_id in self._held:
+        if run_id in self._held or run_id in self._claiming:
             return None  # another task of this process goes on with it; claiming would take it away from ourselves
         safe = self._safe()
-        claimed = await self.store.claim(run_id, self.owner, self.clock.now(), self._lease_until())
-        return await self._taken(claimed, safe) if claimed else None
+        self._claiming.add(run_id)
+        try:
+            claimed = await self.store.claim(run_id, self.owner, self.clock.now(), self._lease_until())
+            return await self._taken(claimed, safe) if claimed else None
+        finally:
+            self._claiming.discard(run_id)
 
     async def _taken(self, claimed: Claimed, safe: float | None = None) -> Held:
         row = claimed.row

@@ -4,9 +4,9 @@ Whoever holds a run's lease goes on with it; everybody else leaves word (`want`,
 """
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Never, cast
 
 from pydantic import ValidationError
@@ -19,6 +19,7 @@ from leverframe.errors import (
     BadCompletion,
     Busy,
     InvalidAnswer,
+    LeverframeError,
     Lost,
     NotPaused,
     NotRetryable,
@@ -35,6 +36,9 @@ from leverframe.run import OVER, Event, Run, chain, event
 from leverframe.state import Consult, Wait
 from leverframe.store import Decided, NewRun, Row, Want
 from leverframe.tool import compact
+
+__all__ = ["Engine", "TriggerCommand"]
+log = logging.getLogger("leverframe")
 
 
 class Engine(Drive):
@@ -107,9 +111,18 @@ class Engine(Drive):
         return [await self._taken(each, safe) for each in claimed]
 
     async def advance_held(self, held: Held) -> None:
-        """Goes on with a run this process holds. A lost lease is nobody's fault: whoever has it now goes on."""
-        with suppress(Lost):
+        """Goes on with a run this process holds. A lost lease is nobody's fault: whoever has it now goes on.
+
+        Whatever else goes wrong is logged and costs this run its lease, not the others theirs; past five times it is quarantined.
+        """
+        try:
             await self._drive(held)
+        except Lost:
+            return
+        except LeverframeError as error:
+            log.warning("run %s: %s", held.run.id, error)
+        except Exception:
+            log.exception("run %s: the engine failed", held.run.id)
 
     async def _follow(self, run_id: str) -> bool:
         """Waits while another process holds the run. False: it has come to rest there."""

@@ -65,14 +65,24 @@ class Bound:
     """A pinned definition with the code of now: by name, and only where the contracts agree."""
 
     definition: Definition
-    machine: AnyMachine
-    current: Definition
+    code: AnyMachine | None
+    current: Definition | None  # of the code; None where there is none that can be pinned
+    gone: str = ""  # why there is none
     choices: dict[str, Choices] = field(default_factory=dict[str, Choices])
     pinned_prompts: dict[str, list[Prompt]] = field(default_factory=dict[str, list[Prompt]])
 
     @cached_property
     def problems(self) -> list[str]:
+        if self.current is None:
+            return [self.gone]
         return [] if self.definition.hash == self.current.hash else differences(self.definition, self.current)
+
+    @property
+    def machine(self) -> AnyMachine:
+        """The code. A run without is blocked before anything of it is asked for."""
+        if self.code is None:
+            raise Stuck(self.gone)
+        return self.code
 
     def state(self, name: str) -> AnyState:
         return self.machine.states[name]

@@ -13,8 +13,6 @@ A pytest plugin. In a project of Leverframe's (a `machines` folder, or `[tool.le
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from importlib.util import find_spec
@@ -42,7 +40,6 @@ __all__ = [
     "Paths",
     "Play",
     "Scripted",
-    "calls_watched",
     "is_ours",
     "play",
     "prepare_rooms",
@@ -100,10 +97,10 @@ class Paths:
 async def play(engine: "Engine", memory: "Memory") -> "Play":
     """Starts the machine that has this memory, and goes on to where somebody is waited for, or the end.
 
-        run = await play(engine(refund, llm=model), Refund(message="Order 1042 is broken"))
-        assert "2 refunds in 90 days" in (await run.task()).content
-        await run.approve()
-        assert run.state == "Refunded"
+    run = await play(engine(refund, llm=model), Refund(message="Order 1042 is broken"))
+    assert "2 refunds in 90 days" in (await run.task()).content
+    await run.approve()
+    assert run.state == "Refunded"
     """
     from leverframe.drive import TriggerCommand
 
@@ -280,27 +277,6 @@ def _mortal(owner: str) -> str:
     """The same process with another start time: to the next life it is one that is gone, and whose number was given away."""
     host, boot, pid, _, nonce = owner.split("|")
     return f"{host}|{boot}|{pid}|0|{nonce}"
-
-
-_calling: ContextVar[str] = ContextVar("leverframe_calling", default="")
-
-
-@contextmanager
-def calls_watched() -> Generator[Callable[[], str]]:
-    """Gives what tells which outside call the caller is inside of, `` if none: also in the thread of a plain `def` tool."""
-    from leverframe.store.boundary import CALL, CALLED, hooks
-
-    def follow(point: str) -> None:
-        if point.startswith(CALL):
-            _calling.set(point.removeprefix(CALL))
-        elif point.startswith(CALLED):
-            _calling.set("")
-
-    hooks.append(follow)
-    try:
-        yield _calling.get
-    finally:
-        hooks.remove(follow)
 
 
 # ── pytest ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────

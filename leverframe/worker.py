@@ -61,7 +61,10 @@ async def _nothing_due(engine: Engine) -> bool:
 
 async def _pause(engine: Engine, stop: asyncio.Event, in_hand: "set[asyncio.Task[None]]") -> None:
     """Until a run is done with, a timer is due, a signal came or the next look is due."""
-    due = await engine.store.next_wake()
+    try:
+        due = await engine.store.next_wake()
+    except DatabaseUnavailable:
+        due = None
     seconds = POLL if due is None else min(POLL, max(0.01, (due - engine.clock.now()) / SECOND))
     waits = [asyncio.create_task(stop.wait()), asyncio.create_task(engine.clock.sleep(seconds))]
     await asyncio.wait({*waits, *in_hand}, return_when=asyncio.FIRST_COMPLETED)

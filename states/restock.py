@@ -51,8 +51,13 @@ class Restock(common.Case):
 
     def facts(self) -> str:
         report = self.report
-        bought = f", bought with {self.purchase}" if self.purchase else ""
-        return f"{report.shop} sold {report.sold} x {report.article} ({report.number}); {self.in_stock} were in stock{bought}."
+        bought = f", {self.missing} were bought ({self.purchase})" if self.purchase else ""
+        return f"{report.shop} sold {report.sold} x {report.article} (report {report.number}); {self.in_stock} were in stock{bought}."
+
+    def so_far(self) -> str:
+        if self.shipment:
+            return f"It was sent to the shop: {self.shipment}."
+        return "No shipment is recorded: ask the carrier before you send anything."
 
     def result(self) -> Supply:
         return Supply(report=self.report, shipment=self.shipment, note=self.note)
@@ -142,7 +147,7 @@ class Tell(Act[Restock]):
     runs = (notify_procurement,)
 
     def build(self, memory: Restock) -> Call[object]:
-        report, cause = memory.report, f"The supplier refused. {memory.facts()}"
+        report, cause = memory.report, f"The supplier refused.\n{memory.facts()}"
         return notify_procurement.call(Shortage(report=report.number, article=report.article, units=memory.missing, cause=cause))
 
 

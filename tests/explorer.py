@@ -109,7 +109,7 @@ class Explorer:
         self.landing = landing or {}
         self.grants, self.doubts = grants, doubts
         self.engine = engine or Engine()
-        self.firsts = {cast(tuple[str, str], tuple(cast(list[str], pair))) for rule in self.definition.rules for pair in cast(list[Json], rule["first"])}
+        self.firsts = {step for rule in self.definition.rules for step in _firsts(rule)}
         self.delegates = any(spec.kind == "delegate" for spec in self.definition.states.values())
         self.erring = self._erring()
         self.found = Found()
@@ -175,19 +175,16 @@ class Explorer:
         known = {call.key for call in (run.pending, *run.doubts) if call}
         if open_calls - known:
             broken = "a dispatched call that nobody knows the end of is forgotten"
-        if config.doubted != {call.key for call in run.doubts}:
+        if set(config.doubted) != {call.key for call in run.doubts}:
             broken = "a doubt was lost or made up"
         if {reconcile_task(each) for each in config.doubted} != {task for task in config.tasks if not task.startswith("ask_")}:
             broken = "open reconcile tasks are not the doubts"
-        asked = {task for task in config.tasks if task.startswith("ask_")}
-        if asked != ({run.waiting.id} if run.waiting and run.waiting.kind in ("approve", "answer") else set()) and not self._answered(run):
+        asked = [task for task in config.tasks if task.startswith("ask_")]
+        waits = [run.waiting.id] if run.waiting and run.waiting.kind in ("approve", "answer") and run.held is None else []
+        if asked != waits:  # where the answer is recorded and the code that keeps it failed, nobody is asked again
             broken = f"open human tasks {asked} are not what the run waits for"
         if broken:
             raise Violation(f"{broken}\n{self.path(key)}")
-
-    def _answered(self, run: Run) -> bool:
-        """The answer is recorded, and the code that keeps it failed."""
-        return run.held is not None
 
     def _check_ends(self, ends: list[object], back: "dict[object, list[object]]") -> None:
         """Nothing is a trap: an End (or a person who grants more) can be reached without cancelling."""
@@ -395,9 +392,8 @@ class Explorer:
         if made.released not in (None, call.digest) or (tool.approval and made.released is None):
             raise Violation(f"{call.tool_name} is not the call that was approved")
         for rule in self.definition.rules:
-            first = {(cast(list[str], pair)[0], cast(list[str], pair)[1]) for pair in cast(list[Json], rule["first"])}
-            if rule["before"] == call.tool_name and not first & made.path:
-                raise Violation(f"{call.tool_name} executes without {first}")
+            if rule["before"] == call.tool_name and not _firsts(rule) & made.path:
+                raise Violation(f"{call.tool_name} executes without {_firsts(rule)}")
 
     def _landed(self, config: Config) -> "Iterator[tuple[str, Config]]":
         """The holder is still there and records what it heard."""
@@ -500,7 +496,8 @@ class Explorer:
         for outcome in self._truthful(config, spec.edges):
             if outcome not in never:
                 came: Object = {name: held[name] for name in ("effect",) if name in held}
-                yield f"{run.state}: kept {outcome}", self._commit(config, [Draft("kept", {"state": run.state, "outcome": outcome, **came})])
+                draft = Draft("kept", {"state": run.state, "outcome": outcome, **came})
+                yield f"{run.state}: kept {outcome}", self._commit(config, [draft])
 
     # ── one commit ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -612,7 +609,7 @@ class Explorer:
             run.waiting and (run.waiting.kind, run.waiting.ended, run.waiting.failed, len(run.waiting.children)),
             run.held and run.held["event"],
             run.error and self.definition.states[run.state].kind == "compact" and (run.error["state"], run.error.get("final")),
-            config.made and (config.made.path & self.firsts, config.made.released is None),
+            self._made_key(config),
             (config.flying, tuple(sorted(config.landed.items())), len(config.tasks)),
         )
 
@@ -635,11 +632,23 @@ class Explorer:
             return None
         sent = config.sent.get(call.key)
         tool = self.definition.tools[call.tool_name]
+        path = frozenset(self.firsts.intersection(call.via))
         return (
-            (call.tool_name, call.maker, call.act, frozenset(self.firsts.intersection(call.via)), call.approved is None, call.approved == call.digest),
+            (call.tool_name, call.maker, call.act, path, call.approved is None, call.approved == call.digest),
             (call.mark is None, call.mark == config.fence, call.fence == config.fence),
             min(call.attempts, tool.retries + 1) if tool.effect == "keyed" else 0,
-            sent and (sent.dispatches, sent.landed, sent.closed),
+            sent and (sent.dispatches, sent.landed, sent.closed, sent.digest == call.digest),
+        )
+
+    def _made_key(self, config: Config) -> object:
+        made, call = config.made, config.run.pending
+        if made is None or call is None:
+            return made is None
+        return (
+            made.path & frozenset(self.firsts),
+            made.released is None,
+            made.released == made.digest,
+            made.digest == call.digest,
         )
 
 
@@ -665,7 +674,8 @@ def bounded(definition: Definition, model_calls: int, times: int, retries: int) 
     for state in states.values():
         if "times" in state:
             state["times"] = min(times, cast(int, state["times"]))
-    tools: Object = {name: {**cast(Object, tool), "retries": retries} for name, tool in cast(Object, definition.body["tools"]).items()}
+    listed = cast(dict[str, Object], definition.body["tools"])
+    tools: Object = {name: {**tool, "retries": retries} for name, tool in listed.items()}
     limits: Object = {**cast(Object, definition.body["limits"]), "steps": 10**9, "cost": None}
     limits["days"] = 1.0 if definition.days is not None else None
     limits["model_calls"] = model_calls if definition.model_calls is not None else None
@@ -674,6 +684,10 @@ def bounded(definition: Definition, model_calls: int, times: int, retries: int) 
 
 def _call(tool: str, ordinal: int) -> Object:
     return {"tool_name": tool, "arguments": {"n": ordinal}, "digest": f"digest {ordinal}"}
+
+
+def _firsts(rule: Object) -> set[tuple[str, str]]:
+    return {cast(tuple[str, str], tuple(cast(list[str], pair))) for pair in cast(list[Json], rule["first"])}
 
 
 def _fault(state: str) -> Object:
@@ -686,5 +700,3 @@ def _acted(config: Config, tool: str, effect: str, outcome: str) -> Object:
     error: Object = {"error": _fault(tool)} if outcome == "error" else {}
     ended: Object = {"outcome": outcome} if outcome else {}
     return {"state": config.run.state, "tool_name": tool, "key": call.key if call else "", "effect": effect, **ended, **error}
-
-

@@ -191,3 +191,106 @@ every = Anywhere(
     limits=Limits(steps=50, model_calls=5, days=7, exceeded=Person),
     rules=[Precedence((Sign, "approved"), (Check, "small"), before=pay)],
 )
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_nothing_that_can_happen_to_a_shipped_machine_breaks_a_promise(name: str) -> None:
+    explorer = Explorer(MACHINES[name], MACHINES, landing=ONCE[name], model_calls=1, times=2, retries=1)
+    found = explorer.explore()
+    assert found.dispatched == set(ONCE[name])
+    assert found.statuses == {"ready", "waiting", "paused", "attention", "blocked", "done", "failed", "cancelled"}
+    assert (found.pruned, found.configurations > 400) == (0, True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", MACHINES)
+def test_nothing_does_with_the_shipped_numbers_of_attempts_either(name: str) -> None:
+    found = Explorer(MACHINES[name], MACHINES, landing=ONCE[name], model_calls=3).explore()
+    assert found.pruned == 0
+
+
+@pytest.mark.long
+def test_nothing_that_can_happen_to_a_machine_with_every_kind_of_state_breaks_a_promise() -> None:
+    found = Explorer(every, MACHINES, model_calls=2, times=2, retries=1, doubts=2).explore()
+    assert found.dispatched == {"pay", "phone", "mail"}
+
+
+# ── a wrong engine is caught ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def takes_any_mark_for_its_own(definition: Definition, run: Run, fence: int) -> Need:
+    need = need_of(definition, run, fence)
+    return Need("call") if need.kind == "recover" else need
+
+
+def believes_nothing_ran(definition: Definition, run: Run, fence: int) -> bool:
+    return False
+
+
+def forgets_the_unknown(definition: Definition, run: Run, event: Event) -> Run:
+    after = reduce(definition, run, event)
+    return but(after, doubts=run.doubts) if event.body.get("outcome") == "unknown" else after
+
+
+def edits_under_the_old_approval(definition: Definition, run: Run, event: Event) -> Run:
+    after = reduce(definition, run, event)
+    if event.type != "edited" or run.pending is None or after.pending is None:
+        return after
+    return but(after, pending=but(run.pending, arguments=after.pending.arguments))
+
+
+def keeps_a_rejected_call(definition: Definition, run: Run, event: Event) -> Run:
+    after = reduce(definition, run, event)
+    return but(after, pending=run.pending) if event.body.get("outcome") == "rejected" else after
+
+
+def takes_a_new_key_for_a_retry(definition: Definition, run: Run, event: Event) -> Run:
+    after = reduce(definition, run, event)
+    if event.type != "postponed" or after.pending is None:
+        return after
+    return but(after, pending=but(after.pending, key=f"{after.pending.key}+"))
+
+
+def repeats_what_keep_lost(definition: Definition, run: Run, event: Event) -> Run:
+    after = reduce(definition, run, event)
+    return but(after, held=None) if event.type == "retried" else after
+
+
+def wakes_a_paused_run(definition: Definition, run: Run, event: Event) -> Run:
+    after = reduce(definition, run, event)
+    return but(after, status="ready") if event.type == "settled" and after.status == "paused" else after
+
+
+WRONG = [
+    (Engine(need_of=takes_any_mark_for_its_own), "is dispatched a second time"),
+    (Engine(may_have_run=believes_nothing_ran), "that nobody knows the end of is forgotten"),
+    (Engine(reduce=forgets_the_unknown), "open reconcile tasks are not the doubts"),
+    (Engine(reduce=edits_under_the_old_approval), "is not the call that was made"),
+    (Engine(reduce=keeps_a_rejected_call), "a call is still pending on entering HandOver"),
+    (Engine(reduce=takes_a_new_key_for_a_retry), "that nobody knows the end of is forgotten"),
+    (Engine(reduce=repeats_what_keep_lost), "loses a result that was recorded"),
+    (Engine(reduce=wakes_a_paused_run), "lets a run go on that is paused"),
+]
+
+
+@pytest.mark.parametrize(("engine", "says"), WRONG)
+def test_an_engine_that_breaks_a_promise_is_found_with_the_path_that_leads_there(engine: Engine, says: str) -> None:
+    with pytest.raises(Violation, match=rf"{says}(.|\n)*path: .* → "):
+        Explorer(refund, MACHINES, landing=ONCE["refund"], model_calls=1, times=2, retries=1, engine=engine).explore()
+
+
+def test_a_machine_that_lets_a_call_pass_its_rule_is_found() -> None:
+    edges = {**every.edges, Think: {**every.edges[Think], "pay": Do}}
+    open_ended = Anywhere("every", memory=Desk, edges=edges, limits=every.limits, rules=every.rules)
+    with pytest.raises(Violation, match="refuse: pay needs Sign: approved or Check: small first"):
+        Explorer(open_ended, MACHINES, model_calls=1, times=1, retries=0).explore()
+
+
+def test_a_machine_that_leads_into_a_trap_is_found() -> None:
+    edges = {
+        **every.edges,
+        Person: {"handled": Done, "again": Seek, "expired": Lost},
+    }  # Seek finds out about a call, and there is none
+    trap = Anywhere("every", memory=Desk, edges=edges, limits=every.limits, rules=every.rules)
+    with pytest.raises(Violation, match="no End can be reached any more"):
+        Explorer(trap, MACHINES, model_calls=1, times=1, retries=0).explore()

@@ -77,4 +77,4 @@ def notify_procurement(shortage: Shortage) -> str:
     """Tell the procurement manager, by mail, what could not be bought. Gives the Message-ID."""
     to = os.environ.get("PROCUREMENT_MAIL", "procurement@example.com")
     subject = f"Could not buy {shortage.units} x {shortage.article}"
-    return send(Mail(to=to, subject=subject, text=f"For report {shortage.report}. {shortage.cause}", reference=shortage.report))
+    return send(Mail(to=to, subject=subject, text=shortage.cause, reference=shortage.report))

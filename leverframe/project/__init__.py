@@ -1,8 +1,8 @@
 """Projects: find one, load its rooms, open its engine; copy out a new one.
 
-    rooms       find a project, load its machines, make its engine
-    settings    environment over pyproject.toml
-    starter     `leverframe init` and `leverframe new`
+rooms       find a project, load its machines, make its engine
+settings    environment over pyproject.toml
+starter     `leverframe init` and `leverframe new`
 """
 
 from leverframe.project.rooms import ROOMS as ROOMS

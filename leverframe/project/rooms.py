@@ -17,7 +17,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Never, TypeAlias, cast
 
-from leverframe.errors import LeverframeError, ProjectError, UnknownMachine, did_you_mean
+from leverframe.errors import LeverframeError, ProjectError, UnknownMachine, UnknownModel, did_you_mean
 from leverframe.machine import Machine
 from leverframe.run import Event, Run
 
@@ -63,7 +63,9 @@ class Project:
         if found is None:
             known = sorted(self.machines)
             listed = ", ".join(known) or "none"
-            raise UnknownMachine(f"no machine is called {name!r}; in {self.rooms / 'machines'}: {listed}.{did_you_mean(name, known)}")
+            raise UnknownMachine(
+                f"no machine is called {name!r}; in {self.rooms / 'machines'}: {listed}.{did_you_mean(name, known)}"
+            )
         return found
 
     def database_url(self, given: str | None = None) -> str:
@@ -99,15 +101,22 @@ class Project:
         watch: Callable[[Run, Event], None] | None = None,
         clock: "Clock | None" = None,
         also: AnyMachine | None = None,
+        asks: bool = True,
     ) -> "AsyncGenerator[Engine]":
         """An engine of this project's machines (`also`: and this one), on its database, with its model; closed with the block.
 
+        With `asks=False` nothing will be asked of the model, and one that is not set up is no error.
         The hook `tools.prepare(database_url)` is called before, where there is one.
         """
         from leverframe.engine import Engine
 
         machines = {**self.machines, **({also.name: also} if also else {})}
-        llm = self.llm(model)
+        try:
+            llm = self.llm(model)
+        except UnknownModel:
+            if asks:
+                raise
+            llm = None
         store = self.store(database_url)
         try:
             self.prepare(database_url)

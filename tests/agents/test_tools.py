@@ -1,14 +1,10 @@
 """The tools against what they touch: the demo's tables, the sandbox over real HTTP, a real mail server."""
 
-from collections.abc import Iterator
 from decimal import Decimal
 from mailbox import Maildir
 from pathlib import Path
-from socket import socket
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.handlers import Mailbox
 
 import tools
 from leverframe import Key, NotDone
@@ -90,20 +86,6 @@ def test_a_mail_is_found_in_the_outbox() -> None:
     send_mail(MAIL)
     assert find_mail("refund-1")
     assert not find_mail("refund-10")
-
-
-@pytest.fixture
-def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A mail server that keeps what it gets in a Maildir."""
-    folder = tmp_path / "archive"
-    with socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = Controller(Mailbox(folder), hostname="127.0.0.1", port=port)
-    server.start()
-    monkeypatch.setenv("SMTP_URL", f"smtp://127.0.0.1:{port}")
-    yield folder
-    server.stop()
 
 
 def test_a_mail_goes_over_smtp_and_is_found_in_the_archive(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,5 @@
+"""`python -m leverframe` is `leverframe`."""
+
+from leverframe.cli import main
+
+main()

@@ -1,0 +1,16 @@
+"""The commands. Each prints for people, or with `--json` one object with stable keys; errors go to stderr.
+
+app       the group of commands, how errors end, exit codes
+doors     the project, its store and engine, for one command; ids as people give them
+shown     a run, its tasks and effects as JSON
+printed   the same for people, and a run as it happens
+runs      run, start, advance, runs, show, signal
+people    tasks, approve, reject, answer
+operate   pause, resume, cancel, retry, fork, migrate, verify, work, db
+rooms     graph, new, init
+"""
+
+from leverframe.cli import operate, people, rooms, runs
+from leverframe.cli.app import app, main
+
+__all__ = ["app", "main", "operate", "people", "rooms", "runs"]

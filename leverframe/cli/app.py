@@ -1,0 +1,109 @@
+"""The group that the commands hang on, and how they end: 0 done or waiting for somebody, 1 failed, 2 misused, 130 interrupted."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from functools import wraps
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, NoReturn, ParamSpec, TypeAlias, cast
+
+import typer
+
+from leverframe.canon import Object
+from leverframe.errors import LeverframeError
+
+P = ParamSpec("P")
+
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object with stable keys.")]
+By: TypeAlias = Annotated[str, typer.Option(help="Who decides: a name that the log keeps.", envvar="LEVERFRAME_BY")]
+Model: TypeAlias = Annotated[
+    str | None, typer.Option(help="`provider/model`, or `examples` to work offline. Default: LEVERFRAME_MODEL or pyproject.toml.")
+]
+NoAdvance: TypeAlias = Annotated[bool, typer.Option("--no-advance", help="Only record it; a worker goes on with the run.")]
+RunId: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or its start key.")]
+TaskOrRun: TypeAlias = Annotated[str, typer.Argument(metavar="TASK|RUN", help="A task, or the run that waits for it.")]
+
+app = typer.Typer(
+    name="leverframe",
+    help="LLM agents as finite state machines: declared, drawn and reviewed before they run, durable while they run.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+database = typer.Typer(help="The database.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(database, name="db")
+
+
+def main() -> None:
+    app()
+
+
+def command(group: typer.Typer = app, name: str | None = None) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Makes a function a command that ends with one clear line where it would end with a traceback."""
+
+    def decorate(function: Callable[P, None]) -> Callable[P, None]:
+        @wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                function(*args, **kwargs)
+            except LeverframeError as error:
+                fail(str(error))
+            except KeyboardInterrupt:
+                fail("interrupted; what was committed is safe", 130)
+            except (typer.Abort, BrokenPipeError):
+                raise
+            except Exception as error:
+                if hasattr(error, "exit_code") or os.environ.get("LEVERFRAME_DEBUG"):
+                    raise  # typer's own, or somebody wants to see where
+                fail(f"unexpected {type(error).__name__}: {error}. LEVERFRAME_DEBUG=1 shows where")
+
+        group.command(name)(guarded)
+        return function
+
+    return decorate
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    complain(message)
+    raise typer.Exit(code)
+
+
+def complain(message: str) -> None:
+    typer.echo(f"error: {message}", err=True)
+
+
+def misused(message: str) -> typer.BadParameter:
+    return typer.BadParameter(message)
+
+
+def print_json(value: Mapping[str, object]) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def json_of(text: str, what: str) -> object:
+    """JSON as somebody typed it. Raises BadParameter."""
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise misused(f"{what} is not JSON: {error}") from None
+    return value
+
+
+def object_of(text: str, what: str) -> Object:
+    value = json_of(text, what)
+    if not isinstance(value, dict):
+        raise misused(f'{what} is not a JSON object: give {{"name": value, …}}')
+    return cast(Object, value)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if show_version:
+        try:
+            typer.echo(f"leverframe {version('leverframe')}")
+        except PackageNotFoundError:
+            typer.echo("leverframe, not installed")
+        raise typer.Exit

@@ -1,0 +1,219 @@
+"""run, start, advance, runs, show, signal."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn, cast
+
+import typer
+
+from leverframe.canon import Object
+from leverframe.cli import doors, printed, shown
+from leverframe.cli.app import AsJson, Model, NoAdvance, RunId, command, fail, misused, object_of, print_json
+from leverframe.project import AnyMachine, find
+
+if TYPE_CHECKING:
+    from leverframe.engine import Engine
+    from leverframe.store import Row, Store
+
+MachineName = Annotated[str, typer.Argument(metavar="MACHINE", help="A machine of machines/.")]
+Words = Annotated[str | None, typer.Argument(metavar="TEXT", help="Fills the one text that the machine's Memory requires.")]
+Input = Annotated[
+    str | None, typer.Option("--input", metavar="JSON|@FILE", help="The whole input as a JSON object, or @ and a file of it.")
+]
+StartKey = Annotated[str | None, typer.Option("--key", help="One key is one run, however often the command is given.")]
+
+
+@command()
+def run(
+    machine: MachineName,
+    text: Words = None,
+    input: Input = None,
+    model: Model = None,
+    key: StartKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start a run and go on with it until it is over or waits for somebody."""
+    from leverframe.engine import TriggerCommand
+
+    given = read_input(find().machine(machine), text, input)
+    to = printed.console()
+    live = printed.Live(to)
+
+    async def work(engine: "Engine") -> "Row":
+        row = await engine.start(TriggerCommand(machine, given, key=key, source="cli"), hold=True)
+        live.root = row.run.id
+        if not as_json:
+            printed.heading(to, row.run)
+            if row.run.offline:
+                printed.offline(to, engine.model)
+        row = await engine.advance(row.run.id)
+        await report(engine.store, row, as_json, model)
+        return row
+
+    follow(work, live, model, as_json)
+
+
+@command()
+def start(machine: MachineName, text: Words = None, input: Input = None, key: StartKey = None, as_json: AsJson = False) -> None:
+    """Start a run and leave it to a worker."""
+    from leverframe.engine import TriggerCommand
+
+    given = read_input(find().machine(machine), text, input)
+
+    async def work(engine: "Engine") -> None:
+        row = await engine.start(TriggerCommand(machine, given, key=key, source="cli"))
+        if as_json:
+            print_json(await shown.shown(engine.store, row.run.id))
+        else:
+            typer.echo(
+                f"{row.run.id} is {row.run.status}. Go on with it by `leverframe work`, or\n  leverframe advance {row.run.id}"
+            )
+
+    doors.with_operator(work)
+
+
+@command()
+def advance(run: RunId, model: Model = None, as_json: AsJson = False) -> None:
+    """Go on with a run until it is over or waits for somebody."""
+    go_on(run, model, as_json)
+
+
+def go_on(named: str, model: str | None, as_json: bool) -> None:
+    to = printed.console()
+    live = printed.Live(to)
+
+    async def work(engine: "Engine") -> "Row":
+        live.root = await doors.run_id(engine.store, named)
+        row = await engine.advance(live.root)
+        await report(engine.store, row, as_json, model)
+        return row
+
+    follow(work, live, model, as_json)
+
+
+@command()
+def runs(
+    machine: Annotated[str | None, typer.Option(help="Only of this machine.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only with this status: waiting, attention, done …")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List runs, the newest first."""
+    checked_status(status)
+
+    async def work(store: "Store") -> "list[Row]":
+        return [row async for row in doors.every_run(store, machine, status, limit=limit)]
+
+    rows = doors.with_store(work)
+    if as_json:
+        print_json({"runs": [shown.brief(row) for row in rows]})
+    elif rows:
+        printed.console().print(printed.runs(rows))
+    else:
+        typer.echo("no runs")
+
+
+@command()
+def show(
+    run: RunId,
+    events: Annotated[bool, typer.Option("--events", help="The whole log, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a run: memory, effects, and what it waits for."""
+
+    async def work(store: "Store") -> None:
+        run_id = await doors.run_id(store, run)
+        if as_json:
+            print_json(await shown.shown(store, run_id, events=events))
+        else:
+            await printed.whole(printed.console(), store, run_id, events=events)
+
+    doors.with_store(work)
+
+
+@command()
+def signal(
+    run: RunId,
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="What happened; some Wait of the machine knows it.")],
+    data: Annotated[str | None, typer.Option(metavar="JSON", help="What comes with it, as an object.")] = None,
+    source: Annotated[str, typer.Option(help="Where it comes from.")] = "cli",
+    key: Annotated[str | None, typer.Option(help="Counts once per source and key.")] = None,
+    model: Model = None,
+    no_advance: NoAdvance = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tell a run that something happened outside, and go on with it."""
+    body = object_of(data, "--data") if data is not None else None
+
+    async def tell(engine: "Engine") -> str:
+        run_id = await doors.run_id(engine.store, run)
+        await engine.signal(run_id, event, body, source=source, key=key)
+        return run_id
+
+    recorded(doors.with_operator(tell), model, no_advance, as_json)
+
+
+# ── what the commands share ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def follow(work: "doors.Work[Row]", live: printed.Live, model: str | None, as_json: bool) -> None:
+    """Goes on in the foreground; ends with 1 if the run failed."""
+    try:
+        row = doors.with_engine(work, model=model, watch=None if as_json else live)
+    except KeyboardInterrupt:
+        interrupted(live.root)
+    if printed.is_bad(row):
+        raise typer.Exit(1)
+
+
+def interrupted(run_id: str) -> NoReturn:
+    fail(f"interrupted; what was committed is safe. Go on: leverframe advance {run_id}" if run_id else "interrupted", 130)
+
+
+async def report(store: "Store", row: "Row", as_json: bool, model: str | None) -> None:
+    if as_json:
+        print_json(await shown.shown(store, row.run.id))
+    else:
+        await printed.standing(printed.console(), store, row.run.id, model)
+
+
+def recorded(run_id: str, model: str | None, no_advance: bool, as_json: bool) -> None:
+    """Something was recorded for the run: goes on with it, and with those it belongs to, unless that is left to a worker."""
+    if not no_advance:
+        go_on(doors.with_store(lambda store: doors.eldest(store, run_id)), model, as_json)
+    elif as_json:
+        print_json(doors.with_store(lambda store: shown.shown(store, run_id)))
+    else:
+        typer.echo(f"recorded. A worker goes on with it, or\n  leverframe advance {run_id}")
+
+
+def read_input(machine: AnyMachine, text: str | None, given: str | None) -> Object:
+    """The input of a run: a JSON object, and over it the words for the one text that Memory requires."""
+    if given is not None and given.startswith("@"):
+        try:
+            given = Path(given[1:]).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise misused(f"--input {given}: {error}") from None
+    body = object_of(given, "--input") if given is not None else {}
+    if text is None:
+        return body
+    fields = machine.memory.model_fields
+    needed = [name for name, field in fields.items() if field.is_required() and name not in body]
+    texts = [name for name in needed if fields[name].annotation is str]
+    if len(texts) != 1:
+        found = f"has {len(texts)} of them" if texts else "requires no text" + (" besides" if given else "")
+        listed = ", ".join(needed) or "nothing"
+        raise misused(
+            f"TEXT fills the one text that the input of {machine.name} requires, but it {found} (it requires {listed}); use --input JSON"
+        )
+    return {**body, texts[0]: text}
+
+
+def checked_status(status: str | None) -> None:
+    from typing import get_args
+
+    from leverframe.errors import did_you_mean
+    from leverframe.run import Status
+
+    known = list(cast(tuple[str, ...], get_args(Status)))
+    if status is not None and status not in known:
+        raise misused(f"no run has the status {status!r}; there are {', '.join(known)}.{did_you_mean(status, known)}")
