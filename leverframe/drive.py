@@ -210,7 +210,7 @@ class Drive:
         reserved = self._reserved.pop(run_id, None)
         if reserved is not None:
             return reserved
-        if run_id in self._held or run_id in self._claiming:
+        if self._has(run_id):
             return None  # another task of this process goes on with it; claiming would take it away from ourselves
         safe = self._safe()
         self._claiming.add(run_id)
@@ -219,6 +219,9 @@ class Drive:
             return await self._taken(claimed, safe) if claimed else None
         finally:
             self._claiming.discard(run_id)
+
+    def _has(self, run_id: str) -> bool:
+        return run_id in self._held or run_id in self._claiming
 
     async def _taken(self, claimed: Claimed, safe: float | None = None) -> Held:
         row = claimed.row

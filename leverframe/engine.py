@@ -7,6 +7,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Never, cast
 
 from pydantic import ValidationError
@@ -63,17 +64,25 @@ class Engine(Drive):
         definition = await self._definition_of(machine)
         memory = read_input(machine, command.input)
         new = self._new_run(definition, memory, command, hold=hold)
-        started = await self.store.start(new)
-        row = await self.store.load(started.run_id)
-        if started.created:
+        if not hold or self._has(new.run.id):
+            return await self._begin(replace(new, owner=None, lease_until=None))
+        self._claiming.add(new.run.id)
+        try:
+            row = await self._begin(new)
             # The same key gives the same id: what a process before us began and left is claimed like any other run.
-            ours = row.lease_owner == self.owner and row.run.head == new.run.head and row.run.id not in self._held
-            if hold and ours:
-                held = Held(new.run, await self._bind(definition.hash, machine.name), started.fence, self._safe())
+            if row.lease_owner == self.owner and row.run.head == new.run.head:
+                held = Held(new.run, await self._bind(definition.hash, machine.name), row.fence, self._safe())
                 self._reserved[new.run.id] = held
                 self._hold(held)
-            self._tell(new.run, new.events[0])
+        finally:
+            self._claiming.discard(new.run.id)
         return row
+
+    async def _begin(self, new: NewRun) -> Row:
+        started = await self.store.start(new)
+        if started.created:
+            self._tell(new.run, new.events[0])
+        return await self.store.load(started.run_id)
 
     async def advance(self, run_id: str) -> Row:
         """Goes on until the run is over or somebody or something is waited for; child runs too. Follows it where another process holds it."""

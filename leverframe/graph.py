@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Never, TypeAlias, cast
 
-from leverframe.machine import BACK, EXCEEDED, Definition, Machine, back_targets, doc_of, kind_of
+from leverframe.machine import BACK, EXCEEDED, AnyState, Definition, Machine, back_targets, doc_of, kind_of
 from leverframe.state import Approve, Consult, Delegate, End, Kind, Wait
 
 Drawable: TypeAlias = Machine[Never] | Definition
@@ -29,7 +29,8 @@ STYLES: Mapping[str, str] = {
     "failure": "fill:#fef2f2,stroke:#dc2626,color:#7f1d1d",
     "limits": "fill:#fafafa,stroke:#a1a1aa,color:#71717a,stroke-dasharray:5 5",
 }
-"""How each kind looks, as class `k_<kind>` (plain `end` is a word of Mermaid's). Mermaid cannot style the edges of a state diagram, so it is the states that errors lead to that recede."""
+"""How each kind looks, as class `k_<kind>` (plain `end` is a word of Mermaid's). Mermaid cannot style the edges of a state diagram, so it
+is the states that errors lead to that recede."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +112,19 @@ def _of_machine(machine: Machine[Never]) -> Drawing:
     boxes: list[Box] = []
     for name, state in machine.states.items():
         row = {outcome: target.name for outcome, target in machine.edges.get(state, {}).items()}
-        waits = ""
-        if issubclass(state, Approve | Consult):
-            waits = f"{state.to}, {_span(state.deadline.total_seconds() if state.deadline else 0)}"
-        elif issubclass(state, Wait):
-            waits = _span(state.deadline.total_seconds() if state.deadline else 0)
-        elif issubclass(state, Delegate):
-            waits = f"to {cast(type[Delegate[Never, Never]], state).machine}"
         success = state.success if issubclass(state, End) else True
-        boxes.append(Box(name, kind_of(state), doc_of(state), row, success, waits))
+        boxes.append(Box(name, kind_of(state), doc_of(state), row, success, _waits(state)))
     exceeded = machine.limits.exceeded.name if machine.limits.exceeded else None
     return Drawing(machine.name, _line(machine.doc), machine.start, tuple(boxes), exceeded, _limits(machine.limits.json()))
+
+
+def _waits(state: AnyState) -> str:
+    if issubclass(state, Delegate):
+        return f"to {cast(type[Delegate[Never, Never]], state).machine}"
+    if issubclass(state, Approve | Consult | Wait):
+        until = _span(state.deadline.total_seconds()) if state.deadline else ""
+        return until if issubclass(state, Wait) else f"{state.to}, {until}"
+    return ""
 
 
 def _of_definition(definition: Definition) -> Drawing:

@@ -287,10 +287,14 @@ def test_a_machine_that_lets_a_call_pass_its_rule_is_found() -> None:
 
 
 def test_a_machine_that_leads_into_a_trap_is_found() -> None:
+    again = {"handled": Done, "again": Seek, "expired": Lost}  # Seek finds out about a call in doubt, and here there is none
     edges = {
-        **every.edges,
-        Person: {"handled": Done, "again": Seek, "expired": Lost},
-    }  # Seek finds out about a call, and there is none
-    trap = Anywhere("every", memory=Desk, edges=edges, limits=every.limits, rules=every.rules)
+        Check: {"small": Send, "large": Person},
+        **{state: every.edges[state] for state in (Send, Seek, Short)},
+        Person: again,
+    }
+    trap = Anywhere(
+        "trap", memory=Desk, edges={**edges, Send: {**edges[Send], "ok": Done}, Seek: {**edges[Seek], "happened": Done}}
+    )
     with pytest.raises(Violation, match="no End can be reached any more"):
-        Explorer(trap, MACHINES, model_calls=1, times=1, retries=0).explore()
+        Explorer(trap, times=1, retries=0).explore()

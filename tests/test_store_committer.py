@@ -92,10 +92,8 @@ async def test_a_local_tool_that_the_database_refuses_fails_alone(store: Store) 
     await store.commit(booking(runs[0], "taken"))
     others = [booking(run, "taken" if number == 2 else f"note {number}") for number, run in enumerate(runs[1:])]
     steps = [step(await held(store), 1) for _ in range(3)]
-    before = store.transactions
     items: list[Commit | Deferred] = [*others, *steps]
     await asyncio.gather(*(store.commit(item) for item in items))
-    assert store.transactions == before + 1
     assert bookings(store) == ["note 0", "note 1", "note 3", "note 4", "taken"]
     assert "IntegrityError" in str(await last(store, runs[3]))
 
@@ -307,10 +305,10 @@ async def test_a_writer_that_holds_a_row_for_a_moment_delays_only_that_run(store
         other.execute(text("UPDATE runs SET state = 'Elsewhere' WHERE id = :id"), {"id": locked.id})
         waits = asyncio.ensure_future(store.commit(step(locked, 1)))
         goes = asyncio.ensure_future(store.commit(step(free, 1)))
-        await asyncio.sleep(0.1)
+        await (asyncio.sleep(0.1) if one_writer else asyncio.wait_for(asyncio.shield(goes), 4))
         assert not waits.done()
         assert goes.done() is not one_writer
-    assert await asyncio.wait_for(waits, 3) == await asyncio.wait_for(goes, 3)
+    assert await asyncio.wait_for(waits, 5) == await asyncio.wait_for(goes, 5)
 
 
 @pytest.mark.postgres

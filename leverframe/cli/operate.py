@@ -10,11 +10,11 @@ from leverframe.cli import doors, printed, shown
 from leverframe.cli.app import AsJson, Model, RunId, command, complain, database, misused, print_json
 from leverframe.cli.runs import checked_status
 from leverframe.errors import LeverframeError
-from leverframe.project import find
+from leverframe.project import find, names
 
 if TYPE_CHECKING:
     from leverframe.engine import Engine
-    from leverframe.store import Row, Store
+    from leverframe.store import Row
 
 Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN…", help="Ids, beginnings of ids, or start keys.")]
 OfMachine = Annotated[str | None, typer.Option("--machine", help="All runs of this machine that it can be done to.")]
@@ -78,7 +78,7 @@ def _each(
     async def work(engine: "Engine") -> list[Object]:
         chosen = list(named or ())
         if not named:
-            rows = [row async for row in doors.every_run(engine.store, machine, status)]
+            rows = [row async for row in names.every_run(engine.store, machine, status)]
             chosen = [row.run.id for row in rows if row.run.status in fitting]
         return [await _one(engine, run, do) for run in chosen]
 
@@ -102,7 +102,7 @@ def _each(
 
 async def _one(engine: "Engine", named: str, do: "Callable[[Engine, str], Awaitable[Row]]") -> Object:
     try:
-        row = await do(engine, await doors.run_id(engine.store, named))
+        row = await do(engine, await names.run_id(engine.store, named))
     except LeverframeError as error:
         return {"run": named, "error": str(error)}
     return {**shown.brief(row), "want": row.want}
@@ -118,7 +118,7 @@ def fork(
     """Start a new run from where another was, with its memory; nothing pending comes along."""
 
     async def work(engine: "Engine") -> None:
-        row = await engine.fork(await doors.run_id(engine.store, run), at=at, by=by)
+        row = await engine.fork(await names.run_id(engine.store, run), at=at, by=by)
         if as_json:
             print_json(await shown.shown(engine.store, row.run.id))
         else:
@@ -138,7 +138,7 @@ def migrate(
     """Move a run to another definition of its machine."""
 
     async def work(engine: "Engine") -> Object:
-        run_id = await doors.run_id(engine.store, run)
+        run_id = await names.run_id(engine.store, run)
         was = (await engine.store.load(run_id)).run.definition
         against = await engine.migrate(run_id, to=to, dry_run=dry_run, by=by)
         target = to or engine.machine((await engine.store.load(run_id)).run.machine).definition(engine.machines).hash
@@ -176,8 +176,8 @@ def verify(
 
     async def work(engine: "Engine") -> list[Object]:
         if run is not None:
-            return [await _verified(engine, await doors.run_id(engine.store, run))]
-        return [await _verified(engine, row.run.id) async for row in doors.every_run(engine.store)]
+            return [await _verified(engine, await names.run_id(engine.store, run))]
+        return [await _verified(engine, row.run.id) async for row in names.every_run(engine.store)]
 
     found = doors.with_operator(work)
     bad = [result for result in found if not result["ok"]]

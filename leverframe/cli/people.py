@@ -7,6 +7,7 @@ import typer
 from leverframe.cli import doors, printed, shown
 from leverframe.cli.app import AsJson, By, Model, NoAdvance, TaskOrRun, command, object_of, print_json
 from leverframe.cli.runs import recorded
+from leverframe.project import names
 
 if TYPE_CHECKING:
     from leverframe.engine import Engine
@@ -27,7 +28,7 @@ def tasks(
     async def work(store: "Store") -> "list[Task]":
         if run is None:
             return await store.tasks(to=to, limit=limit)
-        found = await doors.tasks_of(store, await doors.run_id(store, run))
+        found = await names.tasks_of(store, await names.run_id(store, run))
         return [task for task in found if to in (None, task.to)][:limit]
 
     found = doors.with_store(work)
@@ -36,9 +37,7 @@ def tasks(
     elif not found:
         typer.echo("nobody is waited for")
     else:
-        printed.console().print(printed.tasks(found))
-        for task in found[:1]:
-            typer.echo("\n" + "\n".join(f"  {line}" for line in printed.task_commands(task, task.id)))
+        printed.tasks(printed.console(), found)
 
 
 @command()
@@ -57,11 +56,11 @@ def approve(
     arguments = object_of(args, "--args") if args is not None else None
 
     async def work(engine: "Engine") -> str:
-        found = await doors.task_of(engine.store, task, "approve")
+        found = await names.task_of(engine.store, task, "approve")
         await engine.decide(found.id, by=by, decision="approved", comment=comment, arguments=arguments, via="cli")
         return found.run_id
 
-    recorded(doors.with_operator(work), model, no_advance, as_json)
+    recorded(work, model, no_advance, as_json)
 
 
 @command()
@@ -71,11 +70,11 @@ def reject(
     """Say no to the call that is shown, and go on."""
 
     async def work(engine: "Engine") -> str:
-        found = await doors.task_of(engine.store, task, "approve")
+        found = await names.task_of(engine.store, task, "approve")
         await engine.decide(found.id, by=by, decision="rejected", comment=comment, via="cli")
         return found.run_id
 
-    recorded(doors.with_operator(work), model, no_advance, as_json)
+    recorded(work, model, no_advance, as_json)
 
 
 @command()
@@ -96,8 +95,8 @@ def answer(
     given = doors.read_value(value)
 
     async def work(engine: "Engine") -> str:
-        found = await doors.task_of(engine.store, task, "answer", "reconcile")
+        found = await names.task_of(engine.store, task, "answer", "reconcile")
         await engine.answer(found.id, by=by, value=given, via="cli")
         return found.run_id
 
-    recorded(doors.with_operator(work), model, no_advance, as_json)
+    recorded(work, model, no_advance, as_json)

@@ -3,18 +3,17 @@
 import json
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from leverframe.canon import Json, Object
-from leverframe.cli.doors import children_of, tasks_of, verb
 from leverframe.cli.shown import answers
 from leverframe.clock import iso
 from leverframe.project import find
+from leverframe.project.names import children_of, tasks_of, verb
 from leverframe.run import OVER, Event, Run
 
 if TYPE_CHECKING:
@@ -218,68 +217,56 @@ async def whole(to: Console, store: "Store", run_id: str, *, events: bool) -> No
         to.print(Text(_indented(plain(f"last error in {run.error.get('state')}: {run.error.get('cause')}")), style="red"))
     for child in await children_of(store, run_id):
         to.print(Text(f"  child {child.run.id} {child.run.status} in {child.run.state}"))
-    effects = await store.effects(run_id)
-    if effects:
-        to.print(_effects(effects))
-    if events:
-        to.print(_log(await store.events(run_id)))
+    for effect in await store.effects(run_id):
+        _print_effect(to, effect)
+    for line in await store.events(run_id) if events else ():
+        _print_event(to, line)
     await standing(to, store, run_id)
 
 
-def _effects(effects: "Iterable[Effect]") -> Table:
-    table = _table("tool", "status", "attempts", "effect", "arguments", "key")
-    for effect in effects:
-        arguments = readable(effect.args, inline=200)
-        table.add_row(effect.tool, effect.status, str(effect.attempts), effect.effect_class, plain(arguments), effect.key)
-    return table
+def _print_effect(to: Console, effect: "Effect") -> None:
+    attempts = f"{effect.attempts} attempt{'' if effect.attempts == 1 else 's'}"
+    style = {"done": "green", "failed": "red", "unknown": "bold red"}.get(effect.status, "yellow")
+    to.print(
+        Text.assemble("  ", (effect.status, style), f" {plain(effect.tool)}  {effect.effect_class}, {attempts}, {effect.key}")
+    )
+    to.print(Text(_indented(readable(effect.args, inline=300), "    "), style="dim"))
 
 
-def _log(lines: Iterable[Event]) -> Table:
-    table = _table("seq", "at", "event", "actor", "what")
-    for line in lines:
-        what = json.dumps(line.body, ensure_ascii=False)
-        table.add_row(
-            str(line.seq), iso(line.at), line.type, plain(line.actor), plain(what if len(what) <= 300 else what[:299] + "…")
-        )
-    return table
+def _print_event(to: Console, line: Event) -> None:
+    to.print(Text(plain(f"  {line.seq:>4}  {iso(line.at)}  {line.type:<9} {line.actor}")))
+    to.print(Text(f"        {_cut(' '.join(readable(line.body, inline=100_000).split()))}", style="dim"))
 
 
-def runs(rows: "Sequence[Row]") -> Table:
-    table = _table("run", "machine", "status", "state", "event", "updated", "key")
-    for row in rows:
-        status = Text(row.run.status, style=COLOURS.get(row.run.status, ""))
-        cells = (
-            row.run.id,
-            row.run.machine,
-            status,
-            row.run.state,
-            str(row.run.seq),
-            iso(row.updated_at),
-            plain(row.start_key or ""),
-        )
-        table.add_row(*cells)
-    return table
+def runs(to: Console, rows: "Sequence[Row]") -> None:
+    cells = [
+        (row.run.id, row.run.machine, row.run.status, row.run.state, iso(row.updated_at), row.start_key or "") for row in rows
+    ]
+    widths = [max(len(column) for column in columns) for columns in zip(*cells, strict=True)]
+    for row in cells:
+        words = "  ".join(f"{plain(cell):<{width}}" for cell, width in zip(row, widths, strict=True))
+        to.print(Text(words.rstrip(), style=COLOURS.get(row[2], "")))
 
 
-def tasks(found: "Sequence[Task]") -> Table:
-    table = _table("task", "kind", "run", "state", "for", "until", "what")
+def tasks(to: Console, found: "Sequence[Task]") -> None:
+    """Each with what it is about and the commands that decide it."""
     for task in found:
-        call = task.call or {}
-        what = (
-            f"{call['tool_name']} {readable(call.get('arguments'), inline=200)}"
-            if call
-            else (task.content.splitlines() or [""])[0]
+        until = f" until {iso(task.expires_at)}" if task.expires_at is not None else ""
+        to.print(
+            Text.assemble(
+                (task.id, "bold"), plain(f"  {task.kind} in {task.state} of {task.run_id}, for {task.to or 'anybody'}{until}")
+            )
         )
-        until = iso(task.expires_at) if task.expires_at is not None else ""
-        table.add_row(task.id, task.kind, task.run_id, task.state, plain(task.to or ""), until, plain(what))
-    return table
+        call = task.call or {}
+        what = f"{call['tool_name']} {readable(call.get('arguments'), inline=100_000)}" if call else plain(task.content)
+        to.print(Text(f"  {_cut(' '.join(what.split()))}"))
+        for command in task_commands(task, task.id):
+            to.print(Text(f"  {command}", style="cyan"))
+        to.print()
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, no_wrap=column in ("run", "task", "at", "until", "updated"), overflow="fold")
-    return table
+def _cut(words: str, length: int = 300) -> str:
+    return words if len(words) <= length else words[: length - 1] + "…"
 
 
 def readable(value: Json, *, inline: int = 0) -> str:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from leverframe import project
 from leverframe.cli.app import AsJson, command, print_json
-from leverframe.project import find
 
 
 class Format(StrEnum):
@@ -24,7 +24,7 @@ def graph(
     """Draw a machine from its table."""
     from leverframe import graph as drawn
 
-    found = find().machine(machine)
+    found = project.find().machine(machine)
     text = drawn.mermaid(found) if format is Format.MERMAID else drawn.text(found)
     if as_json:
         print_json({"machine": found.name, "format": str(format), "graph": text})
@@ -39,9 +39,7 @@ def init(
     as_json: AsJson = False,
 ) -> None:
     """Copy out the starter: two agents with their prompts, tools and tests. Files that are there stay as they are."""
-    from leverframe.project import starter
-
-    made = starter.init(folder, package)
+    made = project.init(folder, package)
     _report(made, as_json)
     if not as_json:
         typer.echo('\n  leverframe run refund "Order 1042 arrived broken, I want my money back"\n  pytest')
@@ -53,9 +51,7 @@ def new(
     as_json: AsJson = False,
 ) -> None:
     """Write a minimal agent of your own, which runs at once."""
-    from leverframe.project import starter
-
-    made = starter.new(find(), name)
+    made = project.new(project.find(), name)
     _report(made, as_json)
     if not as_json:
         typer.echo(f'\n  leverframe run {name} "What are your opening hours?"')

@@ -8,7 +8,7 @@ import typer
 from leverframe.canon import Object
 from leverframe.cli import doors, printed, shown
 from leverframe.cli.app import AsJson, Model, NoAdvance, RunId, command, fail, misused, object_of, print_json
-from leverframe.project import AnyMachine, find
+from leverframe.project import AnyMachine, find, names
 
 if TYPE_CHECKING:
     from leverframe.engine import Engine
@@ -74,15 +74,10 @@ def start(machine: MachineName, text: Words = None, input: Input = None, key: St
 @command()
 def advance(run: RunId, model: Model = None, as_json: AsJson = False) -> None:
     """Go on with a run until it is over or waits for somebody."""
-    go_on(run, model, as_json)
-
-
-def go_on(named: str, model: str | None, as_json: bool) -> None:
-    to = printed.console()
-    live = printed.Live(to)
+    live = printed.Live(printed.console())
 
     async def work(engine: "Engine") -> "Row":
-        live.root = await doors.run_id(engine.store, named)
+        live.root = await names.run_id(engine.store, run)
         row = await engine.advance(live.root)
         await report(engine.store, row, as_json, model)
         return row
@@ -101,13 +96,13 @@ def runs(
     checked_status(status)
 
     async def work(store: "Store") -> "list[Row]":
-        return [row async for row in doors.every_run(store, machine, status, limit=limit)]
+        return [row async for row in names.every_run(store, machine, status, limit=limit)]
 
     rows = doors.with_store(work)
     if as_json:
         print_json({"runs": [shown.brief(row) for row in rows]})
     elif rows:
-        printed.console().print(printed.runs(rows))
+        printed.runs(printed.console(), rows)
     else:
         typer.echo("no runs")
 
@@ -121,7 +116,7 @@ def show(
     """Show a run: memory, effects, and what it waits for."""
 
     async def work(store: "Store") -> None:
-        run_id = await doors.run_id(store, run)
+        run_id = await names.run_id(store, run)
         if as_json:
             print_json(await shown.shown(store, run_id, events=events))
         else:
@@ -145,11 +140,11 @@ def signal(
     body = object_of(data, "--data") if data is not None else None
 
     async def tell(engine: "Engine") -> str:
-        run_id = await doors.run_id(engine.store, run)
+        run_id = await names.run_id(engine.store, run)
         await engine.signal(run_id, event, body, source=source, key=key)
         return run_id
 
-    recorded(doors.with_operator(tell), model, no_advance, as_json)
+    recorded(tell, model, no_advance, as_json)
 
 
 # ── what the commands share ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -176,14 +171,24 @@ async def report(store: "Store", row: "Row", as_json: bool, model: str | None) -
         await printed.standing(printed.console(), store, row.run.id, model)
 
 
-def recorded(run_id: str, model: str | None, no_advance: bool, as_json: bool) -> None:
-    """Something was recorded for the run: goes on with it, and with those it belongs to, unless that is left to a worker."""
-    if not no_advance:
-        go_on(doors.with_store(lambda store: doors.eldest(store, run_id)), model, as_json)
-    elif as_json:
-        print_json(doors.with_store(lambda store: shown.shown(store, run_id)))
-    else:
-        typer.echo(f"recorded. A worker goes on with it, or\n  leverframe advance {run_id}")
+def recorded(do: "doors.Work[str]", model: str | None, no_advance: bool, as_json: bool) -> None:
+    """Records something for a run, which `do` names; goes on with it, and with those it belongs to, unless a worker shall."""
+    if no_advance:
+        run_id = doors.with_operator(do)
+        if as_json:
+            print_json(doors.with_store(lambda store: shown.shown(store, run_id)))
+        else:
+            typer.echo(f"recorded. A worker goes on with it, or\n  leverframe advance {run_id}")
+        return
+    live = printed.Live(printed.console())
+
+    async def work(engine: "Engine") -> "Row":
+        live.root = await names.eldest(engine.store, await do(engine))
+        row = await engine.advance(live.root)
+        await report(engine.store, row, as_json, model)
+        return row
+
+    follow(work, live, model, as_json)
 
 
 def read_input(machine: AnyMachine, text: str | None, given: str | None) -> Object:

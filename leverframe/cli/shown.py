@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from leverframe.canon import Json, Object, digest
 from leverframe.clock import Micros, iso
-from leverframe.cli.doors import children_of, tasks_of
+from leverframe.project.names import children_of, tasks_of
 from leverframe.run import Event
 
 if TYPE_CHECKING:

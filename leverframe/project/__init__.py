@@ -10,3 +10,5 @@ from leverframe.project.rooms import AnyMachine as AnyMachine
 from leverframe.project.rooms import Project as Project
 from leverframe.project.rooms import find as find
 from leverframe.project.rooms import of as of
+from leverframe.project.starter import init as init
+from leverframe.project.starter import new as new

@@ -139,7 +139,7 @@ class Project:
 
     def prepare(self, database_url: str | None = None) -> None:
         """Lets the tools get ready, once a process and before its first run: `tools/__init__.py: prepare(database_url: str)`."""
-        tools = sys.modules.get(self.name("tools"))
+        tools: object = sys.modules.get(self.name("tools"))
         if tools is None and (self.rooms / "tools").is_dir():
             tools = _import(self, self.name("tools"), self.rooms / "tools")
         hook = cast("Callable[[str], object] | None", getattr(tools, "prepare", None))
@@ -169,7 +169,7 @@ def find(start: Path | None = None) -> Project:
         table = _table(folder / "pyproject.toml")
         if table is not None:
             project = Project(folder, str(table.get("package") or ""), table)
-            return project if rooms in (None, project.rooms) else _bare(cast(Path, rooms))
+            return project if rooms in (None, project.rooms) else _bare(rooms)
     if rooms is None:
         raise ProjectError(
             f"no project in {here} or above: no pyproject.toml with [tool.leverframe], no folder machines/. "

@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemy
 from leverframe.errors import DatabaseUnavailable, InputError, SchemaTooNew, SchemaTooOld, StoreError, UnsafeDatabase
 from leverframe.store.boundary import AFTER_COMMIT, BEFORE_COMMIT, probe
 
-SCHEMA = "0001"  # the newest file in migrations/versions
+SCHEMA = "0001"  # the newest file in migrations/versions; they are numbered, so that older and newer can be told apart
 VERSION_TABLE = "leverframe_version"  # alembic's own name may belong to an application in the same database
 MIGRATIONS = Path(__file__).parent / "migrations"
 READING = {"reading": True}  # execution option: begin without the write lock
@@ -138,11 +138,11 @@ def prepare(engine: Engine) -> None:
         found = _version(engine)
         if found is None:
             _upgrade(engine)
-        elif found != SCHEMA and found in _revisions():
+        elif found < SCHEMA:
             raise SchemaTooOld(
                 f"{where(engine.url)}: has schema {found}, this version needs {SCHEMA}; run `leverframe db upgrade`"
             )
-        elif found != SCHEMA:
+        elif found > SCHEMA:
             raise SchemaTooNew(
                 f"{where(engine.url)}: has schema {found}, this version knows {SCHEMA}; install a newer Leverframe"
             )
@@ -154,7 +154,7 @@ def upgrade(address: str, patience: float = 5.0) -> str:
     try:
         with refusals(engine):
             found = _version(engine)
-            if found not in {None, *_revisions()}:
+            if found is not None and found > SCHEMA:
                 prepare(engine)
             _upgrade(engine)
             return found or ""
@@ -168,10 +168,6 @@ def _version(engine: Engine) -> str | None:
             return None
         found = connection.scalar(select(column("version_num", String)).select_from(table(VERSION_TABLE)))
         return None if found is None else str(found)
-
-
-def _revisions() -> set[str]:
-    return {path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("*.py")}
 
 
 def _upgrade(engine: Engine) -> None:
