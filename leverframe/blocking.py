@@ -11,9 +11,10 @@ folder, unless `machine=` says whose it is. Inside of an event loop use `leverfr
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar, cast
+from typing import Generic, cast
 
 from pydantic import ValidationError
+from typing_extensions import TypeVar
 
 from leverframe import project
 from leverframe.canon import Json, Object, ordered
@@ -25,7 +26,7 @@ from leverframe.run import OVER, Status
 from leverframe.state import Memory
 from leverframe.store import Effect, Row, Store, Task
 
-M = TypeVar("M", bound=Memory)
+M = TypeVar("M", bound=Memory, default=Memory)
 T = TypeVar("T")
 
 

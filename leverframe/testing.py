@@ -255,7 +255,7 @@ class CrashPoints:
 
         store = Store.open(self.url, self.clock)
         engine = Engine(store, self.machines, llm=self.llm, clock=self.clock)
-        if self.restart == "here":
+        if self.restart == "here" and self._stop is None:
             engine.owner = _mortal(engine.owner)
         try:
             done = await scenario(engine)

@@ -209,6 +209,15 @@ WAYS = (
 )
 
 
+def model_of(way: Way) -> Scripted:
+    faults = list(way.faults)
+
+    def speaks(request: Request) -> "Reply[str] | Call[object] | Exception":
+        return faults.pop(0) if faults else way.model(request)
+
+    return Scripted(speaks)
+
+
 def scenario(way: Way, key: str) -> "Callable[[Engine], Awaitable[Row]]":
     """The customer writes, people decide what is open. Said again from the beginning after a crash."""
     people: Mapping[str, Person] = {"Release": way.release, "HandOver": take_over}
@@ -251,18 +260,13 @@ class Trial:
         return sum(effect.effect_class == effect_class and effect.status == "done" for effect in self.effects)
 
 
-def attempt(world: World, way: Way, at: tuple[int, ...] = (), restart: Restart = "here") -> Trial:
-    """One run with crashes at these points, and everything that is wrong with it on its own."""
-    world.clean(way)
-    faults = list(way.faults)
-
-    def speaks(request: Request) -> "Reply[str] | Call[object] | Exception":
-        return faults.pop(0) if faults else way.model(request)
-
-    model = Scripted(speaks)
-    points = CrashPoints(world.url, [refund], llm=model, clock=FakeClock(), at=at, restart=restart)
+def attempt(world: World, way: Way, at: tuple[int, ...] = (), restart: Restart = "here", *, begun: str | None = None) -> Trial:
+    """One run with crashes at these points, and everything that is wrong with it. `begun`: its key, where another process began it."""
+    if begun is None:
+        world.clean(way)
+    points = CrashPoints(world.url, [refund], llm=model_of(way), clock=FakeClock(), at=at, restart=restart)
     trial = Trial(way, at, restart, points.passed)
-    happens = scenario(way, f"customer-{next(_numbers)}")
+    happens = scenario(way, begun or f"customer-{next(_numbers)}")
 
     async def happens_and_is_looked_at(engine: Engine) -> None:
         row = await happens(engine)

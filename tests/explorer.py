@@ -13,16 +13,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Never, cast
 
-from leverframe import Machine, perform
+from leverframe import Ask, Machine, perform
 from leverframe.canon import Json, Object, canonical
 from leverframe.clock import SystemClock
 from leverframe.ledger import Ledger, reconcile_task
 from leverframe.machine import Definition
 from leverframe.perform import Bound, Draft, Step
+from leverframe.prompt import Prompt
 from leverframe.reduce import DAY, Need, begin, may_have_run, need_of, reduce, route
 from leverframe.run import OVER, Event, Pending, Run
+from leverframe.state import M_contra as M
 
 PASSIVE = frozenset({"paused", "attention", "blocked", "quarantined"})
+
+
+class Anywhere(Machine[M]):
+    """A machine that needs no prompt files."""
+
+    def prompts(self, state: type[Ask[Never]]) -> list[Prompt]:
+        return [Prompt.parse(state.prompt, "", "# user\n\n{{ choices }}\n")]
 
 
 class Violation(AssertionError):
@@ -112,6 +121,7 @@ class Explorer:
         self.firsts = {step for rule in self.definition.rules for step in _firsts(rule)}
         self.delegates = any(spec.kind == "delegate" for spec in self.definition.states.values())
         self.erring = self._erring()
+        self.times = max(spec.times for spec in self.definition.states.values())
         self.found = Found()
         self._paths: dict[object, tuple[object, str] | None] = {}
 
@@ -599,7 +609,8 @@ class Explorer:
     def _key(self, config: Config) -> object:
         run = config.run
         over, errs = run.status in OVER, run.state in self.erring and run.status not in OVER
-        counts = (run.back, tuple(sorted(run.failures.items())), run.in_a_row) if errs else None
+        failures = tuple(sorted((state, min(count, self.times)) for state, count in run.failures.items()))
+        counts = (run.back, failures, min(run.in_a_row, self.times)) if errs else None  # more than enough is enough
         limits = None if over else (config.phase, run.exceeded, run.granted, self._counted(run))
         return (
             (run.status, run.was, run.state, (run.reason or "")[:5], run.postponed is not None),

@@ -1,11 +1,14 @@
 """The process stops wherever it could matter, and every run ends as if it had not."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from leverframe.testing import Restart
-from tests import crashes
+from tests import crashes, repository
+from tests.crash_child import DIED
 from tests.crashes import WAYS, Way, World, attempt, violations
 
 DISTANCE = 12  # of the second crash from the first
@@ -61,3 +64,17 @@ def test_a_crash_at_any_point_changes_nothing(world: World, way: Way, restart: R
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 def test_two_crashes_near_each_other_change_nothing(world: World, way: Way) -> None:
     assert not matrix(world, way, pairs=True)
+
+
+@pytest.mark.long
+def test_a_process_that_really_ends_there_changes_nothing_either(world: World) -> None:
+    """The simulation against the real thing: at every third point a child leaves by `os._exit`, and another process goes on."""
+    way = WAYS[0]
+    attempt(world, way)
+    calm = attempt(world, way)
+    for point in range(1, len(calm.passed) + 1, 3):
+        world.clean(way)
+        key = f"child-{point}"
+        child = [sys.executable, "-m", "tests.crash_child", world.url, way.name, key, str(point)]
+        assert subprocess.run(child, cwd=repository.ROOT, timeout=60, check=False).returncode == DIED
+        assert not violations(attempt(world, way, begun=key), calm), point

@@ -29,14 +29,12 @@ from leverframe import (
     tool,
 )
 from leverframe.machine import Definition
-from leverframe.prompt import Prompt
 from leverframe.reduce import Need, need_of, reduce
 from leverframe.run import Event, Run, but
-from leverframe.state import M_contra as M
 from machines.refund import refund
 from machines.restock import restock
 from machines.sales_report import sales_report
-from tests.explorer import Engine, Explorer, Violation
+from tests.explorer import Anywhere, Engine, Explorer, Violation
 
 MACHINES: Mapping[str, Machine[Never]] = {"refund": refund, "restock": restock, "sales_report": sales_report}
 ONCE = {
@@ -45,13 +43,6 @@ ONCE = {
     "sales_report": {},
 }
 DAY = timedelta(days=1)
-
-
-class Anywhere(Machine[M]):
-    """A machine that needs no prompt files."""
-
-    def prompts(self, state: type[Ask[Never]]) -> list[Prompt]:
-        return [Prompt.parse(state.prompt, "", "# user\n\n{{ choices }}\n")]
 
 
 class Desk(Memory):
@@ -287,14 +278,16 @@ def test_a_machine_that_lets_a_call_pass_its_rule_is_found() -> None:
 
 
 def test_a_machine_that_leads_into_a_trap_is_found() -> None:
-    again = {"handled": Done, "again": Seek, "expired": Lost}  # Seek finds out about a call in doubt, and here there is none
-    edges = {
-        Check: {"small": Send, "large": Person},
-        **{state: every.edges[state] for state in (Send, Seek, Short)},
-        Person: again,
-    }
     trap = Anywhere(
-        "trap", memory=Desk, edges={**edges, Send: {**edges[Send], "ok": Done}, Seek: {**edges[Seek], "happened": Done}}
+        "trap",
+        memory=Desk,
+        edges={
+            Check: {"small": Send, "large": Person},
+            Send: {"ok": Done, "error": Short, "unknown": Seek},
+            Seek: {"happened": Done, "not_happened": Short, "error": Short},
+            Short: {"retry": Back, "give_up": Person},
+            Person: {"handled": Done, "again": Seek, "expired": Lost},  # Seek finds out about a call in doubt; here there is none
+        },
     )
     with pytest.raises(Violation, match="no End can be reached any more"):
         Explorer(trap, times=1, retries=0).explore()

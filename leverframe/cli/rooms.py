@@ -41,8 +41,12 @@ def init(
     """Copy out the starter: two agents with their prompts, tools and tests. Files that are there stay as they are."""
     made = project.init(folder, package)
     _report(made, as_json)
-    if not as_json:
-        typer.echo('\n  leverframe run refund "Order 1042 arrived broken, I want my money back"\n  pytest')
+    if as_json:
+        return
+    if not project.find(folder).table:
+        line = f'package = "{package}"\n' if package else ""
+        typer.echo(f'\nAdd this to your pyproject.toml:\n\n[tool.leverframe]\n{line}model = "examples"')
+    typer.echo('\n  leverframe run refund "Order 1042 arrived broken, I want my money back"\n  pytest')
 
 
 @command()

@@ -237,8 +237,11 @@ def _load(project: Project) -> dict[str, AnyMachine]:
 def _put_first(project: Project) -> None:
     """The project goes first on the import path; a name that is taken is an error, not a surprise."""
     root = str(project.root)
-    if not project.package:
-        for room in PYTHON_ROOMS:
+    for room in PYTHON_ROOMS:
+        folder = project.rooms / room
+        if folder.is_dir() and not (folder / "__init__.py").is_file():
+            raise ProjectError(f"{folder} has no __init__.py, so any installed {room!r} would take its place; add an empty one")
+        if folder.is_dir() and not project.package:
             _refuse_clash(project.rooms, room)
     if sys.path[:1] != [root]:
         sys.path[:] = [root, *(entry for entry in sys.path if entry != root)]

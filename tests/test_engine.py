@@ -1,0 +1,769 @@
+"""Small machines through the engine, on a real SQLite file: whatever people, time, faults and other processes do to a run."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal, Never
+
+import pytest
+from pydantic import BaseModel
+
+from leverframe import (
+    Act,
+    Approve,
+    Ask,
+    Back,
+    Call,
+    Compact,
+    Consult,
+    End,
+    Engine,
+    Got,
+    Key,
+    Limits,
+    Machine,
+    Memory,
+    NotDone,
+    Reply,
+    TriggerCommand,
+    Wait,
+    tool,
+)
+from leverframe.errors import (
+    AlreadyDecided,
+    AlreadyPaused,
+    InvalidAnswer,
+    InvalidMemory,
+    KeyConflict,
+    ModelUnavailable,
+    NotPaused,
+    NotRetryable,
+    NotWaiting,
+    RunOver,
+    TaskGone,
+    UnknownMachine,
+    UnknownRun,
+    UnknownTask,
+)
+from leverframe.llm import LLM, Scripted
+from leverframe.run import Run
+from leverframe.store import Store, Task
+from leverframe.testing import Crash, FakeClock
+from leverframe.worker import work
+from tests.explorer import Anywhere
+
+DAY = timedelta(days=1)
+
+
+class World:
+    """What the tools touch: it remembers every dispatch, and fails as it is told."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str]] = []  # tool, key
+        self.faults: list[BaseException] = []
+        self.broken = False  # keep fails while it is
+        self.reconciles: bool | None = None
+        self.during: list[Callable[[], None]] = []
+
+    def does(self, name: str, key: str = "") -> str:
+        self.sent.append((name, key))
+        if self.during:
+            self.during.pop(0)()
+        if self.faults:
+            raise self.faults.pop(0)
+        return f"{name} {len(self.sent)}"
+
+    @property
+    def keys(self) -> set[str]:
+        return {key for _, key in self.sent}
+
+
+world = World()
+
+
+class House:
+    """Engines on one database; each is a process of its own, as far as runs can tell."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.clock = url, FakeClock()
+        self.stores: list[Store] = []
+
+    def __call__(self, *machines: Machine[Never], llm: LLM | None = None, patience: float = 90.0) -> Engine:
+        self.stores.append(Store.open(self.url, self.clock))
+        return Engine(self.stores[-1], machines, llm=llm, clock=self.clock, patience=patience)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    world.__init__()  # type: ignore[misc]
+    found = House(f"sqlite:///{tmp_path / 'lf.db'}")
+    yield found
+    for store in found.stores:
+        store.close()
+
+
+async def begin(engine: Engine, machine: str, **memory: object) -> Run:
+    row = await engine.start(TriggerCommand(machine, memory))
+    return (await engine.advance(row.run.id)).run
+
+
+async def asked(engine: Engine, run: Run, kind: str = "answer") -> Task:
+    (task,) = [task for task in await engine.store.tasks(run.id) if task.kind == kind]
+    return task
+
+
+async def answer(engine: Engine, run: Run, value: object, kind: str = "answer") -> Run:
+    await engine.answer((await asked(engine, run, kind)).id, by="ann", value=value)
+    return (await engine.advance(run.id)).run
+
+
+async def types(engine: Engine, run: Run) -> list[str]:
+    return [line.type for line in await engine.store.events(run.id)]
+
+
+async def effects(engine: Engine, run: Run) -> list[tuple[str, str, int]]:
+    return [(effect.tool, effect.status, effect.attempts) for effect in await engine.store.effects(run.id)]
+
+
+# ── what all machines share ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Box(Memory):
+    n: int = 0
+    note: str = ""
+    items: list[int] = []
+
+
+class Result(BaseModel):
+    n: int
+
+
+class Done(End[Box]):
+    def result(self, memory: Box) -> Result:
+        return Result(n=memory.n)
+
+
+class Failed(End[Box]):
+    success = False
+
+
+class Handled(Reply[Literal["handled"]]):
+    note: str
+
+
+class Person(Consult[Box]):
+    to, deadline, replies = "ann", DAY, (Handled,)
+
+    def keep(self, memory: Box, reply: Handled) -> None:
+        memory.note = reply.note
+
+
+class Short(Compact):
+    pass
+
+
+# ── waiting ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Woken(Reply[Literal["woken"]]):
+    n: int = 0
+
+
+class Rung(Reply[Literal["rung"]]):
+    pass
+
+
+class Nap(Wait[Box]):
+    deadline, events = DAY, (Woken,)
+
+    def keep(self, memory: Box, event: Woken) -> None:
+        if world.broken:
+            raise ValueError("keep is broken")
+        memory.n += event.n
+
+
+class Bell(Wait[Box]):
+    deadline, events = DAY, (Rung,)
+
+
+naps = Machine(
+    "naps",
+    memory=Box,
+    edges={Nap: {"woken": Bell, "expired": Failed}, Bell: {"rung": Done, "expired": Failed}},
+)
+
+
+async def test_the_same_key_starts_one_run_however_often(house: House) -> None:
+    engine = house(naps)
+    first, again = [await engine.start(TriggerCommand("naps", {"n": 1}, key="ticket-881")) for _ in range(2)]
+    other = await house(naps).start(TriggerCommand("naps", Box(n=1), key="ticket-881"))
+    assert first.run.id == again.run.id == other.run.id
+    assert await types(engine, first.run) == ["started"]
+
+
+async def test_the_same_key_with_another_input_is_a_conflict(house: House) -> None:
+    engine = house(naps)
+    await engine.start(TriggerCommand("naps", {"n": 1}, key="ticket-881"))
+    with pytest.raises(KeyConflict, match="ticket-881"):
+        await engine.start(TriggerCommand("naps", {"n": 2}, key="ticket-881"))
+    elsewhere = await engine.start(TriggerCommand("naps", {"n": 2}, key="ticket-881", tenant="other"))
+    assert elsewhere.run.memory["n"] == 2
+
+
+async def test_bad_starts_say_what_is_wrong_and_leave_nothing(house: House) -> None:
+    engine = house(naps)
+    with pytest.raises(UnknownMachine, match=r"no machine is called 'nap'; there are naps. Did you mean 'naps'\?"):
+        await engine.start(TriggerCommand("nap", {}))
+    with pytest.raises(InvalidMemory, match="input of naps: m: Extra inputs are not permitted"):
+        await engine.start(TriggerCommand("naps", {"m": 1}))
+    assert await engine.store.runs() == []
+    for question in (engine.advance("run_none"), engine.pause("run_none"), engine.fork("run_none"), engine.verify("run_none")):
+        with pytest.raises(UnknownRun):
+            await question
+    with pytest.raises(UnknownTask):
+        await engine.answer("task_none", by="ann", value="x")
+
+
+async def test_a_signal_wakes_the_wait_it_is_for(house: House) -> None:
+    engine = house(naps)
+    run = await begin(engine, "naps")
+    assert (run.status, run.state) == ("waiting", "Nap")
+    assert await engine.signal(run.id, "woken", {"n": 2})
+    run = (await engine.advance(run.id)).run
+    assert (run.state, run.memory["n"]) == ("Bell", 2)
+
+
+async def test_an_early_signal_is_kept_until_somebody_waits_for_it(house: House) -> None:
+    engine = house(naps)
+    run = await begin(engine, "naps")
+    await engine.signal(run.id, "rung")
+    assert (await engine.advance(run.id)).run.state == "Nap"
+    await engine.signal(run.id, "woken")
+    assert (await engine.advance(run.id)).run.status == "done"
+
+
+async def test_a_signal_sent_twice_under_one_key_counts_once(house: House) -> None:
+    engine = house(naps)
+    run = await begin(engine, "naps")
+    assert await engine.signal(run.id, "woken", {"n": 1}, source="bus", key="7")
+    assert not await engine.signal(run.id, "woken", {"n": 1}, source="bus", key="7")
+    with pytest.raises(KeyConflict):
+        await engine.signal(run.id, "woken", {"n": 2}, source="bus", key="7")
+    run = (await engine.advance(run.id)).run
+    assert run.memory["n"] == 1
+    assert not await engine.signal(run.id, "woken", {"n": 1}, source="bus", key="7")
+    assert (await engine.advance(run.id)).run.state == "Bell"
+
+
+async def test_a_signal_nobody_can_wait_for_or_that_does_not_fit_is_refused(house: House) -> None:
+    engine = house(naps)
+    run = await begin(engine, "naps")
+    with pytest.raises(NotWaiting, match=r"machine naps waits for no event 'wokn'; it knows rung, woken. Did you mean 'woken'\?"):
+        await engine.signal(run.id, "wokn")
+    with pytest.raises(InvalidAnswer, match="event woken: n: "):
+        await engine.signal(run.id, "woken", {"n": "many"})
+    house.clock.advance(2 * DAY)
+    assert (await engine.advance(run.id)).run.status == "failed"
+    with pytest.raises(RunOver):
+        await engine.signal(run.id, "woken")
+
+
+async def test_a_wait_ends_at_its_deadline_and_not_before(house: House) -> None:
+    engine = house(naps)
+    run = await begin(engine, "naps")
+    house.clock.advance(DAY - timedelta(seconds=1))
+    assert (await engine.advance(run.id)).run.status == "waiting"
+    house.clock.advance(timedelta(seconds=1))
+    run = (await engine.advance(run.id)).run
+    assert (run.state, run.status) == ("Failed", "failed")
+
+
+async def test_what_came_in_time_wins_over_a_deadline_that_passed_unseen(house: House) -> None:
+    engine = house(naps)
+    run = await begin(engine, "naps")
+    await engine.signal(run.id, "woken")
+    house.clock.advance(2 * DAY)
+    run = (await engine.advance(run.id)).run
+    assert "received" in await types(engine, run)
+
+
+async def test_pausing_twice_is_refused_in_exactly_these_words(house: House) -> None:
+    engine = house(naps)
+    run = await begin(engine, "naps")
+    assert (await engine.pause(run.id)).run.status == "paused"
+    with pytest.raises(AlreadyPaused) as refused:
+        await engine.pause(run.id)
+    assert str(refused.value) == "Task is already paused"
+
+
+async def test_a_paused_run_goes_on_where_it_was(house: House) -> None:
+    engine = house(naps)
+    run = await begin(engine, "naps")
+    with pytest.raises(NotPaused, match="is waiting, not paused"):
+        await engine.resume(run.id)
+    await engine.pause(run.id)
+    await engine.signal(run.id, "woken", {"n": 3})
+    assert (await engine.advance(run.id)).run.status == "paused"
+    assert (await engine.resume(run.id)).run.status == "waiting"
+    assert (await engine.advance(run.id)).run.memory["n"] == 3
+
+
+async def test_deadlines_run_while_a_run_is_paused(house: House) -> None:
+    engine = house(naps)
+    run = await begin(engine, "naps")
+    await engine.pause(run.id)
+    house.clock.advance(2 * DAY)
+    assert (await engine.advance(run.id)).run.status == "paused"
+    await engine.resume(run.id)
+    assert (await engine.advance(run.id)).run.status == "failed"
+
+
+async def test_cancelling_is_said_twice_without_harm_and_a_run_that_is_over_takes_nothing(house: House) -> None:
+    engine = house(naps)
+    run = await begin(engine, "naps")
+    await engine.pause(run.id)
+    assert (await engine.cancel(run.id, by="ann")).run.status == "cancelled"
+    assert (await engine.cancel(run.id, by="bob")).run.status == "cancelled"
+    for command in (engine.pause(run.id), engine.resume(run.id), engine.retry(run.id), engine.migrate(run.id)):
+        with pytest.raises(RunOver, match=f"run {run.id} is cancelled; it is over"):
+            await command
+    assert (await engine.store.events(run.id))[-1].actor == "human:ann"
+    assert await engine.verify(run.id) == len(await types(engine, run))
+
+
+async def test_an_event_whose_keep_failed_is_kept_after_a_retry_even_past_the_deadline(house: House) -> None:
+    engine = house(naps)
+    run = await begin(engine, "naps")
+    world.broken = True
+    await engine.signal(run.id, "woken", {"n": 5})
+    run = (await engine.advance(run.id)).run
+    assert (run.status, run.reason) == ("attention", "Nap.keep raised ValueError: keep is broken")
+    world.broken = False
+    house.clock.advance(2 * DAY)
+    await engine.retry(run.id)
+    run = (await engine.advance(run.id)).run
+    assert (run.state, run.memory["n"]) == ("Bell", 5)
+    await engine.verify(run.id)
+
+
+async def test_only_a_run_that_needs_a_person_is_retried(house: House) -> None:
+    engine = house(naps)
+    run = await begin(engine, "naps")
+    with pytest.raises(NotRetryable, match="is waiting; retry is for attention, blocked and quarantined"):
+        await engine.retry(run.id)
+
+
+# ── a call that may or may not have happened ─────────────────────────────────────────────────────────────────────────────────
+
+
+@tool(effect="once", timeout=5)
+def post(text: str) -> str:
+    """Post it."""
+    return world.does("post")
+
+
+@tool(effect="once", timeout=5, reconcile=lambda key: world.reconciles)
+def fax(text: str) -> str:
+    """Fax it."""
+    return world.does("fax")
+
+
+@tool(effect="keyed", retries=2)
+def charge(key: Key, cents: int) -> str:
+    """Charge it."""
+    return world.does("charge", key)
+
+
+class Happened(Reply[Literal["happened"]]):
+    pass
+
+
+class NotHappened(Reply[Literal["not_happened"]]):
+    pass
+
+
+class Post(Act[Box]):
+    runs = (post, fax, charge)
+
+    def build(self, memory: Box) -> Call[str]:
+        return {0: post.call("hello"), 1: fax.call("hello"), 2: charge.call(100)}[memory.n]
+
+    def keep(self, memory: Box, got: Got) -> None:
+        if world.broken:
+            raise ValueError("keep is broken")
+        memory.note = got.get(post) or got.get(charge) or "faxed"
+
+
+class FindOut(Consult[Box]):
+    to, deadline, replies = "ann", DAY, (Happened, NotHappened)
+
+
+errand = Machine(
+    "errand",
+    memory=Box,
+    edges={
+        Post: {"ok": Done, "error": Short, "unknown": FindOut},
+        FindOut: {"happened": Done, "not_happened": Short, "expired": Failed},
+        Short: {"retry": Back, "give_up": Person},
+        Person: {"handled": Done, "expired": Failed},
+    },
+)
+
+
+async def test_a_once_call_that_raised_is_unknown_at_once_and_never_repeated(house: House) -> None:
+    engine = house(errand)
+    world.faults = [ConnectionError("hung up")]
+    run = await begin(engine, "errand")
+    assert (run.state, world.sent) == ("FindOut", [("post", "")])
+    assert await effects(engine, run) == [("post", "unknown", 1)]
+    assert {task.kind for task in await engine.store.tasks(run.id)} == {"answer", "reconcile"}
+    run = await answer(engine, run, "happened")
+    assert (run.status, len(world.sent), run.doubts) == ("done", 1, ())
+    assert await engine.store.tasks(run.id) == []
+    assert await effects(engine, run) == [("post", "done", 1)]
+
+
+async def test_what_did_not_happen_counts_as_an_error_and_is_done_again_with_a_new_key(house: House) -> None:
+    engine = house(errand)
+    world.faults = [ConnectionError("hung up")]
+    run = await begin(engine, "errand")
+    run = await answer(engine, run, "not_happened")
+    assert (run.status, len(world.sent)) == ("done", 2)
+    assert await effects(engine, run) == [("post", "not_done", 1), ("post", "done", 1)]
+
+
+async def test_a_person_may_settle_a_doubt_by_its_task_while_the_state_asks_the_same(house: House) -> None:
+    engine = house(errand)
+    world.faults = [ConnectionError("hung up")]
+    run = await begin(engine, "errand")
+    run = await answer(engine, run, "happened", "reconcile")
+    assert run.status == "done"
+    assert await engine.store.tasks(run.id) == []
+
+
+async def test_a_doubt_stays_open_after_the_end_until_a_person_settles_it(house: House) -> None:
+    engine = house(errand)
+    world.faults = [ConnectionError("hung up")]
+    run = await begin(engine, "errand")
+    house.clock.advance(2 * DAY)
+    run = (await engine.advance(run.id)).run
+    assert (run.status, len(run.doubts)) == ("failed", 1)
+    task = await asked(engine, run, "reconcile")
+    with pytest.raises(InvalidAnswer, match="'happened' or 'not_happened'"):
+        await engine.answer(task.id, by="ann", value="maybe")
+    run = await answer(engine, run, "not_happened", "reconcile")
+    assert (run.status, run.doubts) == ("failed", ())
+    assert await effects(engine, run) == [("post", "not_done", 1)]
+    await engine.verify(run.id)
+
+
+async def test_a_doubt_settled_while_the_run_is_paused_leaves_it_paused(house: House) -> None:
+    engine = house(errand)
+    world.faults = [ConnectionError("hung up")]
+    run = await begin(engine, "errand")
+    await engine.pause(run.id)
+    run = await answer(engine, run, "happened", "reconcile")
+    assert run.status == "paused"
+    await engine.resume(run.id)
+    assert (await engine.advance(run.id)).run.status == "done"
+
+
+async def test_after_a_crash_a_once_call_is_asked_about_and_not_repeated(house: House) -> None:
+    engine = house(errand)
+    world.faults = [Crash("kill -9")]
+    row = await engine.start(TriggerCommand("errand", {}))
+    with pytest.raises(Crash):
+        await engine.advance(row.run.id)
+    run = (await engine.advance(row.run.id)).run
+    assert (run.state, len(world.sent)) == ("FindOut", 1)
+
+
+@pytest.mark.parametrize(("truth", "state", "dispatched"), [(True, "Done", 1), (False, "Done", 2), (None, "FindOut", 1)])
+async def test_a_tool_that_can_reconcile_is_asked_first(house: House, truth: bool | None, state: str, dispatched: int) -> None:
+    engine = house(errand)
+    world.faults, world.reconciles = [Crash("kill -9")], truth
+    row = await engine.start(TriggerCommand("errand", {"n": 1}))
+    with pytest.raises(Crash):
+        await engine.advance(row.run.id)
+    before = house.clock.now()
+    run = (await engine.advance(row.run.id)).run
+    assert (run.state, len(world.sent)) == (state, dispatched)
+    assert house.clock.now() - before >= 5_000_000  # only once the mark is older than the tool's time-out
+
+
+async def test_cancelling_a_run_whose_call_may_be_out_puts_it_in_doubt(house: House) -> None:
+    engine = house(errand)
+    world.faults = [Crash("kill -9")]
+    row = await engine.start(TriggerCommand("errand", {}))
+    with pytest.raises(Crash):
+        await engine.advance(row.run.id)
+    run = (await engine.cancel(row.run.id)).run
+    assert (run.status, [call.tool_name for call in run.doubts]) == ("cancelled", ["post"])
+    assert await effects(engine, run) == [("post", "unknown", 1)]
+    run = await answer(engine, run, "happened", "reconcile")
+    assert (run.status, run.doubts) == ("cancelled", ())
+
+
+async def test_a_call_that_is_marked_and_not_sent_is_withdrawn_when_the_run_is_cancelled(house: House) -> None:
+    engine = house(errand)
+    row = await engine.start(TriggerCommand("errand", {}))
+    row = await engine.step(row.run.id)
+    assert row.run.pending
+    assert row.run.pending.mark
+    (held,) = await engine.claim_due(1)
+    await house(errand).cancel(row.run.id)
+    await engine.advance_held(held)
+    run = (await engine.store.load(row.run.id)).run
+    assert (run.status, world.sent) == ("cancelled", [])
+
+
+async def test_a_keyed_call_is_repeated_with_the_same_key_and_then_unknown(house: House) -> None:
+    engine = house(errand)
+    world.faults = [ConnectionError("1"), ConnectionError("2"), ConnectionError("3")]
+    run = await begin(engine, "errand", n=2)
+    assert (run.state, len(world.sent), len(world.keys)) == ("FindOut", 3, 1)
+    assert await effects(engine, run) == [("charge", "unknown", 3)]
+
+
+async def test_a_keyed_call_is_not_repeated_when_its_key_is_older_than_23_hours(house: House) -> None:
+    engine = house(errand, patience=0)
+    world.faults = [ConnectionError("1")]
+    run = await begin(engine, "errand", n=2)
+    assert (run.status, len(world.sent)) == ("ready", 1)
+    house.clock.advance(timedelta(hours=23, minutes=1))
+    run = (await engine.advance(run.id)).run
+    assert (run.state, len(world.sent)) == ("FindOut", 1)
+
+
+async def test_after_a_crash_a_keyed_call_goes_out_again_under_its_key(house: House) -> None:
+    engine = house(errand)
+    world.faults = [Crash("kill -9")]
+    row = await engine.start(TriggerCommand("errand", {"n": 2}))
+    with pytest.raises(Crash):
+        await engine.advance(row.run.id)
+    run = (await engine.advance(row.run.id)).run
+    assert (run.status, len(world.sent), len(world.keys)) == ("done", 2, 1)
+
+
+async def test_only_not_done_is_an_error_and_three_of_them_go_to_a_person(house: House) -> None:
+    engine = house(errand)
+    world.faults = [NotDone("no"), NotDone("no"), NotDone("no")]
+    run = await begin(engine, "errand")
+    assert (run.state, len(world.sent), run.failures) == ("Person", 3, {"Post": 3})
+    assert {status for _, status, _ in await effects(engine, run)} == {"failed"}
+    run = await answer(engine, run, "sent it myself")
+    assert (run.status, run.memory["note"]) == ("done", "sent it myself")
+
+
+async def test_a_keep_that_failed_is_run_again_alone(house: House) -> None:
+    engine = house(errand)
+    world.broken = True
+    run = await begin(engine, "errand")
+    assert (run.status, run.reason) == ("attention", "Post.keep raised ValueError: keep is broken")
+    assert await effects(engine, run) == [("post", "done", 1)]
+    await engine.retry(run.id)
+    assert (await engine.advance(run.id)).run.status == "attention"
+    world.broken = False
+    await engine.retry(run.id, by="ann")
+    run = (await engine.advance(run.id)).run
+    assert (run.status, run.memory["note"], len(world.sent)) == ("done", "post 1", 1)
+    await engine.verify(run.id)
+
+
+async def test_a_run_whose_keep_failed_is_cancelled_without_a_doubt(house: House) -> None:
+    engine = house(errand)
+    world.broken = True
+    run = await begin(engine, "errand")
+    run = (await engine.cancel(run.id)).run
+    assert (run.status, run.doubts) == ("cancelled", ())
+    assert await effects(engine, run) == [("post", "done", 1)]
+
+
+# ── approvals ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Stop(Reply[Literal["stop"]]):
+    pass
+
+
+class Think(Ask[Box]):
+    prompt = "desk/think"
+    replies = (charge, Stop)
+
+
+class Sign(Approve[Box]):
+    to, deadline = "team lead", DAY
+
+
+class Pay(Act[Box]):
+    runs = (charge,)
+
+
+def deskwork(limits: Limits | None = None) -> Machine[Box]:
+    return Anywhere(
+        "desk",
+        memory=Box,
+        edges={
+            Think: {"charge": Sign, "stop": Done, "error": Short},
+            Sign: {"approved": Pay, "rejected": Think, "expired": Person},
+            Pay: {"ok": Done, "error": Short, "unknown": FindOut},
+            FindOut: {"happened": Done, "not_happened": Short, "expired": Failed},
+            Short: {"retry": Back, "give_up": Person},
+            Person: {"handled": Done, "expired": Failed},
+        },
+        limits=limits,
+    )
+
+
+desk = deskwork()
+
+
+async def test_one_decision_per_approval_whoever_repeats_it(house: House) -> None:
+    engine = house(desk, llm=Scripted([charge.call(100)]))
+    run = await begin(engine, "desk")
+    task = await asked(engine, run, "approve")
+    assert (task.to, task.call) == ("team lead", {"tool_name": "charge", "arguments": {"cents": 100}})
+    first = await engine.decide(task.id, by="ann", decision="approved")
+    again = await engine.decide(task.id, by="ann", decision="approved")
+    assert (first.first, again.first) == (True, False)
+    with pytest.raises(AlreadyDecided, match="ann") as late:
+        await engine.decide(task.id, by="bob", decision="rejected")
+    assert late.value.by == "ann"
+    assert (await engine.advance(run.id)).run.status == "done"
+    assert len(world.sent) == 1
+
+
+async def test_a_rejected_call_is_void_and_never_sent(house: House) -> None:
+    engine = house(desk, llm=Scripted([charge.call(100), Stop()]))
+    run = await begin(engine, "desk")
+    await engine.decide((await asked(engine, run, "approve")).id, by="ann", decision="rejected", comment="too much")
+    run = (await engine.advance(run.id)).run
+    assert (run.status, world.sent) == ("done", [])
+    assert await effects(engine, run) == [("charge", "void", 0)]
+
+
+async def test_an_edit_asks_again_and_keeps_the_deadline_and_the_role(house: House) -> None:
+    engine = house(desk, llm=Scripted([charge.call(100)]))
+    run = await begin(engine, "desk")
+    before = await asked(engine, run, "approve")
+    house.clock.advance(timedelta(hours=1))
+    await engine.decide(before.id, by="ann", decision="edited", arguments={"cents": 50})
+    run = (await engine.advance(run.id)).run
+    after = await asked(engine, run, "approve")
+    assert (after.id != before.id, after.expires_at, after.to) == (True, before.expires_at, "team lead")
+    assert (after.call or {})["arguments"] == {"cents": 50}
+    assert (run.pending and run.pending.approved, world.sent) == (None, [])
+    with pytest.raises(AlreadyDecided):
+        await engine.decide(before.id, by="bob", decision="approved")
+    await engine.decide(after.id, by="bob", decision="approved")
+    run = (await engine.advance(run.id)).run
+    assert await effects(engine, run) == [("charge", "void", 0), ("charge", "done", 1)]
+    assert [effect.args for effect in await engine.store.effects(run.id)] == [{"cents": 100}, {"cents": 50}]
+
+
+async def test_one_person_edits_and_approves_in_one_decision(house: House) -> None:
+    engine = house(desk, llm=Scripted([charge.call(100)]))
+    run = await begin(engine, "desk")
+    await engine.decide((await asked(engine, run, "approve")).id, by="ann", decision="approved", arguments={"cents": 50})
+    run = (await engine.advance(run.id)).run
+    assert (run.status, await effects(engine, run)) == ("done", [("charge", "void", 0), ("charge", "done", 1)])
+
+
+async def test_decisions_that_cannot_be_are_refused_and_change_nothing(house: House) -> None:
+    engine = house(desk, llm=Scripted([charge.call(100)]))
+    run = await begin(engine, "desk")
+    task = (await asked(engine, run, "approve")).id
+    with pytest.raises(InvalidAnswer, match="it is 'approved', 'rejected' or 'edited'"):
+        await engine.decide(task, by="ann", decision="aproved")
+    with pytest.raises(InvalidAnswer, match="say who decides"):
+        await engine.decide(task, by=" ", decision="approved")
+    with pytest.raises(InvalidAnswer, match="needs the new arguments"):
+        await engine.decide(task, by="ann", decision="edited")
+    with pytest.raises(InvalidAnswer, match="is an approval"):
+        await engine.answer(task, by="ann", value="yes")
+    with pytest.raises(Exception, match="charge: cents: "):
+        await engine.decide(task, by="ann", decision="approved", arguments={"cents": "many"})
+    assert len(await engine.store.tasks(run.id)) == 1
+
+
+async def test_after_its_deadline_a_decision_is_gone(house: House) -> None:
+    engine = house(desk, llm=Scripted([charge.call(100)]))
+    run = await begin(engine, "desk")
+    task = await asked(engine, run, "approve")
+    house.clock.advance(2 * DAY)
+    with pytest.raises(TaskGone):
+        await engine.decide(task.id, by="ann", decision="approved")
+    run = (await engine.advance(run.id)).run
+    assert (run.state, run.pending, world.sent) == ("Person", None, [])
+
+
+# ── limits ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_limit_without_a_drawn_edge_needs_a_person_who_grants_more(house: House) -> None:
+    engine = house(deskwork(Limits(model_calls=1)), llm=Scripted([charge.call(1), Stop()]))
+    run = await begin(engine, "desk")
+    await engine.decide((await asked(engine, run, "approve")).id, by="ann", decision="rejected")
+    run = (await engine.advance(run.id)).run
+    assert (run.status, run.state, run.reason) == ("attention", "Think", "limit reached: model_calls")
+    with pytest.raises(NotRetryable, match="--grant 1"):
+        await engine.retry(run.id)
+    await engine.retry(run.id, grant=1)
+    assert (await engine.advance(run.id)).run.status == "done"
+
+
+async def test_a_limit_with_a_drawn_edge_goes_there(house: House) -> None:
+    engine = house(deskwork(Limits(model_calls=1, exceeded=Person)), llm=Scripted([charge.call(1)]))
+    run = await begin(engine, "desk")
+    await engine.decide((await asked(engine, run, "approve")).id, by="ann", decision="rejected")
+    run = (await engine.advance(run.id)).run
+    assert (run.status, run.state, run.exceeded) == ("waiting", "Person", True)
+
+
+# ── the model ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_busy_model_is_asked_again_when_it_says_and_nothing_of_it_reaches_the_prompt(house: House) -> None:
+    model = Scripted([ModelUnavailable("429 slow down", retry_after=20), Stop()])
+    before = house.clock.now()
+    run = await begin(house(desk, llm=model), "desk")
+    assert (run.status, len(model.requests)) == ("done", 2)
+    assert house.clock.now() - before >= 20_000_000
+    assert model.requests[0].messages == model.requests[1].messages
+    assert run.failures == {}
+
+
+async def test_a_model_that_stays_away_is_an_error_in_the_end(house: House) -> None:
+    model = Scripted({"Think": ModelUnavailable("500")})
+    run = await begin(house(desk, llm=model), "desk")
+    assert (run.state, run.failures) == ("Person", {"Think": 3})
+
+
+async def test_a_long_postponement_outlives_the_process(house: House) -> None:
+    engine = house(desk, llm=Scripted([ModelUnavailable("429", retry_after=600)]))
+    run = await begin(engine, "desk")
+    assert (run.status, run.postponed is not None) == ("ready", True)
+    other = house(desk, llm=Scripted([Stop()]))
+    assert await work(other, until_idle=True) == 0
+    house.clock.advance(timedelta(minutes=11))
+    await work(other, until_idle=True)
+    assert (await other.store.load(run.id)).run.status == "done"
+
+
+async def test_a_run_is_never_continued_by_a_model_of_the_other_kind(house: House) -> None:
+    engine = house(desk, llm=Scripted([charge.call(100)], offline=True))
+    run = await begin(engine, "desk")
+    await engine.decide((await asked(engine, run, "approve")).id, by="ann", decision="rejected")
+    run = (await house(desk, llm=Scripted([Stop()])).advance(run.id)).run
+    assert (run.status, run.state) == ("blocked", "Think")
+    assert "a run is never continued by the other kind" in (run.reason or "")
+    again = house(desk, llm=Scripted([Stop()], offline=True))
+    await again.retry(run.id)
+    assert (await again.advance(run.id)).run.status == "done"
+
+
+async def test_without_a_model_a_run_is_blocked_and_says_what_to_set(house: House) -> None:
+    engine = house(desk)
+    run = await begin(engine, "desk")
+    assert run.status == "blocked"
+    assert "LEVERFRAME_MODEL" in (run.reason or "")
