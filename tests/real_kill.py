@@ -67,14 +67,14 @@ class Experiment:
 
     async def kill_often(self, count: int) -> None:
         while self.kills < count:
-            await self.approve(self.chance.randint(1, 5))
+            await self.approve(self.chance.randint(1, 3))
             before = await self.progress()
             worker = self.worker()
             for _ in range(60):  # until it works, or has nothing to do
                 await asyncio.sleep(0.05)
                 if await self.progress() != before:
                     break
-            await asyncio.sleep(self.chance.random() * 0.3)
+            await asyncio.sleep(self.chance.random() * 0.12)
             assert worker.poll() is None, f"the worker ended by itself:\n{self.log.read_text()[-3000:]}"
             at = await self.progress()
             worker.kill()

@@ -1,33 +1,15 @@
 """Small machines through the engine, on a real SQLite file: whatever people, time, faults and other processes do to a run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, Never
 
 import pytest
-from pydantic import BaseModel
 
 from leverframe import (
-    Act,
-    Approve,
-    Ask,
-    Back,
-    Call,
-    Compact,
-    Consult,
-    End,
-    Engine,
-    Got,
-    Key,
     Limits,
-    Machine,
-    Memory,
     NotDone,
-    Reply,
     TriggerCommand,
-    Wait,
-    tool,
 )
 from leverframe.errors import (
     AlreadyDecided,
@@ -45,152 +27,37 @@ from leverframe.errors import (
     UnknownRun,
     UnknownTask,
 )
-from leverframe.llm import LLM, Scripted
-from leverframe.run import Run
-from leverframe.store import Store, Task
-from leverframe.testing import Crash, FakeClock
+from leverframe.llm import Scripted
+from leverframe.testing import Crash
 from leverframe.worker import work
-from tests.explorer import Anywhere
-
-DAY = timedelta(days=1)
-
-
-class World:
-    """What the tools touch: it remembers every dispatch, and fails as it is told."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, str]] = []  # tool, key
-        self.faults: list[BaseException] = []
-        self.broken = False  # keep fails while it is
-        self.reconciles: bool | None = None
-        self.during: list[Callable[[], None]] = []
-
-    def does(self, name: str, key: str = "") -> str:
-        self.sent.append((name, key))
-        if self.during:
-            self.during.pop(0)()
-        if self.faults:
-            raise self.faults.pop(0)
-        return f"{name} {len(self.sent)}"
-
-    @property
-    def keys(self) -> set[str]:
-        return {key for _, key in self.sent}
-
-
-world = World()
-
-
-class House:
-    """Engines on one database; each is a process of its own, as far as runs can tell."""
-
-    def __init__(self, url: str) -> None:
-        self.url, self.clock = url, FakeClock()
-        self.stores: list[Store] = []
-
-    def __call__(self, *machines: Machine[Never], llm: LLM | None = None, patience: float = 90.0) -> Engine:
-        self.stores.append(Store.open(self.url, self.clock))
-        return Engine(self.stores[-1], machines, llm=llm, clock=self.clock, patience=patience)
+from tests.house import (
+    DAY,
+    Box,
+    House,
+    Person,
+    Stop,
+    answer,
+    asked,
+    begin,
+    built,
+    charge,
+    desk,
+    deskwork,
+    effects,
+    errand,
+    naps,
+    types,
+    world,
+)
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    world.__init__()  # type: ignore[misc]
-    found = House(f"sqlite:///{tmp_path / 'lf.db'}")
-    yield found
-    for store in found.stores:
-        store.close()
-
-
-async def begin(engine: Engine, machine: str, **memory: object) -> Run:
-    row = await engine.start(TriggerCommand(machine, memory))
-    return (await engine.advance(row.run.id)).run
-
-
-async def asked(engine: Engine, run: Run, kind: str = "answer") -> Task:
-    (task,) = [task for task in await engine.store.tasks(run.id) if task.kind == kind]
-    return task
-
-
-async def answer(engine: Engine, run: Run, value: object, kind: str = "answer") -> Run:
-    await engine.answer((await asked(engine, run, kind)).id, by="ann", value=value)
-    return (await engine.advance(run.id)).run
-
-
-async def types(engine: Engine, run: Run) -> list[str]:
-    return [line.type for line in await engine.store.events(run.id)]
-
-
-async def effects(engine: Engine, run: Run) -> list[tuple[str, str, int]]:
-    return [(effect.tool, effect.status, effect.attempts) for effect in await engine.store.effects(run.id)]
-
-
-# ── what all machines share ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Box(Memory):
-    n: int = 0
-    note: str = ""
-    items: list[int] = []
-
-
-class Result(BaseModel):
-    n: int
-
-
-class Done(End[Box]):
-    def result(self, memory: Box) -> Result:
-        return Result(n=memory.n)
-
-
-class Failed(End[Box]):
-    success = False
-
-
-class Handled(Reply[Literal["handled"]]):
-    note: str
-
-
-class Person(Consult[Box]):
-    to, deadline, replies = "ann", DAY, (Handled,)
-
-    def keep(self, memory: Box, reply: Handled) -> None:
-        memory.note = reply.note
-
-
-class Short(Compact):
-    pass
+    with built(tmp_path) as found:
+        yield found
 
 
 # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Woken(Reply[Literal["woken"]]):
-    n: int = 0
-
-
-class Rung(Reply[Literal["rung"]]):
-    pass
-
-
-class Nap(Wait[Box]):
-    deadline, events = DAY, (Woken,)
-
-    def keep(self, memory: Box, event: Woken) -> None:
-        if world.broken:
-            raise ValueError("keep is broken")
-        memory.n += event.n
-
-
-class Bell(Wait[Box]):
-    deadline, events = DAY, (Rung,)
-
-
-naps = Machine(
-    "naps",
-    memory=Box,
-    edges={Nap: {"woken": Bell, "expired": Failed}, Bell: {"rung": Done, "expired": Failed}},
-)
 
 
 async def test_the_same_key_starts_one_run_however_often(house: House) -> None:
@@ -356,60 +223,6 @@ async def test_only_a_run_that_needs_a_person_is_retried(house: House) -> None:
 # ── a call that may or may not have happened ─────────────────────────────────────────────────────────────────────────────────
 
 
-@tool(effect="once", timeout=5)
-def post(text: str) -> str:
-    """Post it."""
-    return world.does("post")
-
-
-@tool(effect="once", timeout=5, reconcile=lambda key: world.reconciles)
-def fax(text: str) -> str:
-    """Fax it."""
-    return world.does("fax")
-
-
-@tool(effect="keyed", retries=2)
-def charge(key: Key, cents: int) -> str:
-    """Charge it."""
-    return world.does("charge", key)
-
-
-class Happened(Reply[Literal["happened"]]):
-    pass
-
-
-class NotHappened(Reply[Literal["not_happened"]]):
-    pass
-
-
-class Post(Act[Box]):
-    runs = (post, fax, charge)
-
-    def build(self, memory: Box) -> Call[str]:
-        return {0: post.call("hello"), 1: fax.call("hello"), 2: charge.call(100)}[memory.n]
-
-    def keep(self, memory: Box, got: Got) -> None:
-        if world.broken:
-            raise ValueError("keep is broken")
-        memory.note = got.get(post) or got.get(charge) or "faxed"
-
-
-class FindOut(Consult[Box]):
-    to, deadline, replies = "ann", DAY, (Happened, NotHappened)
-
-
-errand = Machine(
-    "errand",
-    memory=Box,
-    edges={
-        Post: {"ok": Done, "error": Short, "unknown": FindOut},
-        FindOut: {"happened": Done, "not_happened": Short, "expired": Failed},
-        Short: {"retry": Back, "give_up": Person},
-        Person: {"handled": Done, "expired": Failed},
-    },
-)
-
-
 async def test_a_once_call_that_raised_is_unknown_at_once_and_never_repeated(house: House) -> None:
     engine = house(errand)
     world.faults = [ConnectionError("hung up")]
@@ -504,17 +317,25 @@ async def test_cancelling_a_run_whose_call_may_be_out_puts_it_in_doubt(house: Ho
     assert (run.status, run.doubts) == ("cancelled", ())
 
 
-async def test_a_call_that_is_marked_and_not_sent_is_withdrawn_when_the_run_is_cancelled(house: House) -> None:
-    engine = house(errand)
+@pytest.mark.parametrize("wish", ["pause", "cancel"])
+async def test_a_wish_that_comes_between_the_mark_and_the_dispatch_withdraws_the_mark(house: House, wish: str) -> None:
+    engine, other = house(errand), house(errand)
     row = await engine.start(TriggerCommand("errand", {}))
-    row = await engine.step(row.run.id)
-    assert row.run.pending
-    assert row.run.pending.mark
-    (held,) = await engine.claim_due(1)
-    await house(errand).cancel(row.run.id)
-    await engine.advance_held(held)
-    run = (await engine.store.load(row.run.id)).run
-    assert (run.status, world.sent) == ("cancelled", [])
+    world.aside = lambda: other.pause(row.run.id) if wish == "pause" else other.cancel(row.run.id)
+    run = (await engine.advance(row.run.id)).run
+    assert (run.doubts, world.sent) == ((), [])
+    assert await types(engine, run) == [
+        "started",
+        "built",
+        "marked",
+        "withdrawn",
+        {"pause": "paused", "cancel": "cancelled"}[wish],
+    ]
+    assert [status for _, status, _ in await effects(engine, run)] == [{"pause": "selected", "cancel": "void"}[wish]]
+    if wish == "pause":
+        await engine.resume(run.id)
+        assert (await engine.advance(run.id)).run.status == "done"
+        assert len(world.sent) == 1
 
 
 async def test_a_keyed_call_is_repeated_with_the_same_key_and_then_unknown(house: House) -> None:
@@ -580,42 +401,6 @@ async def test_a_run_whose_keep_failed_is_cancelled_without_a_doubt(house: House
 
 
 # ── approvals ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Stop(Reply[Literal["stop"]]):
-    pass
-
-
-class Think(Ask[Box]):
-    prompt = "desk/think"
-    replies = (charge, Stop)
-
-
-class Sign(Approve[Box]):
-    to, deadline = "team lead", DAY
-
-
-class Pay(Act[Box]):
-    runs = (charge,)
-
-
-def deskwork(limits: Limits | None = None) -> Machine[Box]:
-    return Anywhere(
-        "desk",
-        memory=Box,
-        edges={
-            Think: {"charge": Sign, "stop": Done, "error": Short},
-            Sign: {"approved": Pay, "rejected": Think, "expired": Person},
-            Pay: {"ok": Done, "error": Short, "unknown": FindOut},
-            FindOut: {"happened": Done, "not_happened": Short, "expired": Failed},
-            Short: {"retry": Back, "give_up": Person},
-            Person: {"handled": Done, "expired": Failed},
-        },
-        limits=limits,
-    )
-
-
-desk = deskwork()
 
 
 async def test_one_decision_per_approval_whoever_repeats_it(house: House) -> None:

@@ -125,7 +125,7 @@ def test_deep_nesting_is_refused_without_recursion() -> None:
     deep: object = []
     for _ in range(5000):
         deep = [deep]
-    echo = from_schema("echo", {"type": "object"}, lambda arguments: arguments, effect="read")  # pyright: ignore[reportUnknownArgumentType]
+    echo = from_schema("echo", {"type": "object"}, twice, effect="read")
     with pytest.raises(TooLarge, match="nested deeper than 64 levels"):
         echo.admit({"deep": deep})
 

@@ -1,0 +1,378 @@
+"""Runs among others: two processes on one of them, parents and children, and what became of a run told again."""
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from pydantic import Field
+from sqlmodel import Session
+
+from leverframe import (
+    Back,
+    Delegate,
+    Machine,
+    Reply,
+    TriggerCommand,
+    Work,
+)
+from leverframe.errors import (
+    Busy,
+    Tampered,
+    UnknownRun,
+)
+from leverframe.llm import Scripted
+from leverframe.testing import Crash
+from leverframe.worker import work
+from tests.house import (
+    DAY,
+    Bell,
+    Box,
+    Done,
+    Failed,
+    FindOut,
+    House,
+    Nap,
+    Person,
+    Post,
+    Result,
+    Rung,
+    Short,
+    Stop,
+    begin,
+    built,
+    charge,
+    desk,
+    errand,
+    naps,
+    types,
+    world,
+)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with built(tmp_path) as found:
+        yield found
+
+
+# ── other processes ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_run_that_another_process_holds_is_not_stepped_here(house: House) -> None:
+    mine, yours = house(errand), house(errand)
+    row = await mine.start(TriggerCommand("errand", {}), hold=True)
+    with pytest.raises(Busy, match="held by another process"):
+        await yours.step(row.run.id)
+    assert await yours.claim_due(10) == []
+    assert (await mine.advance(row.run.id)).run.status == "done"
+
+
+async def test_a_holder_that_slept_past_its_lease_sends_and_writes_nothing(house: House) -> None:
+    mine, yours = house(errand), house(errand)
+    row = await mine.start(TriggerCommand("errand", {"n": 2}))
+    (held,) = await mine.claim_due(1)
+    house.clock.advance(timedelta(minutes=1))
+    assert (await yours.advance(row.run.id)).run.status == "done"
+    await mine.advance_held(held)
+    assert (len(world.sent), (await mine.store.load(row.run.id)).run.status) == (1, "done")
+    assert await mine.verify(row.run.id) == len(await types(mine, row.run))
+
+
+async def test_a_lease_that_ran_out_before_the_call_sends_nothing(house: House) -> None:
+    mine = house(errand)
+    row = await mine.start(TriggerCommand("errand", {"n": 2}))
+
+    async def sleep() -> None:
+        house.clock.advance(timedelta(minutes=1))
+
+    (held,) = await mine.claim_due(1)
+    house.clock.advance(timedelta(seconds=29))
+    world.aside = sleep
+    await mine.advance_held(held)
+    assert (await house(errand).advance(row.run.id)).run.status == "done"
+    assert len(world.keys) == 1
+
+
+async def test_what_comes_while_a_run_goes_to_rest_is_not_lost(house: House) -> None:
+    engine, other = house(naps), house(naps)
+    row = await engine.start(TriggerCommand("naps", {}), hold=True)
+    await other.signal(row.run.id, "woken", {"n": 4})
+    run = (await engine.advance(row.run.id)).run
+    assert (run.state, run.memory["n"]) == ("Bell", 4)
+    await other.signal(row.run.id, "rung")
+    assert await work(other, until_idle=True) >= 1
+    assert (await engine.store.load(row.run.id)).run.status == "done"
+
+
+async def test_a_worker_wakes_deadlines_and_leaves_alone_what_nobody_woke(house: House) -> None:
+    engine = house(naps)
+    runs = [await begin(engine, "naps") for _ in range(3)]
+    assert await work(engine, until_idle=True) == 0
+    await engine.signal(runs[0].id, "woken")
+    assert await work(engine, until_idle=True) >= 1
+    house.clock.advance(DAY)
+    await work(engine, until_idle=True)
+    assert {(await engine.store.load(run.id)).run.status for run in runs} == {"failed"}
+
+
+async def test_a_run_that_takes_its_process_down_again_and_again_is_quarantined(house: House) -> None:
+    engine = house(errand)
+    row = await engine.start(TriggerCommand("errand", {"n": 2}))
+    world.faults = [Crash("kill -9") for _ in range(9)]
+    for _ in range(9):
+        try:
+            run = (await house(errand).advance(row.run.id)).run
+        except Crash:
+            house.clock.advance(timedelta(minutes=1))
+        else:
+            break
+    else:
+        raise AssertionError("it was never quarantined")
+    assert run.status == "quarantined"
+    assert f"leverframe retry {run.id}" in (run.reason or "")
+    assert len(world.keys) == 1
+    world.faults = []
+    await engine.retry(run.id)
+    assert (await engine.advance(run.id)).run.status == "done"
+
+
+# ── children ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Try(Work[Box]):
+    def run(self, memory: Box) -> Literal["even", "odd", "sleepy", "busy"]:
+        return "busy" if memory.n == 50 else "sleepy" if memory.n > 90 else "odd" if memory.n % 2 else "even"
+
+
+child = Machine(
+    "child",
+    memory=Box,
+    edges={
+        Try: {"even": Done, "odd": Failed, "sleepy": Nap, "busy": Post},
+        Nap: {"woken": Done, "expired": Failed},
+        Post: {"ok": Failed, "error": Short, "unknown": FindOut},
+        FindOut: {"happened": Done, "not_happened": Short, "expired": Failed},
+        Short: {"retry": Back, "give_up": Failed},
+    },
+)
+
+
+class One(Delegate[Box, Result]):
+    machine, deadline, returns = "child", DAY, Result
+
+    def give(self, memory: Box) -> Box:
+        return Box(n=memory.n)
+
+    def keep(self, memory: Box, results: Sequence[Result | None]) -> None:
+        memory.items = [result.n if result else -1 for result in results]
+
+
+class Many(One):
+    max_failed = 1
+    concurrency = 2
+
+    def give(self, memory: Box) -> list[Box]:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        return [Box(n=n) for n in memory.items]
+
+
+def parent(state: type[Delegate[Box, Result]]) -> Machine[Box]:
+    edges = {
+        state: {"done": Done, "error": Short, "expired": Failed},
+        Short: {"retry": Back, "give_up": Person},
+        Person: {"handled": Done, "expired": Failed},
+    }
+    return Machine("parent", memory=Box, edges=edges)
+
+
+async def test_a_delegate_takes_the_typed_result_of_its_child(house: House) -> None:
+    engine = house(parent(One), child)
+    run = await begin(engine, "parent", n=2)
+    assert (run.status, run.memory["items"], run.result) == ("done", [2], {"n": 2})
+    (of,) = await engine.store.runs(parent=run.id)
+    assert (of.run.status, of.run.parent, of.source) == ("done", run.id, "delegate")
+
+
+async def test_a_map_keeps_the_order_of_its_inputs_and_forgives_as_many_as_it_may(house: House) -> None:
+    engine = house(parent(Many), child)
+    run = await begin(engine, "parent", items=[4, 1, 8, 6])
+    assert (run.status, run.memory["items"]) == ("done", [4, -1, 8, 6])
+    assert len(await engine.store.runs(machine="child")) == 4
+
+
+async def test_a_map_over_nothing_is_done(house: House) -> None:
+    run = await begin(house(parent(Many), child), "parent")
+    assert (run.status, run.memory["items"]) == ("done", [])
+
+
+async def test_a_map_with_more_failures_is_an_error_that_is_tried_again_while_nothing_was_done(house: House) -> None:
+    engine = house(parent(Many), child)
+    run = await begin(engine, "parent", items=[1, 3, 2])
+    assert (run.state, run.failures) == ("Person", {"Many": 3})
+    assert len(await engine.store.runs(machine="child")) == 9
+    assert (run.error or {})["cause"] == "2 of 3 runs of child failed"
+
+
+async def test_a_child_that_did_something_is_not_started_again(house: House) -> None:
+    engine = house(parent(One), child)
+    run = await begin(engine, "parent", n=50)
+    assert (run.state, run.failures, len(world.sent)) == ("Person", {"One": 1}, 1)
+
+
+async def test_no_more_children_run_at_a_time_than_may(house: House) -> None:
+    engine = house(parent(Many), child)
+    run = await begin(engine, "parent", items=[91, 93, 95])
+    assert run.status == "waiting"
+    children = await engine.store.runs(machine="child")
+    assert len(children) == 2
+    await engine.signal(children[0].run.id, "woken")
+    await engine.advance(run.id)
+    assert len(await engine.store.runs(machine="child")) == 3
+
+
+async def test_a_deadline_cancels_the_children_and_their_late_ends_mean_nothing(house: House) -> None:
+    engine = house(parent(One), child)
+    run = await begin(engine, "parent", n=92)
+    house.clock.advance(timedelta(hours=23))
+    (of,) = await engine.store.runs(machine="child")
+    await engine.pause(of.run.id)
+    house.clock.advance(timedelta(hours=2))
+    run = (await engine.advance(run.id)).run
+    assert (run.state, run.status) == ("Failed", "failed")
+    await work(engine, until_idle=True)
+    assert (await engine.store.load(of.run.id)).run.status == "cancelled"
+    await engine.verify(run.id)
+
+
+async def test_pause_resume_and_cancel_reach_the_children(house: House) -> None:
+    engine = house(parent(One), child)
+    run = await begin(engine, "parent", n=92)
+    (of,) = await engine.store.runs(machine="child")
+
+    async def status() -> tuple[str, str]:
+        await work(engine, until_idle=True)
+        return (await engine.store.load(run.id)).run.status, (await engine.store.load(of.run.id)).run.status
+
+    await engine.pause(run.id)
+    assert await status() == ("paused", "paused")
+    await engine.resume(run.id)
+    assert await status() == ("waiting", "waiting")
+    await engine.cancel(run.id)
+    assert await status() == ("cancelled", "cancelled")
+
+
+# ── history ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_fork_goes_on_from_an_earlier_moment_and_leaves_the_run_alone(house: House) -> None:
+    engine = house(desk, llm=Scripted([charge.call(100), Stop()]))
+    run = await begin(engine, "desk")
+    fork = (await engine.fork(run.id, by="ann")).run
+    assert (fork.state, fork.pending, fork.memory) == ("Think", None, run.memory)
+    assert (await engine.advance(fork.id)).run.status == "done"
+    assert (await engine.store.load(run.id)).run == run
+    assert await engine.verify(fork.id) > 1
+    with pytest.raises(UnknownRun, match="has events 1 to"):
+        await engine.fork(run.id, at=99)
+
+
+async def test_a_fork_from_an_end_ends_so_too(house: House) -> None:
+    engine = house(naps)
+    run = await begin(engine, "naps")
+    for name in ("woken", "rung"):
+        await engine.signal(run.id, name)
+        run = (await engine.advance(run.id)).run
+    early = (await engine.fork(run.id, at=1)).run
+    assert (early.state, (await engine.advance(early.id)).run.status) == ("Nap", "waiting")
+
+
+class Loud(Nap):
+    name = "Nap"
+    events = (Rung,)
+
+
+class Wider(Reply[Literal["woken"]]):
+    """Another contract under the same name."""
+
+    n: int = 0
+    more: str
+
+
+class Reworded(Reply[Literal["woken"]]):
+    """The same contract in other words."""
+
+    n: int = Field(default=0, description="How many.")
+
+
+class NapOther(Nap):
+    name, events = "Nap", (Wider,)
+
+
+class NapReworded(Nap):
+    name, events = "Nap", (Reworded,)
+
+
+def changed(nap: type[Nap]) -> Machine[Box]:
+    return Machine("naps", memory=Box, edges={nap: {"woken": Bell, "expired": Failed}, Bell: {"rung": Done, "expired": Failed}})
+
+
+async def test_a_run_goes_on_when_only_words_changed(house: House) -> None:
+    run = await begin(house(naps), "naps")
+    engine = house(changed(NapReworded))
+    await engine.signal(run.id, "woken", {"n": 1})
+    after = (await engine.advance(run.id)).run
+    assert (after.state, after.definition) == ("Bell", run.definition)
+
+
+async def test_a_changed_contract_blocks_a_run_before_anything_executes(house: House) -> None:
+    run = await begin(house(naps), "naps")
+    engine = house(changed(NapOther))
+    house.clock.advance(2 * DAY)
+    after = (await engine.advance(run.id)).run
+    assert (after.status, after.state) == ("blocked", "Nap")
+    assert "state Nap: reply 'woken' is gone or changed" in (after.reason or "")
+    assert "leverframe migrate" in (after.reason or "")
+    back = house(naps)
+    await back.retry(run.id)
+    assert (await back.advance(run.id)).run.status == "failed"
+
+
+async def test_a_migration_says_what_stands_against_it_and_a_dry_run_changes_nothing(house: House) -> None:
+    first = house(naps)
+    run = await begin(first, "naps")
+    engine = house(changed(NapReworded))
+    assert await engine.migrate(run.id, dry_run=True) == []
+    assert (await engine.store.load(run.id)).run == run
+    assert await engine.migrate(run.id, by="ann") == []
+    after = (await engine.store.load(run.id)).run
+    assert (after.definition != run.definition, after.status, after.state) == (True, "waiting", "Nap")
+    await engine.verify(run.id)
+    await engine.signal(run.id, "woken")
+    assert (await engine.advance(run.id)).run.state == "Bell"
+
+
+async def test_a_migration_to_a_machine_without_the_runs_state_is_refused(house: House) -> None:
+    run = await begin(house(naps), "naps")
+    engine = house(Machine("naps", memory=Box, edges={Bell: {"rung": Done, "expired": Failed}}))
+    assert await engine.migrate(run.id) == ["state Nap is gone."]
+    assert (await engine.store.load(run.id)).run.definition == run.definition
+
+
+async def test_a_log_or_a_row_that_was_changed_is_found(house: House) -> None:
+    engine = house(naps)
+    run = await begin(engine, "naps")
+    assert await engine.verify(run.id) == 2
+    with Session(engine.store.engine) as session:
+        session.connection().exec_driver_sql("UPDATE runs SET state = 'Bell'")
+        session.commit()
+    with pytest.raises(Tampered, match="its row says state is 'Bell', its log 'Nap'"):
+        await engine.verify(run.id)
+
+
+async def test_the_fold_needs_no_user_code(house: House) -> None:
+    world.broken = False
+    engine = house(errand)
+    run = await begin(engine, "errand")
+    world.broken = True  # every keep fails from now on
+    assert await house(errand).verify(run.id) == len(await types(engine, run))
