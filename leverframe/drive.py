@@ -325,7 +325,12 @@ class Drive:
         word = self._heeded(held)
         if word is None:
             return False
-        await self._commit(held, word.drafts, consume=word.consume, clear_want=word.clear_want, inbox_seen=word.inbox_seen)
+        try:
+            await self._commit(held, word.drafts, consume=word.consume, clear_want=word.clear_want, inbox_seen=word.inbox_seen)
+        except Lost:
+            if word.inbox_seen is None:
+                raise
+            held.inbox = -1  # a decision came first: look again; should the lease be gone, the next commit says so
         return True
 
     def _heeded(self, held: Held) -> "Word | None":

@@ -256,11 +256,8 @@ class Engine(Drive):
         waiting = row.run.waiting
         if waiting is None or waiting.kind != "children":
             return []
-        return [
-            child
-            for child in await self.store.runs(parent=row.run.id, limit=len(waiting.children))
-            if child.run.status not in OVER
-        ]
+        all_of_it = await self.store.runs(parent=row.run.id, limit=100 + 10 * len(waiting.children))  # earlier rounds too
+        return [child for child in all_of_it if child.run.id in waiting.children and child.run.status not in OVER]
 
     async def resume(self, run_id: str, *, by: str = "operator") -> Row:
         """What was paused goes on; children too. Deadlines ran meanwhile. Raises NotPaused, Busy."""

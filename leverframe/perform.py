@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from leverframe.canon import MAX_MEMORY, MAX_RESULT, Json, Object, admit, digest, ordered
 from leverframe.clock import SECOND, Clock
-from leverframe.errors import BadCompletion, InputError, LeverframeError, ModelUnavailable, NotDone
+from leverframe.errors import BadCompletion, InputError, LeverframeError, ModelUnavailable, NotDone, PromptError
 from leverframe.llm import LLM, Choices, Request, pick
 from leverframe.machine import AnyState, AnyTool, Definition, Machine, Spec, differences
 from leverframe.prompt import Prompt, choose, render
@@ -418,7 +418,10 @@ async def ask(step: Step) -> Draft:
     """One model call. What came is data until the choices have validated it; every fault of it is the `error` edge."""
     name = step.run.state
     body: Object = {"state": name}
-    request, manifest = _request(step)
+    try:
+        request, manifest = _request(step)
+    except PromptError as error:
+        raise Stuck(str(error)) from error
     body |= {"prompt": manifest}
     llm = cast(LLM, step.llm)
     try:

@@ -5,6 +5,7 @@ with crashes at given points; `violations` compares it with the same path undist
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,6 @@ from socketserver import ThreadingTCPServer
 from threading import Thread
 from typing import cast
 
-import pytest
 from sqlmodel import col, delete, select
 
 import tools
@@ -127,14 +127,17 @@ class World:
 @contextmanager
 def world(url: str, folder: Path) -> Generator[World]:
     provider = Provider()
-    with pytest.MonkeyPatch.context() as settings:
-        settings.setenv("PAYMENTS_URL", provider.url)
-        settings.setenv("SANDBOX_DIR", str(folder))
-        settings.delenv("SMTP_URL", raising=False)
+    before = dict(os.environ)
+    os.environ |= {"PAYMENTS_URL": provider.url, "SANDBOX_DIR": str(folder)}
+    os.environ.pop("SMTP_URL", None)
+    try:
         tools.prepare(url)
         yield World(url, provider)
-    provider.shutdown()
-    provider.server_close()
+    finally:
+        os.environ.clear()
+        os.environ |= before
+        provider.shutdown()
+        provider.server_close()
 
 
 # ── five ways ────────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -28,10 +28,12 @@ PASSIVE = frozenset({"paused", "attention", "blocked", "quarantined"})
 
 
 class Anywhere(Machine[M]):
-    """A machine that needs no prompt files."""
+    """A machine that needs no prompt files: all its prompts are one text."""
+
+    text = "# user\n\n{{ window }}\n{{ choices }}\n"
 
     def prompts(self, state: type[Ask[Never]]) -> list[Prompt]:
-        return [Prompt.parse(state.prompt, "", "# user\n\n{{ choices }}\n")]
+        return [Prompt.parse(state.prompt, "", self.text)]
 
 
 class Violation(AssertionError):

@@ -20,6 +20,7 @@ from leverframe import (
     Consult,
     End,
     Engine,
+    Fetch,
     Got,
     Key,
     Limits,
@@ -228,6 +229,24 @@ class Post(Act[Box]):
         memory.note = got.get(post) or got.get(charge) or "faxed"
 
 
+@tool(effect="read", retries=0)
+def look(at: str) -> bool:
+    """Was it posted?"""
+    world.does("look")
+    return True
+
+
+class Seek(Fetch[Box]):
+    runs = (look,)
+
+    def calls(self, memory: Box) -> list[Call[bool]]:
+        world.meanwhile()
+        return [look.call(self.call.tool_name)]
+
+    def keep(self, memory: Box, got: Got) -> Literal["happened", "not_happened"]:
+        return "happened" if got[look] else "not_happened"
+
+
 class FindOut(Consult[Box]):
     to, deadline, replies = "ann", DAY, (Happened, NotHappened)
 
@@ -249,6 +268,18 @@ errand = Machine(
 
 class Stop(Reply[Literal["stop"]]):
     pass
+
+
+seeker = Machine(
+    "seeker",
+    memory=Box,
+    edges={
+        Post: {"ok": Done, "error": Short, "unknown": Seek},
+        Seek: {"happened": Done, "not_happened": Short, "error": Short},
+        Short: {"retry": Back, "give_up": Person},
+        Person: {"handled": Done, "expired": Failed},
+    },
+)
 
 
 class Think(Ask[Box]):

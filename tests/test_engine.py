@@ -30,6 +30,7 @@ from leverframe.errors import (
 from leverframe.llm import Scripted
 from leverframe.testing import Crash
 from leverframe.worker import work
+from tests.explorer import Anywhere
 from tests.house import (
     DAY,
     Box,
@@ -46,6 +47,7 @@ from tests.house import (
     effects,
     errand,
     naps,
+    seeker,
     types,
     world,
 )
@@ -279,6 +281,30 @@ async def test_a_doubt_settled_while_the_run_is_paused_leaves_it_paused(house: H
     assert run.status == "paused"
     await engine.resume(run.id)
     assert (await engine.advance(run.id)).run.status == "done"
+
+
+async def test_a_doubt_is_found_out_by_looking(house: House) -> None:
+    world.faults = [ConnectionError("hung up")]
+    run = await begin(house(seeker), "seeker")
+    assert (run.status, [name for name, _ in world.sent]) == ("done", ["post", "look"])
+
+
+async def test_a_doubt_settled_while_looking_fails_is_taken_by_the_state_that_looks(house: House) -> None:
+    engine, other = house(seeker), house(seeker)
+    row = await engine.start(TriggerCommand("seeker", {}))
+    world.faults = [ConnectionError("hung up"), NotDone("cannot look")]
+
+    async def settle() -> None:
+        (task,) = await other.store.tasks(row.run.id)
+        await other.answer(task.id, by="ann", value="happened")
+
+    async def not_while_building() -> None:
+        world.aside = settle
+
+    world.aside = not_while_building
+    run = (await engine.advance(row.run.id)).run
+    assert (run.status, run.doubts, len(world.sent)) == ("done", (), 2)
+    assert "settled" in await types(engine, run)
 
 
 async def test_after_a_crash_a_once_call_is_asked_about_and_not_repeated(house: House) -> None:
@@ -545,6 +571,18 @@ async def test_a_run_is_never_continued_by_a_model_of_the_other_kind(house: Hous
     again = house(desk, llm=Scripted([Stop()], offline=True))
     await again.retry(run.id)
     assert (await again.advance(run.id)).run.status == "done"
+
+
+class Wrong(Anywhere[Box]):
+    text = "# user\n\n{{ memory.note.nothing.here }}\n"
+
+
+async def test_a_prompt_that_cannot_be_rendered_needs_a_person_and_asks_nobody(house: House) -> None:
+    model = Scripted([Stop()])
+    wrong = Wrong("desk", memory=Box, edges=desk.edges)
+    run = await begin(house(wrong, llm=model), "desk")
+    assert (run.status, run.state, model.requests) == ("attention", "Think", [])
+    assert "desk/think" in (run.reason or "")
 
 
 async def test_without_a_model_a_run_is_blocked_and_says_what_to_set(house: House) -> None:

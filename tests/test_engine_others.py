@@ -15,6 +15,7 @@ from leverframe import (
     Machine,
     Reply,
     TriggerCommand,
+    Wait,
     Work,
 )
 from leverframe.errors import (
@@ -37,7 +38,6 @@ from tests.house import (
     Person,
     Post,
     Result,
-    Rung,
     Short,
     Stop,
     begin,
@@ -178,12 +178,15 @@ class Many(One):
 
 
 def parent(state: type[Delegate[Box, Result]]) -> Machine[Box]:
-    edges = {
-        state: {"done": Done, "error": Short, "expired": Failed},
-        Short: {"retry": Back, "give_up": Person},
-        Person: {"handled": Done, "expired": Failed},
-    }
-    return Machine("parent", memory=Box, edges=edges)
+    return Machine(
+        "parent",
+        memory=Box,
+        edges={
+            state: {"done": Done, "error": Short, "expired": Failed},
+            Short: {"retry": Back, "give_up": Person},
+            Person: {"handled": Done, "expired": Failed},
+        },
+    )
 
 
 async def test_a_delegate_takes_the_typed_result_of_its_child(house: House) -> None:
@@ -287,11 +290,6 @@ async def test_a_fork_from_an_end_ends_so_too(house: House) -> None:
     assert (early.state, (await engine.advance(early.id)).run.status) == ("Nap", "waiting")
 
 
-class Loud(Nap):
-    name = "Nap"
-    events = (Rung,)
-
-
 class Wider(Reply[Literal["woken"]]):
     """Another contract under the same name."""
 
@@ -305,15 +303,15 @@ class Reworded(Reply[Literal["woken"]]):
     n: int = Field(default=0, description="How many.")
 
 
-class NapOther(Nap):
-    name, events = "Nap", (Wider,)
+class NapOther(Wait[Box]):
+    name, deadline, events = "Nap", DAY, (Wider,)
 
 
-class NapReworded(Nap):
-    name, events = "Nap", (Reworded,)
+class NapReworded(Wait[Box]):
+    name, deadline, events = "Nap", DAY, (Reworded,)
 
 
-def changed(nap: type[Nap]) -> Machine[Box]:
+def changed(nap: type[Wait[Box]]) -> Machine[Box]:
     return Machine("naps", memory=Box, edges={nap: {"woken": Bell, "expired": Failed}, Bell: {"rung": Done, "expired": Failed}})
 
 
@@ -354,7 +352,8 @@ async def test_a_migration_says_what_stands_against_it_and_a_dry_run_changes_not
 
 async def test_a_migration_to_a_machine_without_the_runs_state_is_refused(house: House) -> None:
     run = await begin(house(naps), "naps")
-    engine = house(Machine("naps", memory=Box, edges={Bell: {"rung": Done, "expired": Failed}}))
+    smaller = Machine("naps", memory=Box, edges={Bell: {"rung": Done, "expired": Failed}})
+    engine = house(smaller)
     assert await engine.migrate(run.id) == ["state Nap is gone."]
     assert (await engine.store.load(run.id)).run.definition == run.definition
 

@@ -1,7 +1,7 @@
 """Two people, two processes, or a person and the clock at the same moment: one of them wins, and the other is told."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from leverframe import Call, Engine, Reply, Store, TriggerCommand
 from leverframe.clock import SECOND, Clock, SystemClock
 from leverframe.errors import AlreadyDecided, Lost, Tampered, TaskGone
 from leverframe.llm import Request
-from leverframe.store import Decided, Task
+from leverframe.store import Commit, Committed, Decided, Deferred, Task
 from leverframe.testing import FakeClock, Scripted
 from machines.refund import refund
 from tests import crashes
@@ -122,18 +122,29 @@ async def test_after_its_deadline_a_decision_is_too_late_also_before_anybody_loo
         assert not world.provider.asked
 
 
-async def test_a_decision_in_time_is_not_overruled_by_a_deadline_that_was_seen_before_it(world: World) -> None:
-    async with process(world, clock := FakeClock()) as here, process(world, early := FakeClock()) as there:
-        (task,) = await asked(here)
-        held = await here.store.claim(task.run_id, here.owner, clock.now(), clock.now() + 30 * SECOND)
-        assert held
-        assert not held.inbound
-        await there.decide(task.id, by="ann", decision="approved")
-        await here.store.release(task.run_id, held.row.fence, None, 0)
-        clock.advance(timedelta(days=3))
-        early.advance(timedelta(days=3))
-        row = await here.advance(task.run_id)
-        assert row.run.state == "Refunded"
+class JustBefore(Store):
+    """Lets something happen before the next commit."""
+
+    first: "Callable[[], Awaitable[object]] | None" = None
+
+    async def commit(self, step: Commit | Deferred) -> Committed:
+        first, self.first = self.first, None
+        if first is not None:
+            await first()
+        return await super().commit(step)
+
+
+async def test_a_decision_in_time_is_not_overruled_by_a_deadline_that_is_just_being_written(world: World) -> None:
+    late = FakeClock()
+    async with process(world, FakeClock()) as there:
+        store = JustBefore.open(world.url, late)
+        assert isinstance(store, JustBefore)
+        async with Engine(store, [refund], llm=Scripted(lambda _: pay("129.00")), clock=late) as here:
+            (task,) = await asked(here)
+            late.advance(timedelta(days=2, seconds=1))  # there it is not that late
+            store.first = lambda: there.decide(task.id, by="ann", decision="approved")
+            assert (await here.advance(task.run_id)).run.state == "Refunded"
+        store.close()
 
 
 # ── two processes ────────────────────────────────────────────────────────────────────────────────────────────────────────────
