@@ -35,7 +35,7 @@ from leverframe.perform import Bound, Draft
 from leverframe.reduce import begin, fold
 from leverframe.run import OVER, Event, Run, chain, event
 from leverframe.state import Consult, Wait
-from leverframe.store import Decided, NewRun, Row, Want
+from leverframe.store import Decided, NewRun, Row, Want, is_dead
 from leverframe.tool import compact
 
 __all__ = ["Engine", "TriggerCommand"]
@@ -137,7 +137,7 @@ class Engine(Drive):
         """Waits while another process holds the run. False: it has come to rest there."""
         row = await self.store.load(run_id)
         while row.run.status not in OVER:
-            if row.lease_until is None or row.lease_until < self.clock.now():
+            if row.lease_owner is None or (row.lease_until or 0) < self.clock.now() or is_dead(row.lease_owner):
                 return row.wake_at is not None and row.wake_at <= self.clock.now()
             await self.clock.sleep(0.05)
             seq, row = row.run.seq, await self.store.load(run_id)
