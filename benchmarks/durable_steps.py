@@ -11,7 +11,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -220,7 +220,7 @@ def size(url: str) -> int:
 
 
 @contextmanager
-def database(kind: str) -> Iterator[str]:
+def database(kind: str) -> Generator[str]:
     if kind == "postgres":
         from tests.postgres import database as fresh
         from tests.postgres import server
