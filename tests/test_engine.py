@@ -3,17 +3,26 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from leverframe import (
+    Act,
+    Ask,
+    Back,
+    Got,
     Limits,
     NotDone,
+    Reply,
     TriggerCommand,
+    from_schema,
 )
+from leverframe.canon import Object
 from leverframe.errors import (
     AlreadyDecided,
     AlreadyPaused,
+    InputError,
     InvalidAnswer,
     InvalidMemory,
     KeyConflict,
@@ -34,8 +43,10 @@ from tests.explorer import Anywhere
 from tests.house import (
     DAY,
     Box,
+    Done,
     House,
     Person,
+    Short,
     Stop,
     answer,
     asked,
@@ -590,3 +601,90 @@ async def test_without_a_model_a_run_is_blocked_and_says_what_to_set(house: Hous
     run = await begin(engine, "desk")
     assert run.status == "blocked"
     assert "LEVERFRAME_MODEL" in (run.reason or "")
+
+
+# ── names from outside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Size(Reply[Literal["größe.1"]]):
+    n: int
+
+
+def double(arguments: Object) -> int:
+    return 2
+
+
+math_double = from_schema("math.double", {"type": "object"}, double, effect="read")
+
+
+class Start(Ask[Box]):
+    name, prompt = "initial", "desk/think"
+    replies = (math_double, Size)
+
+    def keep(self, memory: Box, reply: Size) -> None:
+        memory.n = reply.n
+
+
+class Doubles(Act[Box]):
+    name = "退款 a"
+    runs = (math_double,)
+
+    def keep(self, memory: Box, got: Got) -> Literal["trigger"]:
+        return "trigger"
+
+
+class TheEnd(Done):
+    name = "end"
+
+
+odd = Anywhere(
+    "größe.1 x",
+    memory=Box,
+    edges={
+        Start: {"math.double": Doubles, "größe.1": TheEnd, "error": Short},
+        Doubles: {"trigger": Start, "error": Short},
+        Short: {"retry": Back, "give_up": TheEnd},
+    },
+)
+
+
+async def test_names_that_are_odd_or_reserved_elsewhere_work_through_a_whole_run(house: House) -> None:
+    engine = house(odd, llm=Scripted([{"intent": "math.double", "arguments": {"x": 1}}, Size(n=7)]))
+    run = await begin(engine, "größe.1 x")
+    assert (run.status, run.state, run.memory["n"]) == ("done", "end", 7)
+    states = [line.body.get("state") for line in await engine.store.events(run.id)]
+    assert states == ["initial", "initial", "退款 a", "initial", "end"]
+    await engine.verify(run.id)
+
+
+async def test_a_tool_the_state_does_not_offer_is_an_error_and_never_executed(house: House) -> None:
+    engine = house(desk, llm=Scripted({"Think": [{"intent": "post", "arguments": {"text": "x"}}, Stop()]}))
+    run = await begin(engine, "desk")
+    assert (run.status, world.sent) == ("done", [])
+    (error,) = [line.body["error"] for line in await engine.store.events(run.id) if line.type == "asked" and "error" in line.body]
+    assert isinstance(error, dict)
+    assert "not offered; choose one of charge, stop" in str(error["cause"])
+
+
+@pytest.mark.parametrize("note", ["a\0b", "x" * 2_000_000, "\ud800"])
+async def test_memory_that_cannot_be_kept_is_refused_at_the_door(house: House, note: str) -> None:
+    engine = house(naps)
+    with pytest.raises(InputError):
+        await engine.start(TriggerCommand("naps", {"note": note}))
+    assert await engine.store.runs() == []
+
+
+async def test_a_person_may_not_answer_what_cannot_be_kept(house: House) -> None:
+    engine = house(errand)
+    world.faults = [NotDone("no"), NotDone("no"), NotDone("no")]
+    run = await begin(engine, "errand")
+    task = await asked(engine, run)
+    for value in (
+        "a\0b",
+        {"intent": "handled", "note": "x" * 300_000},
+        {"intent": "handled"},
+        {"intent": "handeld", "note": "x"},
+    ):
+        with pytest.raises(InputError):
+            await engine.answer(task.id, by="ann", value=value)
+    assert (await answer(engine, run, "done by hand")).status == "done"
