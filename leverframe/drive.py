@@ -17,6 +17,7 @@ from leverframe import perform
 from leverframe.canon import MAX_MEMORY, Json, Object, admit, digest, ordered
 from leverframe.clock import SECOND, Clock, Micros, SystemClock
 from leverframe.errors import (
+    BadCompletion,
     DeclarationError,
     InvalidMemory,
     Lost,
@@ -426,7 +427,12 @@ class Drive:
             ]
         if item.kind == "signal" and waiting.kind == "wait":
             name = cast(str, body["event"])
-            return [perform.received(step, name, body.get("data"), item.source)] if name in step.spec.edges else []
+            if name not in step.spec.edges:
+                return []
+            try:
+                return [perform.received(step, name, body.get("data"), item.source)]
+            except BadCompletion:
+                return []  # it fits another Wait's event of this name, and is kept for that one
         if item.source != "task" or item.key != waiting.id:
             return []
         by = cast(str, body["by"])

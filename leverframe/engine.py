@@ -34,7 +34,7 @@ from leverframe.machine import Definition
 from leverframe.perform import Bound, Draft
 from leverframe.reduce import begin, fold
 from leverframe.run import OVER, Event, Run, chain, event
-from leverframe.state import Consult, Wait
+from leverframe.state import Consult, Reply, Wait
 from leverframe.store import Decided, NewRun, Row, Want, is_dead
 from leverframe.tool import compact
 
@@ -215,16 +215,22 @@ class Engine(Drive):
     def _check_event(self, bound: Bound, name: str, data: Object) -> None:
         """Some Wait of the machine must know the event, and its data must fit."""
         waits = [state for state in bound.machine.states.values() if issubclass(state, Wait)]
-        known = {reply.intent: reply for state in waits for reply in state.events}
+        known: dict[str, list[type[Reply[str]]]] = {}
+        for reply in (reply for state in waits for reply in state.events):
+            known.setdefault(reply.intent, []).append(reply)
         if name not in known:
             listed = ", ".join(sorted(known)) or "none"
             raise NotWaiting(
                 f"machine {bound.machine.name} waits for no event {name!r}; it knows {listed}.{did_you_mean(name, list(known))}"
             )
-        try:
-            known[name].model_validate(data)
-        except ValidationError as error:
-            raise InvalidAnswer(f"event {name}: {compact(error)}") from None
+        problem = ""
+        for reply in known[name]:  # two Waits may know an event of that name, each with data of its own
+            try:
+                reply.model_validate(data)
+                return
+            except ValidationError as error:
+                problem = problem or compact(error)
+        raise InvalidAnswer(f"event {name}: {problem}")
 
     async def pause(self, run_id: str, *, by: str = "operator") -> Row:
         """Accepted at any moment, in effect at the next commit. Raises AlreadyPaused, RunOver."""

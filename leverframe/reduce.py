@@ -160,7 +160,8 @@ def route(definition: Definition, run: Run, outcome: str, at: Micros) -> Route:
     """
     target = definition.move(run.state, outcome, back=run.back)
     tripped = _tripped(definition, run, target, at)
-    if tripped is None or target == definition.exceeded:
+    waits_there = target == definition.exceeded and definition.states[target].kind != "ask" and target != run.state
+    if tripped is None or waits_there:
         return Route(target)
     if definition.exceeded is None or run.exceeded:
         return Route(target, tripped)
@@ -202,7 +203,7 @@ def _left(definition: Definition, run: Run, event: Event) -> Run:
         back = settled.maker if settled and outcome == "not_happened" else run.pending.maker if run.pending else run.state
         run = but(run, back=back)
     run = _carried(run, spec, target, outcome, body, event)
-    moved = tripped is not None and to == definition.exceeded
+    moved = tripped is not None and to == definition.exceeded and not run.exceeded
     stopped = tripped is not None and not moved
     return but(
         run,

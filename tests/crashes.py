@@ -101,11 +101,19 @@ class World:
     """One database with the shop's tables, an outbox, and the provider."""
 
     url: str
+    folder: Path
     provider: Provider
 
-    def clean(self, path: "Way") -> None:
+    def enter(self) -> None:
+        """Tools find their world by the environment and by what was prepared last."""
+        os.environ |= {"PAYMENTS_URL": self.provider.url, "SANDBOX_DIR": str(self.folder)}
+        os.environ.pop("SMTP_URL", None)
+        tools.prepare(self.url)
+
+    def clean(self, way: "Way") -> None:
         """As before the first customer."""
-        self.provider.clear(refuses=path.refuses, loses=path.loses)
+        self.enter()
+        self.provider.clear(refuses=way.refuses, loses=way.loses)
         outbox = Maildir(sandbox.beside(".outbox"))
         outbox.clear()
         outbox.close()
@@ -128,11 +136,10 @@ class World:
 def world(url: str, folder: Path) -> Generator[World]:
     provider = Provider()
     before = dict(os.environ)
-    os.environ |= {"PAYMENTS_URL": provider.url, "SANDBOX_DIR": str(folder)}
-    os.environ.pop("SMTP_URL", None)
+    made = World(url, folder, provider)
     try:
-        tools.prepare(url)
-        yield World(url, provider)
+        made.enter()
+        yield made
     finally:
         os.environ.clear()
         os.environ |= before

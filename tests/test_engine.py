@@ -13,9 +13,11 @@ from leverframe import (
     Back,
     Got,
     Limits,
+    Machine,
     NotDone,
     Reply,
     TriggerCommand,
+    Wait,
     from_schema,
 )
 from leverframe.canon import Object
@@ -44,7 +46,9 @@ from tests.house import (
     DAY,
     Box,
     Done,
+    Failed,
     House,
+    Nap,
     Person,
     Short,
     Stop,
@@ -146,6 +150,28 @@ async def test_a_signal_nobody_can_wait_for_or_that_does_not_fit_is_refused(hous
     assert (await engine.advance(run.id)).run.status == "failed"
     with pytest.raises(RunOver):
         await engine.signal(run.id, "woken")
+
+
+class Lamp(Reply[Literal["woken"]]):
+    brightness: int
+
+
+class Bright(Wait[Box]):
+    deadline, events = DAY, (Lamp,)
+
+
+async def test_an_event_that_fits_only_another_wait_of_its_name_is_kept_for_that_one(house: House) -> None:
+    two = Machine(
+        "two", memory=Box, edges={Nap: {"woken": Bright, "expired": Failed}, Bright: {"woken": Done, "expired": Failed}}
+    )
+    engine = house(two)
+    run = await begin(engine, "two")
+    await engine.signal(run.id, "woken", {"brightness": 3})
+    assert (await engine.advance(run.id)).run.state == "Nap"
+    await engine.signal(run.id, "woken", {"n": 1})
+    assert (await engine.advance(run.id)).run.status == "done"
+    with pytest.raises(InvalidAnswer, match="event woken: "):
+        await engine.signal((await begin(engine, "two")).id, "woken", {"loud": True})
 
 
 async def test_a_wait_ends_at_its_deadline_and_not_before(house: House) -> None:

@@ -5,7 +5,7 @@ from typing import Literal, cast
 
 import pytest
 
-from leverframe import Act, Back, Delegate, Limits, Machine, Memory, Precedence, Wait
+from leverframe import Act, Ask, Back, Delegate, Limits, Machine, Memory, Precedence, Wait
 from leverframe.canon import Json, Object
 from leverframe.errors import EdgeError, Tampered
 from leverframe.machine import Definition
@@ -17,6 +17,7 @@ from tests.test_explore import (
 )
 from tests.test_explore import (
     MACHINES,
+    Again,
     Check,
     Desk,
     Do,
@@ -434,6 +435,28 @@ def test_the_drawn_edge_grants_no_more_model_calls_and_no_more_money() -> None:
     log.opens("answer")
     run = log.add("answered", outcome="again")
     assert (run.state, run.status, run.reason) == ("Think", "attention", "limit reached: model_calls")
+
+
+class Loop(Ask[Desk]):
+    prompt = "desk/think"
+    replies = (Again,)
+
+
+def test_a_drawn_edge_that_leads_to_the_model_does_not_ask_it_for_ever() -> None:
+    loop = Anywhere(
+        "loop",
+        memory=Desk,
+        edges={Loop: {"again": Loop, "error": Short}, Short: {"retry": Back, "give_up": Done}},
+        limits=Limits(model_calls=2, exceeded=Loop),
+    )
+    log = Log(loop.definition(), asks=True)
+    log.add("asked", outcome="again")
+    run = log.add("asked", outcome="again")
+    assert (run.model_calls, run.exceeded, run.status) == (3, True, "ready")
+    run = log.add("asked", outcome="again")
+    assert (run.state, run.status, run.reason) == ("Loop", "attention", "limit reached: model_calls")
+    log.add("retried", grant=1)
+    assert fold(lambda hash: log.definition, log.events) == log.run
 
 
 def test_costs_add_up_and_stop_the_next_question() -> None:
