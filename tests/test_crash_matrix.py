@@ -62,7 +62,7 @@ def test_a_crash_at_any_point_changes_nothing(world: World, way: Way, restart: R
     assert not matrix(world, way, restart=restart)
 
 
-@pytest.mark.long
+@pytest.mark.pairs
 @pytest.mark.parametrize("first", [1, 2, 3])  # a third of the pairs each, so that no test takes minutes
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 def test_two_crashes_near_each_other_change_nothing(world: World, way: Way, first: int) -> None:
