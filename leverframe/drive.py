@@ -8,7 +8,7 @@ import asyncio
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Never, Self, cast
 
 from pydantic import ValidationError
@@ -144,10 +144,9 @@ class Drive:
         *,
         hold: bool = False,
         parent: str | None = None,
-        wake: bool = True,
     ) -> NewRun:
         key = command.key
-        run_id = "run_" + (digest([command.tenant, definition.name, key])[:20] if key else uuid.uuid4().hex[:20])
+        run_id = _run_id(command.tenant, definition.name, key) if key else "run_" + uuid.uuid4().hex[:20]
         asks = any(spec.kind == "ask" for spec in definition.states.values())
         body: Object = {
             "run": run_id,
@@ -177,7 +176,7 @@ class Drive:
             reply_to=command.reply_to,
             owner=self.owner if hold else None,
             lease_until=self._lease_until() if hold else None,
-            wake_at=now if wake else None,
+            wake_at=now,
         )
 
     async def _definition_of(self, machine: AnyMachine) -> Definition:
@@ -480,7 +479,8 @@ class Drive:
             return Draft("opened", {**body, "kind": "wait"})
         if spec.kind == "delegate":
             count = len(perform.inputs(step))
-            children: list[Json] = [self._child_id(run, spec.body, index) for index in range(count)]
+            machine = cast(str, spec.body["machine"])
+            children: list[Json] = [_run_id("", machine, _child_key(run, index)) for index in range(count)]
             return Draft("opened", {**body, "kind": "children", "machine": spec.body["machine"], "children": children})
         content, answers = perform.shown_to_person(step)
         kind = "approve" if spec.kind == "approve" else "answer"
@@ -522,9 +522,6 @@ class Drive:
             answers=cast("Object | None", answers),
         )
 
-    def _child_id(self, run: Run, spec: Object, index: int) -> str:
-        return "run_" + digest(["", spec["machine"], _child_key(run, index)])[:20]
-
     def _children(self, held: Held, before: Run, run: Run) -> list[NewRun]:
         """The children that start with this step: at first as many as may run at once, then one for each that ended."""
         waiting = run.waiting
@@ -542,12 +539,11 @@ class Drive:
         given = perform.inputs(Step(held.bound, run, self.clock))
         if len(given) != total:
             raise Stuck(f"{spec.name}.give gave {total} inputs and now {len(given)}; it must depend on the memory alone")
-        owner = replace(run, seq=run.seq)
         return [
             self._new_run(
                 definition,
                 read_input(machine, given[index]),
-                TriggerCommand(machine.name, given[index], key=_child_key(owner, index), source="delegate"),
+                TriggerCommand(machine.name, given[index], key=_child_key(run, index), source="delegate"),
                 parent=run.id,
             )
             for index in range(first, last)
@@ -569,9 +565,8 @@ class Drive:
         consume: Sequence[Inbound] = (),
         clear_want: bool = False,
         inbox_seen: int | None = None,
-        actor: str = "engine",
     ) -> None:
-        commit, lines = self._prepare(held, drafts, consume=consume, clear_want=clear_want, inbox_seen=inbox_seen, actor=actor)
+        commit, lines = self._prepare(held, drafts, consume=consume, clear_want=clear_want, inbox_seen=inbox_seen)
         await self._write(held, commit, lines)
 
     async def _write(self, held: Held, commit: "Commit | Deferred", lines: "list[tuple[Run, Event]]") -> None:
@@ -581,10 +576,7 @@ class Drive:
         held.safe_until = safe
         held.given = self._rests(held, held.run)[0] if isinstance(commit, Deferred) else commit.lease_until is None
         held.want, held.want_by, held.inbox = committed.want, committed.want_by, committed.inbox
-        held.inbound = [] if committed.inbox == 0 else held.inbound
-        if committed.inbox and not held.given:
-            held.inbound = list(await self.store.inbound(held.run.id))
-            held.inbox = len(held.inbound)
+        held.inbound = []  # what is left or new is read where it is heeded
         if held.run.definition != held.bound.definition.hash:
             held.bound = await self._bind(held.run.definition, held.run.machine)
         for run, line in lines:
@@ -600,7 +592,6 @@ class Drive:
         consume: Sequence[Inbound] = (),
         clear_want: bool = False,
         inbox_seen: int | None = None,
-        actor: str = "engine",
     ) -> "tuple[Commit, list[tuple[Run, Event]]]":
         """The commit of these drafts; entering a waiting state or an End comes with what opens or ends it, in the same transaction."""
         definition, run, ledger = held.bound.definition, held.run, Ledger()
@@ -609,7 +600,7 @@ class Drive:
         queue = list(drafts)
         while queue:
             draft = queue.pop(0)
-            line = self._line(definition, run, draft, held.fence, actor)
+            line = self._line(definition, run, draft, held.fence)
             after = reduce(definition, run, line)
             ledger.add(definition, run, after, line)
             if (task := self._task(after, line, draft.result)) is not None:
@@ -645,7 +636,7 @@ class Drive:
         )
         return commit, lines
 
-    def _line(self, definition: Definition, run: Run, draft: Draft, fence: int, actor: str) -> Event:
+    def _line(self, definition: Definition, run: Run, draft: Draft, fence: int) -> Event:
         body, now = draft.body, self.clock.now()
         if "outcome" in body:
             where = route(definition, run, cast(str, body["outcome"]), now)
@@ -653,7 +644,7 @@ class Drive:
             if definition.states[where.to].kind == "act":
                 body["fence"] = fence
         by = body.get("by")
-        return event(run, now, draft.type, f"human:{by}" if isinstance(by, str) and by else actor, body)
+        return event(run, now, draft.type, f"human:{by}" if isinstance(by, str) and by else "engine", body)
 
     def _entering(self, held: Held, run: Run) -> Draft | None:
         """Opening a waiting state and ending belong to the commit that enters them: never a state that waits for nobody."""
@@ -677,7 +668,7 @@ class Drive:
         if draft.type != "built":
             await self._commit(held, [draft])
             return
-        run = reduce(held.bound.definition, held.run, self._line(held.bound.definition, held.run, draft, held.fence, "engine"))
+        run = reduce(held.bound.definition, held.run, self._line(held.bound.definition, held.run, draft, held.fence))
         following = need_of(held.bound.definition, run, held.fence)
         if following.kind == "local":
             await self._local(held, run, [draft])
@@ -752,6 +743,11 @@ class Drive:
     def _tell(self, run: Run, line: Event) -> None:
         if self._watch:
             self._watch(run, line)
+
+
+def _run_id(tenant: str, machine: str, key: str) -> str:
+    """The id that a start key gives, known before the run is there: a key is one run."""
+    return "run_" + digest([tenant, machine, key])[:20]
 
 
 def _child_key(run: Run, index: int) -> str:
