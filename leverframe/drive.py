@@ -6,7 +6,7 @@ can go on with any run.
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Never, Self, cast
@@ -38,9 +38,7 @@ from leverframe.window import Window
 LEASE: float = 30.0
 """Seconds a silent holder keeps a run; every commit and heartbeat extends it."""
 POISON = 5
-"""Claims without a commit between them, after which a run is quarantined."""
-PATIENCE: float = 90.0
-"""Seconds a foreground command waits for a call that was postponed."""
+"""Claims without a commit between them, after which a run is quarantined; the last two of them when nothing else was in hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,7 @@ class Held:
     run: Run
     bound: Bound
     fence: int
+    tenant: str
     safe_until: float  # on the steady clock: past it the lease may be another's
     want: str | None = None
     want_by: str | None = None
@@ -94,14 +93,13 @@ class Drive:
         model: str = "",
         clock: Clock | None = None,
         lease: float = LEASE,
-        patience: float = PATIENCE,
         watch: Callable[[Run, Event], None] | None = None,
     ) -> None:
         self.store = store
         self.machines: dict[str, AnyMachine] = {machine.name: machine for machine in machines}
         self.llm, self.model = llm, model
         self.clock: Clock = clock or SystemClock()
-        self.lease, self.patience = lease, patience
+        self.lease = lease
         self.owner = me()
         self._watch = watch
         self.draining = False
@@ -201,8 +199,13 @@ class Drive:
             except DeclarationError as error:
                 gone = str(error)
             pinned = current if current and current.hash == hash else Definition(await self.store.definition(hash))
-            found = self._bound[hash] = Bound(pinned, code, current, gone)
+            found = self._bound[hash] = Bound(pinned, code, current, gone, await self._delegated(pinned))
         return found
+
+    async def _delegated(self, definition: Definition) -> dict[str, Definition]:
+        """The definitions that its child runs are pinned to: those of when it was stored itself, whatever the code is now."""
+        hashes = [cast(str, spec.body["definition"]) for spec in definition.states.values() if spec.kind == "delegate"]
+        return {hash: Definition(await self.store.definition(hash)) for hash in hashes}
 
     # ── one step at a time ────────────────────────────────────────────────────────────
 
@@ -212,10 +215,10 @@ class Drive:
             return reserved
         if self._has(run_id):
             return None  # another task of this process goes on with it; claiming would take it away from ourselves
-        safe = self._safe()
+        safe, alone = self._safe(), not self._held and not self._claiming
         self._claiming.add(run_id)
         try:
-            claimed = await self.store.claim(run_id, self.owner, self.clock.now(), self._lease_until())
+            claimed = await self.store.claim(run_id, self.owner, self.clock.now(), self._lease_until(), alone=alone)
             return await self._taken(claimed, safe) if claimed else None
         finally:
             self._claiming.discard(run_id)
@@ -226,7 +229,8 @@ class Drive:
     async def _taken(self, claimed: Claimed, safe: float | None = None) -> Held:
         row = claimed.row
         bound = await self._bind(row.run.definition, row.run.machine)
-        held = Held(row.run, bound, row.fence, safe or self._safe(), row.want, row.want_by, row.inbox, list(claimed.inbound))
+        inbound = list(claimed.inbound)
+        held = Held(row.run, bound, row.fence, row.tenant, safe or self._safe(), row.want, row.want_by, row.inbox, inbound)
         self._hold(held)
         if row.claims > POISON:
             reason = f"claimed {row.claims} times without a step: it takes its process down; look, then `leverframe retry {row.run.id}`"
@@ -248,10 +252,8 @@ class Drive:
     async def _step(self, held: Held) -> None:
         """ask the state what it wants · perform · reduce · commit"""
         need = need_of(held.bound.definition, held.run, held.fence)
-        if need.kind in ("nothing", "wait"):
-            held.released = True
-        elif need.until is not None and need.until > self.clock.now():
-            await self._until(held, need.until)
+        if need.kind in ("nothing", "wait") or self._later(need):
+            held.released = True  # what only waits for time to pass is nobody's, so that anybody can pause or cancel it
         elif need.kind == "local":
             await self._local(held)
         elif need.kind == "build":
@@ -259,12 +261,8 @@ class Drive:
         else:
             await self._commit(held, [await self._perform(held, need)])
 
-    async def _until(self, held: Held, until: Micros) -> None:
-        seconds = (until - self.clock.now()) / SECOND
-        if seconds > self.patience:
-            held.released = True
-            return
-        await self.clock.sleep(seconds)
+    def _later(self, need: Need) -> bool:
+        return need.until is not None and need.until > self.clock.now()
 
     async def _perform(self, held: Held, need: Need) -> Draft:
         step = await self._step_of(held, need)
@@ -309,10 +307,19 @@ class Drive:
                 held.window.add(line.type, line.body)
         return Step(held.bound, held.run, self.clock, self.llm, self.model, held.window)
 
-    def _check_lease(self, held: Held) -> None:
-        """Right before something happens outside: a worker that slept past its lease must not."""
-        if self.clock.steady() > held.safe_until:
+    async def _check_lease(self, held: Held) -> None:
+        """Right before something happens outside: who slept past its lease asks whether the run is still its own."""
+        if self.clock.steady() > held.safe_until and held.run.id not in await self._extend([held]):
             raise Lost(f"run {held.run.id}: the lease ran out before the call was made; nothing was sent")
+
+    async def _extend(self, quiet: Sequence[Held]) -> Collection[str]:
+        """Extends the leases of runs that are still ours; gives which those are."""
+        safe = self._safe()
+        kept = await self.store.heartbeat([(held.run.id, held.fence) for held in quiet], self._lease_until())
+        for held in quiet:
+            if held.run.id in kept:
+                held.safe_until = safe
+        return kept
 
     # ── what others want ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -480,7 +487,7 @@ class Drive:
         if spec.kind == "delegate":
             count = len(perform.inputs(step))
             machine = cast(str, spec.body["machine"])
-            children: list[Json] = [_run_id("", machine, _child_key(run, index)) for index in range(count)]
+            children: list[Json] = [_run_id(held.tenant, machine, _child_key(run, index)) for index in range(count)]
             return Draft("opened", {**body, "kind": "children", "machine": spec.body["machine"], "children": children})
         content, answers = perform.shown_to_person(step)
         kind = "approve" if spec.kind == "approve" else "answer"
@@ -535,7 +542,7 @@ class Drive:
         if first >= last:
             return []
         machine = self.machine(cast(str, spec.body["machine"]))
-        definition = self._current[machine.name]
+        definition = held.bound.delegated[cast(str, spec.body["definition"])]
         given = perform.inputs(Step(held.bound, run, self.clock))
         if len(given) != total:
             raise Stuck(f"{spec.name}.give gave {total} inputs and now {len(given)}; it must depend on the memory alone")
@@ -543,7 +550,7 @@ class Drive:
             self._new_run(
                 definition,
                 read_input(machine, given[index]),
-                TriggerCommand(machine.name, given[index], key=_child_key(run, index), source="delegate"),
+                TriggerCommand(machine.name, given[index], key=_child_key(run, index), source="delegate", tenant=held.tenant),
                 parent=run.id,
             )
             for index in range(first, last)
@@ -551,7 +558,7 @@ class Drive:
 
     async def _collect(self, held: Held, step: Step) -> Draft:
         waiting = held.run.waiting
-        rows = [await self.store.load(child) for child in (waiting.children if waiting else ())]
+        rows = await self.store.load_all(waiting.children if waiting else ())
         did = any(row.run.did or row.run.doubts for row in rows)
         return perform.returned(step, [(row.run.status == "done", row.run.result) for row in rows], did=did)
 
@@ -659,8 +666,7 @@ class Drive:
         need = need_of(held.bound.definition, run, held.fence)
         if need.kind == "nothing":
             return True, None
-        later = need.until is not None and need.until > self.clock.now() + int(self.patience * SECOND)
-        return need.kind == "wait" or later, need.until
+        return need.kind == "wait" or self._later(need), need.until
 
     async def _build(self, held: Held, need: Need) -> None:
         """The call an Act makes itself. Only one whose repetition matters is written before it is dispatched."""
@@ -698,7 +704,7 @@ class Drive:
         def fail(error: BaseException) -> Commit:
             return commit_of(perform.local_failed(step, error))
 
-        self._check_lease(held)
+        await self._check_lease(held)
         await self._write(held, Deferred(held.run.id, held.fence, held.run.seq, make, fail), lines)
 
     # ── leases ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -732,13 +738,8 @@ class Drive:
         while True:
             await asyncio.sleep(self.lease / 5)  # real time, whatever the clock: it is the call that takes long
             quiet = [held for held in self._held.values() if held.safe_until - self.clock.steady() < self.lease * 0.5]
-            if not quiet:
-                continue
-            safe = self._safe()
-            kept = await self.store.heartbeat([(held.run.id, held.fence) for held in quiet], self._lease_until())
-            for held in quiet:
-                if held.run.id in kept:
-                    held.safe_until = safe
+            if quiet:
+                await self._extend(quiet)
 
     def _tell(self, run: Run, line: Event) -> None:
         if self._watch:

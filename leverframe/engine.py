@@ -6,7 +6,8 @@ Whoever holds a run's lease goes on with it; everybody else leaves word (`want`,
 import asyncio
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Never, cast
 
@@ -14,7 +15,8 @@ from pydantic import ValidationError
 
 from leverframe import perform
 from leverframe.canon import Json, Object, admit, digest, ordered
-from leverframe.drive import Drive, Held, TriggerCommand, read_input
+from leverframe.clock import SECOND, Clock
+from leverframe.drive import LEASE, Drive, Held, TriggerCommand, read_input
 from leverframe.errors import (
     AlreadyPaused,
     BadCompletion,
@@ -30,16 +32,22 @@ from leverframe.errors import (
     UnknownRun,
     did_you_mean,
 )
+from leverframe.llm import LLM
 from leverframe.machine import Definition
-from leverframe.perform import Bound, Draft
+from leverframe.perform import AnyMachine, Bound, Draft
 from leverframe.reduce import begin, fold
 from leverframe.run import OVER, Event, Run, chain, event
 from leverframe.state import Consult, Reply, Wait
-from leverframe.store import Decided, NewRun, Row, Want, is_dead
+from leverframe.store import Decided, NewRun, Row, Store, Want, is_dead
 from leverframe.tool import compact
 
 __all__ = ["Engine", "TriggerCommand"]
 log = logging.getLogger("leverframe")
+
+
+PATIENCE: float = 90.0
+POLL: float = 0.25
+"""Seconds between looks at a run that goes on elsewhere, or whose time has not come."""
 
 
 class Engine(Drive):
@@ -49,9 +57,24 @@ class Engine(Drive):
     llm         the model; None where no machine asks one
     clock       time; tests pass `leverframe.testing.FakeClock`
     lease       seconds a silent holder keeps a run
-    patience    seconds a command waits for a call that was postponed
+    patience    seconds `advance` waits for a call that was postponed, before it leaves it to whoever comes then
     watch       called with the run and each event once it is committed
     """
+
+    def __init__(
+        self,
+        store: Store,
+        machines: Sequence[AnyMachine],
+        *,
+        llm: LLM | None = None,
+        model: str = "",
+        clock: Clock | None = None,
+        lease: float = LEASE,
+        patience: float = PATIENCE,
+        watch: Callable[[Run, Event], None] | None = None,
+    ) -> None:
+        super().__init__(store, machines, llm=llm, model=model, clock=clock, lease=lease, watch=watch)
+        self.patience = patience
 
     # ── starting and going on ────────────────────────────────────────────────────────────
 
@@ -71,7 +94,7 @@ class Engine(Drive):
             row = await self._begin(new)
             # The same key gives the same id: what a process before us began and left is claimed like any other run.
             if row.lease_owner == self.owner and row.run.head == new.run.head:
-                held = Held(new.run, await self._bind(definition.hash, machine.name), row.fence, self._safe())
+                held = Held(new.run, await self._bind(definition.hash, machine.name), row.fence, row.tenant, self._safe())
                 self._reserved[new.run.id] = held
                 self._hold(held)
         finally:
@@ -93,39 +116,60 @@ class Engine(Drive):
                     return await self.store.load(run_id)
                 continue
             seq = held.run.seq
-            await self._drive(held)
+            try:
+                await self._drive(held)
+            except Lost:
+                continue  # whoever holds it now is followed; where nobody does, it is taken up again
             if held.inbox and held.run.seq > seq:
                 continue  # something came while it went to rest
-            waiting = held.run.waiting
-            if held.run.status != "waiting" or waiting is None or waiting.kind != "children":
-                return await self.store.load(run_id)
             row = await self.store.load(run_id)
-            await asyncio.gather(*(self.advance(child.run.id) for child in await self._unfinished(row)))
-            row = await self.store.load(run_id)
-            if row.inbox == 0:
+            if self.draining:
                 return row
+            if row.run.status in ("ready", "running"):
+                if not await self._comes_due(row):
+                    return row
+            elif children := await self._unfinished(row):
+                await asyncio.gather(*(self.advance(child.run.id) for child in children))
+                row = await self.store.load(run_id)
+                if row.inbox == 0:
+                    return row
+            else:
+                return row
+
+    async def _comes_due(self, row: Row) -> bool:
+        """Waits for the time of a call that was postponed, as long as anybody does who looks at it; False: that is too long."""
+        due = row.wake_at
+        if due is None or due - self.clock.now() > self.patience * SECOND:
+            return False
+        while (left := due - self.clock.now()) > 0:
+            await self.clock.sleep(min(POLL, left / SECOND))
+            now = await self.store.load(row.run.id)
+            if now.run.seq != row.run.seq or now.want is not None or now.lease_owner is not None:
+                break
+        return True
 
     async def step(self, run_id: str) -> Row:
         """One step. Raises Busy if another process holds the run."""
         held = await self._claim(run_id)
         if held is None:
             raise Busy(f"run {run_id} is held by another process; it goes on there")
-        await self._drive(held, steps=1)
+        with _lost_is_busy(run_id):
+            await self._drive(held, steps=1)
         return await self.store.load(run_id)
 
-    async def claim_due(self, limit: int) -> list[Held]:
-        """Runs that are due and nobody holds, held by this process from now on; the worker's door."""
+    async def claim_due(self, limit: int, *, suspects: bool = False) -> list[Held]:
+        """Runs that are due and nobody holds, held by this process from now on; the worker's door. Take suspects one at a time."""
         safe = self._safe()
-        claimed = await self.store.claim_due(self.owner, self.clock.now(), self._lease_until(), limit)
+        claimed = await self.store.claim_due(self.owner, self.clock.now(), self._lease_until(), limit, suspects=suspects)
         return [await self._taken(each, safe) for each in claimed]
 
-    async def advance_held(self, held: Held) -> None:
+    async def advance_held(self, held: Held, *, steps: int | None = None) -> None:
         """Goes on with a run this process holds. A lost lease is nobody's fault: whoever has it now goes on.
 
         Whatever else goes wrong is logged and costs this run its lease, not the others theirs; past five times it is quarantined.
         """
         try:
-            await self._drive(held)
+            await self._drive(held, steps=steps)
         except Lost:
             return
         except LeverframeError as error:
@@ -251,7 +295,8 @@ class Engine(Drive):
         await self.store.want(row.run.id, want, by, self.clock.now())
         held = await self._claim(row.run.id)
         if held is not None:
-            await self._drive(held, steps=0)
+            with suppress(Lost):  # then whoever has it by now finds the word
+                await self._drive(held, steps=0)
         for child in await self._unfinished(row):
             if child.run.status != "paused" or want == "cancel":
                 await self._wish(child, want, by)
@@ -262,8 +307,7 @@ class Engine(Drive):
         waiting = row.run.waiting
         if waiting is None or waiting.kind != "children":
             return []
-        all_of_it = await self.store.runs(parent=row.run.id, limit=100 + 10 * len(waiting.children))  # earlier rounds too
-        return [child for child in all_of_it if child.run.id in waiting.children and child.run.status not in OVER]
+        return [child for child in await self.store.load_all(waiting.children) if child.run.status not in OVER]
 
     async def resume(self, run_id: str, *, by: str = "operator") -> Row:
         """What was paused goes on; children too. Deadlines ran meanwhile. Raises NotPaused, Busy."""
@@ -292,8 +336,9 @@ class Engine(Drive):
         if held is None:
             raise Busy(f"run {row.run.id} is held by another process; try again")
         try:
-            await self._commit(held, [draft])
-            await self._let_go(held)
+            with _lost_is_busy(row.run.id):
+                await self._commit(held, [draft])
+                await self._let_go(held)
         finally:
             self._drop(held)
 
@@ -379,6 +424,14 @@ class Engine(Drive):
             for hash in hashes
         }
         return fold(definitions.__getitem__, list(lines))
+
+
+@contextmanager
+def _lost_is_busy(run_id: str) -> Generator[None]:
+    try:
+        yield
+    except Lost as error:
+        raise Busy(f"run {run_id} was taken over by another process; try again") from error
 
 
 def _named(by: str) -> str:

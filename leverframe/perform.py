@@ -5,7 +5,7 @@ to run this code again. What fails after something happened is no `error` (that 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Never, TypeAlias, cast
@@ -68,6 +68,7 @@ class Bound:
     code: AnyMachine | None
     current: Definition | None  # of the code; None where there is none that can be pinned
     gone: str = ""  # why there is none
+    delegated: Mapping[str, Definition] = field(default_factory=dict[str, Definition])  # by hash: what child runs are pinned to
     choices: dict[str, Choices] = field(default_factory=dict[str, Choices])
     pinned_prompts: dict[str, list[Prompt]] = field(default_factory=dict[str, list[Prompt]])
 
@@ -300,7 +301,7 @@ def call_body(call: Call[object]) -> Object:
     return {**call.json(), "digest": digest(call.json())}
 
 
-async def act(step: Step, lease: Callable[[], None]) -> Draft:
+async def act(step: Step, lease: Callable[[], Awaitable[None]]) -> Draft:
     """Executes the pending call. `lease` raises Lost if the run may be another's by now."""
     call = _whole(step.run)
     tool = step.bound.tool(call.tool_name)
@@ -309,7 +310,7 @@ async def act(step: Step, lease: Callable[[], None]) -> Draft:
         return _acted(step, call, {"error": fault}) if fault else _done(step, call, python, result)
     if tool.effect == "keyed" and call.entered_at is not None and step.clock.now() - call.entered_at > KEY_LIFE:
         return _unknown(step, call, "its idempotency key is older than 23 hours; providers forget keys")
-    lease()
+    await lease()
     try:
         with outside(f"tool {tool.name}"):
             value = await tool.perform(call.arguments, key=call.key)

@@ -28,6 +28,9 @@ async def work(engine: Engine, *, until_idle: bool = False, concurrency: int = C
     in_hand: set[asyncio.Task[None]] = set()
     taken = 0
     while not stop.is_set():
+        if await _suspected(engine):
+            await _alone(engine, stop, in_hand)
+            continue
         claimed = await _claim(engine, concurrency - len(in_hand))
         taken += len(claimed)
         for held in claimed:
@@ -52,6 +55,28 @@ async def _claim(engine: Engine, free: int) -> list[Held]:
         return await engine.claim_due(free)
     except DatabaseUnavailable:
         return []  # it comes back, or somebody looks at the database; runs lose nothing meanwhile
+
+
+async def _suspected(engine: Engine) -> bool:
+    try:
+        return await engine.store.suspect_due(engine.clock.now())
+    except DatabaseUnavailable:
+        return False
+
+
+async def _alone(engine: Engine, stop: asyncio.Event, in_hand: "set[asyncio.Task[None]]") -> None:
+    """One step of a run whose holders died again and again, with nothing else in hand: should this process die too, it was that run."""
+    engine.draining = True
+    await asyncio.gather(*in_hand, return_exceptions=True)
+    engine.draining = stop.is_set()
+    if stop.is_set():
+        return
+    try:
+        suspects = await engine.claim_due(1, suspects=True)
+    except DatabaseUnavailable:
+        return
+    for held in suspects:
+        await engine.advance_held(held, steps=1)
 
 
 async def _nothing_due(engine: Engine) -> bool:

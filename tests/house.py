@@ -32,7 +32,7 @@ from leverframe import (
     tool,
 )
 from leverframe.llm import LLM
-from leverframe.run import Run
+from leverframe.run import Event, Run
 from leverframe.store import Store, Task
 from leverframe.testing import FakeClock
 from tests.explorer import Anywhere
@@ -81,9 +81,15 @@ class House:
         self.url, self.clock = url, FakeClock()
         self.stores: list[Store] = []
 
-    def __call__(self, *machines: Machine[Never], llm: LLM | None = None, patience: float = 90.0) -> Engine:
+    def __call__(
+        self,
+        *machines: Machine[Never],
+        llm: LLM | None = None,
+        patience: float = 90.0,
+        watch: Callable[[Run, Event], None] | None = None,
+    ) -> Engine:
         self.stores.append(Store.open(self.url, self.clock))
-        return Engine(self.stores[-1], machines, llm=llm, clock=self.clock, patience=patience)
+        return Engine(self.stores[-1], machines, llm=llm, clock=self.clock, patience=patience, watch=watch)
 
 
 @contextmanager

@@ -54,7 +54,7 @@ class Experiment:
             LEVERFRAME_MODEL="examples",
             PATH=os.environ.get("PATH", os.defpath),
         )
-        self.kills = self.kills_at_work = self.approved = self.retried = 0
+        self.kills = self.kills_at_work = self.approved = 0
 
     async def start(self, count: int) -> None:
         for number in range(FIRST, FIRST + count):
@@ -100,10 +100,6 @@ class Experiment:
         for task in self.chance.sample(tasks, min(most, len(tasks))):
             await self.engine.decide(task.id, by="ann", decision="approved")
             self.approved += 1
-        for row in await self.runs():
-            if row.run.status == "quarantined":
-                await self.engine.retry(row.run.id)
-                self.retried += 1
 
     async def runs(self) -> list[Row]:
         return await self.engine.store.runs(limit=1000)
@@ -136,7 +132,6 @@ class Experiment:
             "mails": len(mails),
             "asked_again": len(self.world.provider.asked) - len(paid),
             "verified": len(rows),
-            "retried": self.retried,
             "not_done": sum(effect.status == "not_done" for effect in effects),
             "unknown": unknown,
             "listed": listed,

@@ -1,5 +1,7 @@
 """Runs among others: two processes on one of them, parents and children, and what became of a run told again."""
 
+import asyncio
+import threading
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -9,21 +11,14 @@ import pytest
 from pydantic import Field
 from sqlmodel import Session
 
-from leverframe import (
-    Back,
-    Delegate,
-    Machine,
-    Reply,
-    TriggerCommand,
-    Wait,
-    Work,
-)
+from leverframe import Back, Call, Delegate, Fetch, Machine, Reply, TriggerCommand, Wait, Work, tool
 from leverframe.errors import (
     Busy,
     Tampered,
     UnknownRun,
 )
 from leverframe.llm import Scripted
+from leverframe.run import Event, Run
 from leverframe.testing import Crash
 from leverframe.worker import work
 from tests.house import (
@@ -95,6 +90,42 @@ async def test_a_lease_that_ran_out_before_the_call_sends_nothing(house: House) 
     assert len(world.keys) == 1
 
 
+async def test_who_slept_past_its_lease_before_a_call_goes_on_if_the_run_is_still_its_own(house: House) -> None:
+    def sleep(_: Run, line: Event) -> None:
+        if line.type == "marked":
+            house.clock.advance(timedelta(minutes=5))
+
+    run = await begin(house(errand, watch=sleep), "errand")
+    assert (run.status, len(world.sent)) == ("done", 1)
+
+
+async def test_who_slept_past_its_lease_before_a_call_sends_nothing_if_the_run_is_anothers_by_then(house: House) -> None:
+    yours = house(errand)
+
+    def sleep(run: Run, line: Event) -> None:
+        if line.type == "marked":
+            house.clock.advance(timedelta(minutes=5))
+            other = threading.Thread(target=lambda: asyncio.run(yours.advance(run.id)))
+            other.start()
+            other.join()
+
+    run = await begin(house(errand, watch=sleep), "errand")
+    assert (run.state, run.status, world.sent) == ("FindOut", "waiting", []), "the other cannot know that nothing was sent"
+
+
+async def test_nobody_holds_a_run_whose_call_was_postponed_so_it_can_be_paused_at_once(house: House) -> None:
+    engine = house(errand, patience=0)
+    world.faults = [ConnectionError("1")]
+    run = await begin(engine, "errand", n=2)
+    row = await engine.store.load(run.id)
+    assert (row.run.postponed is not None, row.lease_owner) == (True, None)
+    assert (await house(errand).pause(run.id)).run.status == "paused"
+    assert (await engine.resume(run.id)).run.status == "ready"
+    house.clock.advance(timedelta(minutes=1))
+    assert (await engine.advance(run.id)).run.status == "done"
+    assert (len(world.sent), len(world.keys)) == (2, 1)
+
+
 async def test_what_comes_while_a_run_goes_to_rest_is_not_lost(house: House) -> None:
     engine, other = house(naps), house(naps)
     row = await engine.start(TriggerCommand("naps", {}), hold=True)
@@ -138,6 +169,58 @@ async def test_a_run_that_takes_its_process_down_again_and_again_is_quarantined(
     assert (await engine.advance(run.id)).run.status == "done"
 
 
+together: list[int] = []
+now_inside: set[int] = set()
+
+
+@tool(effect="read")
+async def gather(n: int) -> int:
+    """How many are in here at a time?"""
+    now_inside.add(id(asyncio.current_task()))
+    for _ in range(50):
+        await asyncio.sleep(0.001)
+        together.append(len(now_inside))
+    now_inside.discard(id(asyncio.current_task()))
+    return len(together)
+
+
+class Gather(Fetch[Box]):
+    runs = (gather,)
+
+    def calls(self, memory: Box) -> list[Call[int]]:
+        return [gather.call(memory.n)]
+
+
+crowd = Machine(
+    "crowd",
+    memory=Box,
+    edges={Gather: {"ok": Done, "error": Short}, Short: {"retry": Back, "give_up": Failed}},
+)
+
+
+async def test_runs_that_were_only_in_hand_when_processes_died_are_not_quarantined(house: House) -> None:
+    engine = house(errand)
+    rows = [await engine.start(TriggerCommand("errand", {"n": 2})) for _ in range(3)]
+    for _ in range(9):
+        await house(errand).claim_due(100)  # and dies
+        house.clock.advance(timedelta(minutes=1))
+    await work(engine, until_idle=True)
+    assert {(await engine.store.load(row.run.id)).run.status for row in rows} == {"done"}
+
+
+async def test_a_suspect_is_taken_up_when_nothing_else_is_in_hand(house: House) -> None:
+    engine = house(crowd)
+    innocent = [await engine.start(TriggerCommand("crowd", {})) for _ in range(3)]
+    for _ in range(3):
+        await house(crowd).claim_due(1)  # always the first, as the longest due
+        house.clock.advance(timedelta(minutes=1))
+    rows = [await engine.start(TriggerCommand("crowd", {})) for _ in range(4)]
+    together.clear()
+    await work(engine, until_idle=True)
+    assert {(await engine.store.load(row.run.id)).run.status for row in (*innocent, *rows)} == {"done"}
+    assert (together[0], max(together)) == (1, 6), "the suspect goes first and alone, the others at a time"
+
+
 # ── children ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -157,6 +240,32 @@ child = Machine(
         Short: {"retry": Back, "give_up": Failed},
     },
 )
+
+
+class Wider(Reply[Literal["woken"]]):
+    """Another contract under the same name."""
+
+    n: int = 0
+    more: str
+
+
+class Reworded(Reply[Literal["woken"]]):
+    """The same contract in other words."""
+
+    n: int = Field(default=0, description="How many.")
+
+
+class NapOther(Wait[Box]):
+    name, deadline, events = "Nap", DAY, (Wider,)
+
+
+class NapReworded(Wait[Box]):
+    name, deadline, events = "Nap", DAY, (Reworded,)
+
+
+def napping(nap: type[Wait[Box]]) -> Machine[Box]:
+    """In the place of `child`."""
+    return Machine("child", memory=Box, edges={nap: {"woken": Done, "expired": Failed}})
 
 
 class One(Delegate[Box, Result]):
@@ -195,6 +304,33 @@ async def test_a_delegate_takes_the_typed_result_of_its_child(house: House) -> N
     assert (run.status, run.memory["items"], run.result) == ("done", [2], {"n": 2})
     (of,) = await engine.store.runs(parent=run.id)
     assert (of.run.status, of.run.parent, of.source) == ("done", run.id, "delegate")
+
+
+async def test_children_belong_to_the_tenant_of_their_parent(house: House) -> None:
+    engine = house(parent(One), child)
+    row = await engine.start(TriggerCommand("parent", {"n": 2}, tenant="acme"))
+    await engine.advance(row.run.id)
+    (of,) = await engine.store.runs(parent=row.run.id)
+    assert (of.tenant, of.run.status) == ("acme", "done")
+
+
+async def test_a_child_is_pinned_to_what_its_machine_was_when_the_parent_started(house: House) -> None:
+    before = house(parent(One), napping(Nap))
+    row = await before.start(TriggerCommand("parent", {"n": 2}))
+    after = house(parent(One), napping(NapReworded))
+    await after.advance(row.run.id)
+    (of,) = await after.store.runs(parent=row.run.id)
+    (mine, theirs) = (napping(Nap).definition().hash, napping(NapReworded).definition().hash)
+    assert mine != theirs
+    assert (of.run.definition, of.run.status) == (mine, "waiting")
+
+
+async def test_a_child_whose_contract_changed_is_blocked_before_it_does_anything(house: House) -> None:
+    row = await house(parent(One), napping(Nap)).start(TriggerCommand("parent", {"n": 2}))
+    after = house(parent(One), napping(NapOther))
+    assert (await after.advance(row.run.id)).run.status == "waiting"
+    (of,) = await after.store.runs(parent=row.run.id)
+    assert (of.run.status, of.run.state) == ("blocked", "Nap")
 
 
 async def test_a_map_keeps_the_order_of_its_inputs_and_forgives_as_many_as_it_may(house: House) -> None:
@@ -265,6 +401,10 @@ async def test_pause_resume_and_cancel_reach_the_children(house: House) -> None:
     assert await status() == ("cancelled", "cancelled")
 
 
+def changed(nap: type[Wait[Box]]) -> Machine[Box]:
+    return Machine("naps", memory=Box, edges={nap: {"woken": Bell, "expired": Failed}, Bell: {"rung": Done, "expired": Failed}})
+
+
 # ── history ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -288,31 +428,6 @@ async def test_a_fork_from_an_end_ends_so_too(house: House) -> None:
         run = (await engine.advance(run.id)).run
     early = (await engine.fork(run.id, at=1)).run
     assert (early.state, (await engine.advance(early.id)).run.status) == ("Nap", "waiting")
-
-
-class Wider(Reply[Literal["woken"]]):
-    """Another contract under the same name."""
-
-    n: int = 0
-    more: str
-
-
-class Reworded(Reply[Literal["woken"]]):
-    """The same contract in other words."""
-
-    n: int = Field(default=0, description="How many.")
-
-
-class NapOther(Wait[Box]):
-    name, deadline, events = "Nap", DAY, (Wider,)
-
-
-class NapReworded(Wait[Box]):
-    name, deadline, events = "Nap", DAY, (Reworded,)
-
-
-def changed(nap: type[Wait[Box]]) -> Machine[Box]:
-    return Machine("naps", memory=Box, edges={nap: {"woken": Bell, "expired": Failed}, Bell: {"rung": Done, "expired": Failed}})
 
 
 async def test_a_run_goes_on_when_only_words_changed(house: House) -> None:

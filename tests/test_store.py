@@ -403,6 +403,37 @@ async def test_claims_without_a_step_are_counted_and_a_step_or_a_release_forgive
     assert (await store.load(first.run.id)).claims == 0
 
 
+async def test_a_run_claimed_three_times_without_a_step_is_a_suspect_and_is_counted_on_only_when_alone(store: Store) -> None:
+    await store.start(first := new())
+    await store.start(new())
+    now = CLOCK.now()
+    for number in range(3):
+        assert not await store.suspect_due(now + number * 2 * LEASE)
+        claimed = await store.claim_due("me", now + number * 2 * LEASE, now + number * 2 * LEASE + LEASE, limit=1)
+        assert [found.row.run.id for found in claimed] == [first.run.id]
+    now += 6 * LEASE
+    assert await store.suspect_due(now)
+    assert first.run.id not in [found.row.run.id for found in await store.claim_due("me", now, now + LEASE)]
+    among = await store.claim(first.run.id, "you", now, now + LEASE, alone=False)
+    assert among
+    assert among.row.claims == 3
+    assert not await store.suspect_due(now), "somebody alive holds it"
+    now += 2 * LEASE
+    (alone,) = await store.claim_due("me", now, now + LEASE, limit=1, suspects=True)
+    assert (alone.row.run.id, alone.row.claims) == (first.run.id, 4)
+    await store.commit(step(first.run, alone.row.fence))
+    assert not await store.suspect_due(now + 2 * LEASE)
+
+
+async def test_runs_are_found_by_their_start_key_and_many_at_once_by_their_ids(store: Store) -> None:
+    await store.start(first := new(start_key="ticket-881"))
+    await store.start(second := new())
+    assert await store.keyed("ticket-881") == [first.run.id]
+    assert await store.keyed("ticket-88") == []
+    ids = [second.run.id, "run_nowhere", first.run.id]
+    assert [row.run.id for row in await store.load_all(ids)] == [second.run.id, first.run.id]
+
+
 async def test_due_runs_come_longest_due_first_and_waiting_ones_not_at_all(store: Store) -> None:
     now = CLOCK.now()
     ids: list[str] = []

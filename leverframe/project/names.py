@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from leverframe.store import Row, Store, Task, TaskStatus
 
 PAGE = 200
-KEYS = 20_000
-"""Runs that are looked through for a start key, newest first."""
 WORDS = {"approve": "an approval", "answer": "an answer", "reconcile": "somebody to find out what became of a call"}
 
 
@@ -22,7 +20,7 @@ async def run_id(store: "Store", given: str) -> str:
     try:
         return await store.resolve(given)
     except UnknownRun:
-        keyed = [row.run.id async for row in every_run(store, limit=KEYS) if row.start_key == given]
+        keyed = await store.keyed(given)
         if len(keyed) > 1:
             raise UnknownRun(f"start key {given!r} is of several runs: {', '.join(keyed[:5])}; give an id") from None
         if not keyed:

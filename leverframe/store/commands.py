@@ -28,27 +28,34 @@ def word(what: str, value: str) -> str:
 # --- holding a run ------------------------------------------------------------------------------------------------------------
 
 
-def claim(tx: Tx, run_id: str, owner: str, now: Micros, lease_until: Micros) -> Claimed | None:
-    """The run, if nobody else holds it: its lease ran out, its owner is dead, or it is ours."""
+def claim(tx: Tx, run_id: str, owner: str, now: Micros, lease_until: Micros, alone: bool) -> Claimed | None:
+    """The run, if nobody else holds it: its lease ran out, its owner is dead, or it is ours.
+
+    `alone`: nothing else goes on in the process. Only then is a claim evidence enough to go on counting against a suspect.
+    """
     guard = tx.guard(run_id)
     held = guard.lease_owner is not None and guard.lease_until is not None and guard.lease_until >= now
     if held and guard.lease_owner != owner and not is_dead(guard.lease_owner or ""):
         return None
-    return _take(tx, [run_id], owner, now, lease_until)[0]
+    return _take(tx, [run_id], owner, now, lease_until, alone)[0]
 
 
-def claim_due(tx: Tx, owner: str, now: Micros, lease_until: Micros, limit: int) -> list[Claimed]:
-    """Runs that are due and free, longest due first. Leases of dead owners are looked for only when there is time left."""
-    ids = [row[0] for row in tx.all(tx.sql.due, now, now, limit)]
+def claim_due(tx: Tx, owner: str, now: Micros, lease_until: Micros, limit: int, suspects: bool) -> list[Claimed]:
+    """Runs that are due and free, longest due first: those under suspicion, or those that are not.
+
+    Leases of dead owners are looked for only when there is time left.
+    """
+    free, left_behind = (tx.sql.suspects, tx.sql.suspects_of) if suspects else (tx.sql.due, tx.sql.due_of)
+    ids = [row[0] for row in tx.all(free, now, now, limit)]
     if len(ids) < limit:
         holders = (row[0] for row in tx.all(tx.sql.holders, now, now, owner))
         dead = [holder for holder in holders if is_dead(holder)]
         if dead:
-            ids += [row[0] for row in tx.all(tx.sql.due_of, now, tx.sql.many(dead), limit - len(ids)) if row[0] not in ids]
-    return _take(tx, ids, owner, now, lease_until)
+            ids += [row[0] for row in tx.all(left_behind, now, tx.sql.many(dead), limit - len(ids)) if row[0] not in ids]
+    return _take(tx, ids, owner, now, lease_until, alone=suspects)
 
 
-def _take(tx: Tx, ids: Sequence[str], owner: str, now: Micros, lease_until: Micros) -> list[Claimed]:
+def _take(tx: Tx, ids: Sequence[str], owner: str, now: Micros, lease_until: Micros, alone: bool) -> list[Claimed]:
     if not ids:
         return []
     tx.lock(ids)
@@ -56,7 +63,10 @@ def _take(tx: Tx, ids: Sequence[str], owner: str, now: Micros, lease_until: Micr
         guard = tx.guard(run_id)
         guard.fence, guard.lease_owner, guard.lease_until = guard.fence + 1, owner, lease_until
         guard.wake_at = now if guard.wake_at is None else min(now, guard.wake_at)  # due, should we die
-    tx.many(tx.sql.claim, [(owner, lease_until, tx.guards[run_id].wake_at, run_id) for run_id in ids])
+    tx.many(
+        tx.sql.claim_alone if alone else tx.sql.claim_among,
+        [(owner, lease_until, tx.guards[run_id].wake_at, run_id) for run_id in ids],
+    )
     rows = {row[0]: unpack(row) for row in tx.all(tx.sql.runs, tx.sql.many(ids))}
     filled = [run_id for run_id in ids if rows[run_id].inbox]
     waiting = [inbound(row) for row in tx.all(tx.sql.waiting, tx.sql.many(filled))] if filled else []

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, literal_column, select
 from sqlalchemy.sql import Select
 
 from leverframe.clock import Micros
@@ -11,13 +11,16 @@ from leverframe.errors import NotFound, UnknownDefinition, UnknownRun, UnknownTa
 from leverframe.run import Event
 from leverframe.store import pack
 from leverframe.store.database import READING, refusals
+from leverframe.store.owner import is_dead
 from leverframe.store.records import Effect, Inbound, Row, Task, TaskStatus
-from leverframe.store.tables import TABLES
+from leverframe.store.tables import SUSPECT, TABLES
 
 _definitions, _runs, _events, _effects, _tasks, _inbound = (
     TABLES[name].c for name in ("definitions", "runs", "events", "effects", "human_tasks", "inbound")
 )
 SHORTEST_PREFIX = 6
+AT_ONCE = 500
+"""Ids in one question."""
 
 
 class Queries:
@@ -35,6 +38,16 @@ class Queries:
         if not found:
             raise self._unknown_run(run_id)
         return pack.unpack(found[0])
+
+    def load_all(self, run_ids: Sequence[str]) -> list[Row]:
+        found: dict[str, Row] = {}
+        for first in range(0, len(run_ids), AT_ONCE):
+            some = self._all(select(*_runs).where(_runs.id.in_(run_ids[first : first + AT_ONCE])))
+            found |= {row.run.id: row for row in map(pack.unpack, some)}
+        return [found[run_id] for run_id in run_ids if run_id in found]
+
+    def keyed(self, start_key: str) -> list[str]:
+        return [row[0] for row in self._all(select(_runs.id).where(_runs.start_key == start_key).limit(100))]
 
     def resolve(self, start: str) -> str:
         """The id of the one run whose id begins so (six characters or more), or the id itself."""
@@ -115,6 +128,14 @@ class Queries:
         if not found:
             raise UnknownDefinition(f"definition {hash_}: not in this database")
         return str(found[0][0])
+
+    def suspect_due(self, now: Micros) -> bool:
+        suspicious = (
+            _runs.claims >= literal_column(str(SUSPECT)),
+            _runs.wake_at <= now,
+        )  # a literal: it is the index's condition
+        holders = self._all(select(_runs.lease_owner, _runs.lease_until).where(*suspicious).distinct())
+        return any(owner is None or until < now or is_dead(owner) for owner, until in holders)
 
     def next_wake(self) -> Micros | None:
         found = self._all(select(func.min(_runs.wake_at)).where(_runs.wake_at.is_not(None)))

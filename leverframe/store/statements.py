@@ -15,9 +15,11 @@ from sqlalchemy import (
     Executable,
     and_,
     bindparam,
+    case,
     func,
     insert,
     literal_column,
+    not_,
     null,
     or_,
     select,
@@ -27,7 +29,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import Select, Update
 
 from leverframe.run import OVER
-from leverframe.store.tables import TABLES
+from leverframe.store.tables import SUSPECT, TABLES
 
 _runs, _effects, _tasks, _inbound = (TABLES[name].c for name in ("runs", "effects", "human_tasks", "inbound"))
 GUARD = (
@@ -90,11 +92,10 @@ class Statements:
 
     def _small_changes(self) -> None:
         claim = ["lease_owner", "lease_until", "wake_at"]
-        bump: list[tuple[Column[Any], ColumnElement[Any]]] = [
-            (_runs.fence, _runs.fence + literal_column("1")),
-            (_runs.claims, _runs.claims + literal_column("1")),
-        ]
-        self.claim = self._text(_change(claim, bump), [*claim, "at_id"])
+        fence, counted = _runs.fence + literal_column("1"), _runs.claims + literal_column("1")
+        self.claim_alone = self._text(_change(claim, [(_runs.fence, fence), (_runs.claims, counted)]), [*claim, "at_id"])
+        among = case((_calm(), counted), else_=_runs.claims)
+        self.claim_among = self._text(_change(claim, [(_runs.fence, fence), (_runs.claims, among)]), [*claim, "at_id"])
         release: list[tuple[Column[Any], ColumnElement[Any]]] = [
             (_runs.lease_owner, null()),
             (_runs.lease_until, null()),
@@ -145,11 +146,15 @@ class Statements:
     def _due(self) -> None:
         due = and_(_runs.wake_at <= bindparam("by_now"), _runs.wake_at.is_not(None))
         free = or_(_runs.lease_owner.is_(None), _runs.lease_until < bindparam("by_lease"))
-        self.due = self._text(self._first(and_(due, free)), ["by_now", "by_lease", "at_most"])
+        names = ["by_now", "by_lease", "at_most"]
+        self.due = self._text(self._first(and_(due, free, _calm())), names)
+        self.suspects = self._text(self._first(and_(due, free, not_(_calm()))), names)
         held = and_(due, _runs.lease_until >= bindparam("by_lease"), _runs.lease_owner != bindparam("by_owner"))
         owners = select(_runs.lease_owner).distinct().where(held)
         self.holders = self._text(owners, ["by_now", "by_lease", "by_owner"])
-        self.due_of = self._text(self._first(and_(due, self._among(_runs.lease_owner))), ["by_now", "many", "at_most"])
+        theirs, names = and_(due, self._among(_runs.lease_owner)), ["by_now", "many", "at_most"]
+        self.due_of = self._text(self._first(and_(theirs, _calm())), names)
+        self.suspects_of = self._text(self._first(and_(theirs, not_(_calm()))), names)
 
     def _first(self, condition: ColumnElement[bool]) -> Select[Any]:
         found = select(_runs.id).where(condition).order_by(_runs.wake_at).limit(bindparam("at_most")).offset(literal_column("0"))
@@ -167,6 +172,10 @@ class Statements:
         compiled = statement.compile(dialect=self._dialect)
         assert compiled.positiontup == list(names), (compiled.positiontup, names)
         return str(compiled)
+
+
+def _calm() -> ColumnElement[bool]:
+    return _runs.claims < literal_column(str(SUSPECT))
 
 
 def _change(names: Sequence[str], more: Sequence[tuple[Column[Any], ColumnElement[Any]]]) -> Update:

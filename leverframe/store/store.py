@@ -87,13 +87,21 @@ class Store:
 
     # --- holding a run
 
-    async def claim(self, run_id: str, owner: str, now: Micros, lease_until: Micros) -> Claimed | None:
-        """The run, unless somebody else holds it. Our own owner takes it over from itself: the fence goes up."""
-        return await self._do((run_id,), lambda tx: commands.claim(tx, run_id, owner, now, lease_until))
+    async def claim(self, run_id: str, owner: str, now: Micros, lease_until: Micros, *, alone: bool = True) -> Claimed | None:
+        """The run, unless somebody else holds it. Our own owner takes it over from itself: the fence goes up.
 
-    async def claim_due(self, owner: str, now: Micros, lease_until: Micros, limit: int = 100) -> list[Claimed]:
-        """Runs with `wake_at` up to now that nobody alive holds, longest due first; never one to two owners."""
-        return await self._do((), lambda tx: commands.claim_due(tx, owner, now, lease_until, limit))
+        Claims without a step between them are counted; past SUSPECT only those that say the process holds nothing else (`alone`).
+        """
+        return await self._do((run_id,), lambda tx: commands.claim(tx, run_id, owner, now, lease_until, alone))
+
+    async def claim_due(
+        self, owner: str, now: Micros, lease_until: Micros, limit: int = 100, *, suspects: bool = False
+    ) -> list[Claimed]:
+        """Runs with `wake_at` up to now that nobody alive holds, longest due first; never one to two owners.
+
+        Either those that were claimed SUSPECT times without a step, or the others. Take a suspect when nothing else is in hand.
+        """
+        return await self._do((), lambda tx: commands.claim_due(tx, owner, now, lease_until, limit, suspects))
 
     async def heartbeat(self, held: Sequence[tuple[str, int]], lease_until: Micros) -> dict[str, Want | None]:
         """Extend the leases of (run, fence); gives what is wanted of each run still held. One that is missing was lost."""
@@ -130,6 +138,14 @@ class Store:
     async def load(self, run_id: str) -> Row:
         """Raises UnknownRun."""
         return await self._read(lambda: self._queries.load(run_id))
+
+    async def load_all(self, run_ids: Sequence[str]) -> list[Row]:
+        """Those of them that there are, in the order of the ids."""
+        return await self._read(lambda: self._queries.load_all(run_ids))
+
+    async def keyed(self, start_key: str) -> list[str]:
+        """The ids of the runs that were started under this key, by whatever machine and tenant; at most 100."""
+        return await self._read(lambda: self._queries.keyed(start_key))
 
     async def resolve(self, start: str) -> str:
         """The id of the one run that begins so; six characters or more. Raises UnknownRun."""
@@ -177,6 +193,10 @@ class Store:
     async def next_wake(self) -> Micros | None:
         """When the next run is due, held ones included; None if all wait for something to reach them."""
         return await self._read(self._queries.next_wake)
+
+    async def suspect_due(self, now: Micros) -> bool:
+        """Is there a run under suspicion that is due, and that nobody alive holds?"""
+        return await self._read(lambda: self._queries.suspect_due(now))
 
     async def _do(self, locks: tuple[str, ...], do: Callable[[Tx], T]) -> T:
         result: T = await self._committer.submit(Command(locks, do))

@@ -13,6 +13,9 @@ from sqlmodel import Field, SQLModel
 Id = Text().with_variant(Text(collation="C"), "postgresql")
 Word, Json, Time, Count = Text, Text, BigInteger, Integer
 
+SUSPECT = 3
+"""Claims of a run without a commit between them, from which on it is suspected of taking its process down, and goes alone."""
+
 
 class Base(SQLModel, registry=registry()):
     """Metadata of our own."""
@@ -43,8 +46,10 @@ class Runs(Base, table=True):
         ForeignKeyConstraint(["def_hash"], ["definitions.hash"], name="runs_of_definition"),
         index("runs_start", "tenant", "machine", "start_key", where="start_key IS NOT NULL", unique=True),
         index("runs_due", "wake_at", where="wake_at IS NOT NULL"),  # runs that wait for a person cost a worker nothing
+        index("runs_suspect", "wake_at", where=f"claims >= {SUSPECT}"),
         index("runs_status", "machine", "status"),
         index("runs_created", "created_at"),
+        index("runs_key", "start_key", where="start_key IS NOT NULL"),
         index("runs_parent", "parent", where="parent IS NOT NULL"),
     )
 
@@ -71,7 +76,7 @@ class Runs(Base, table=True):
     want: str | None = Field(sa_type=Word)  # pause | cancel
     want_by: str | None = Field(sa_type=Word)
     inbox: int = Field(sa_type=Count)  # unconsumed rows in inbound
-    claims: int = Field(sa_type=Count)  # since the last commit: what poisons its holders is quarantined by this
+    claims: int = Field(sa_type=Count)  # since the last commit, see SUSPECT
     memory: str = Field(sa_type=Json)  # last, because it is the long one
 
 

@@ -83,8 +83,10 @@ def runs() -> None:
     )
     index("runs_start", "runs", ["tenant", "machine", "start_key"], "start_key IS NOT NULL", unique=True)
     index("runs_due", "runs", ["wake_at"], "wake_at IS NOT NULL")
+    index("runs_suspect", "runs", ["wake_at"], "claims >= 3")
     index("runs_status", "runs", ["machine", "status"])
     index("runs_created", "runs", ["created_at"])
+    index("runs_key", "runs", ["start_key"], "start_key IS NOT NULL")
     index("runs_parent", "runs", ["parent"], "parent IS NOT NULL")
 
 
