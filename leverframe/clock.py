@@ -45,6 +45,14 @@ def micros(span: timedelta) -> Micros:
     return span // timedelta(microseconds=1)
 
 
+def span(length: Micros) -> str:
+    """`3 days`, `90 minutes`, for people."""
+    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if length >= size * SECOND and length % (size * SECOND) == 0:
+            return f"{length // (size * SECOND)} {unit}{'' if length == size * SECOND else 's'}"
+    return f"{length / SECOND:g} seconds"
+
+
 def iso(at: Micros) -> str:
     """`2026-11-21T03:26:00Z`, for people."""
     return datetime.fromtimestamp(at / SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

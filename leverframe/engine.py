@@ -8,13 +8,14 @@ import logging
 import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Never, cast
 
 from pydantic import ValidationError
 
 from leverframe import perform
 from leverframe.canon import Json, Object, admit, digest, ordered
+from leverframe.changes import Change, changes
 from leverframe.clock import SECOND, Clock
 from leverframe.drive import LEASE, Drive, Held, TriggerCommand, read_input
 from leverframe.errors import (
@@ -382,18 +383,22 @@ class Engine(Drive):
         await self.store.start(NewRun(run=begin(first), events=[first], tenant=row.tenant, source="fork", wake_at=now))
         return await self.store.load(fork_id)
 
-    async def migrate(self, run_id: str, *, to: str | None = None, dry_run: bool = False, by: str = "operator") -> list[str]:
-        """Moves a run to another definition (default: the machine as it is now). Gives what stands against it; empty: it is (or would be)
-        moved. Raises UnknownDefinition, RunOver, Busy."""
+    async def migrate(self, run_id: str, *, to: str | None = None, dry_run: bool = False, by: str = "operator") -> "Migration":
+        """Moves a run to another definition of its machine (default: as it is now); `to` is a hash, or six characters of its beginning.
+
+        Raises UnknownDefinition, RunOver, Busy. What stands against the move is no error: it is said, and nothing is moved.
+        """
         row = await self._alive(run_id)
         machine = self.machine(row.run.machine)
         current = await self._definition_of(machine)
-        target = current if to is None or to == current.hash else Definition(await self.store.definition(to))
+        hash = current.hash if to is None else await self.store.resolve_definition(to, machine.name)
+        target = current if hash == current.hash else Definition(await self.store.definition(hash))
+        pinned = await self._bind(row.run.definition, machine.name)
         against = _against(row.run, target, Bound(target, machine, current))
-        if against or dry_run or target.hash == row.run.definition:
-            return against
-        await self._operate(row, Draft("migrated", {"from": row.run.definition, "to": target.hash, "by": by}))
-        return []
+        moves = not against and not dry_run and target.hash != row.run.definition
+        if moves:
+            await self._operate(row, Draft("migrated", {"from": row.run.definition, "to": target.hash, "by": by}))
+        return Migration(row.run.id, row.run.definition, target.hash, changes(pinned.definition, target), against, moves)
 
     async def verify(self, run_id: str) -> int:
         """Folds the log again and checks chain and row; gives the number of events. Raises Tampered naming what does not agree."""
@@ -426,6 +431,18 @@ class Engine(Drive):
         return fold(definitions.__getitem__, list(lines))
 
 
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """What a move to another definition changes, what stands against it, and whether it was made."""
+
+    run: str
+    was: str
+    to: str
+    changes: list[Change]
+    against: list[str]
+    moved: bool
+
+
 @contextmanager
 def _lost_is_busy(run_id: str) -> Generator[None]:
     try:
@@ -442,8 +459,6 @@ def _named(by: str) -> str:
 
 def _against(run: Run, target: Definition, bound: Bound) -> list[str]:
     found = list(bound.problems)
-    if target.name != run.machine:
-        return [f"definition {target.hash[:12]} is of machine {target.name}, the run is of {run.machine}"]
     if run.state not in target.states:
         found.append(f"state {run.state} is gone.{did_you_mean(run.state, list(target.states))}")
     elif run.waiting is not None and target.states[run.state].kind in ("work", "fetch", "ask", "act", "compact", "end"):

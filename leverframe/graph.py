@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Never, TypeAlias, cast
 
+from leverframe.clock import micros, span
 from leverframe.machine import BACK, EXCEEDED, AnyState, Definition, Machine, back_targets, doc_of, kind_of
 from leverframe.state import Approve, Consult, Delegate, End, Kind, Wait
 
@@ -122,7 +123,7 @@ def _waits(state: AnyState) -> str:
     if issubclass(state, Delegate):
         return f"to {cast(type[Delegate[Never, Never]], state).machine}"
     if issubclass(state, Approve | Consult | Wait):
-        until = _span(state.deadline.total_seconds()) if state.deadline else ""
+        until = span(micros(state.deadline)) if state.deadline else ""
         return until if issubclass(state, Wait) else f"{state.to}, {until}"
     return ""
 
@@ -130,7 +131,7 @@ def _waits(state: AnyState) -> str:
 def _of_definition(definition: Definition) -> Drawing:
     boxes: list[Box] = []
     for spec in definition.states.values():
-        parts = [spec.to, _span(spec.deadline / 1_000_000) if spec.deadline and spec.kind != "delegate" else ""]
+        parts = [spec.to, span(spec.deadline) if spec.deadline and spec.kind != "delegate" else ""]
         if spec.kind == "delegate":
             parts = [f"to {spec.body['machine']}"]
         waits = ", ".join(part for part in parts if part)
@@ -149,13 +150,6 @@ def _limits(limits: Mapping[str, object]) -> str:
         f"{limits['days']} days" if limits["days"] is not None else "",
     ]
     return "at most " + ", ".join(part for part in parts if part)
-
-
-def _span(seconds: float) -> str:
-    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:.0f} {unit}{'' if seconds == size else 's'}"
-    return f"{seconds:g} seconds"
 
 
 def _line(doc: str) -> str:

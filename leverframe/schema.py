@@ -46,9 +46,27 @@ def adapter(annotation: Hashable) -> "TypeAdapter[object]":
 
 
 def schema_of(annotation: Hashable, mode: "JsonSchemaMode" = "validation") -> Object:
-    """The JSON Schema of a model or any type, references inlined."""
+    """The JSON Schema of a model or any type, references inlined. Raises DeclarationError for one that holds a secret."""
     raw = adapter(annotation).json_schema(schema_generator=_generator(), mode=mode)
-    return inlined(cast(Object, raw))
+    schema = inlined(cast(Object, raw))
+    if place := _secret(schema):
+        name = cast(str, getattr(annotation, "__name__", annotation))
+        raise DeclarationError(
+            f"{name}{place}: is a secret, and all that is declared here is stored, logged and shown; "
+            "keep the name of the secret, and read it where it is used"
+        )
+    return schema
+
+
+def _secret(node: Json) -> str | None:
+    """Where a schema holds pydantic's SecretStr or SecretBytes, which a database would get as asterisks."""
+    if isinstance(node, dict) and node.get("writeOnly") is True and node.get("format") == "password":
+        return ""
+    inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in inner:
+        if (found := _secret(value)) is not None:
+            return f".{key}{found}" if isinstance(node, dict) and key not in ("properties", "anyOf", "items") else found
+    return None
 
 
 def inlined(schema: Object) -> Object:

@@ -15,6 +15,7 @@ from leverframe import Back, Call, Delegate, Fetch, Machine, Reply, TriggerComma
 from leverframe.errors import (
     Busy,
     Tampered,
+    UnknownDefinition,
     UnknownRun,
 )
 from leverframe.llm import Scripted
@@ -455,9 +456,11 @@ async def test_a_migration_says_what_stands_against_it_and_a_dry_run_changes_not
     first = house(naps)
     run = await begin(first, "naps")
     engine = house(changed(NapReworded))
-    assert await engine.migrate(run.id, dry_run=True) == []
+    found = await engine.migrate(run.id, dry_run=True)
+    assert (found.against, found.moved) == ([], False)
+    assert str(found.changes[-1]) == "state Nap: reply 'woken' changed, in words only"
     assert (await engine.store.load(run.id)).run == run
-    assert await engine.migrate(run.id, by="ann") == []
+    assert (await engine.migrate(run.id, to=found.to[:8], by="ann")).moved
     after = (await engine.store.load(run.id)).run
     assert (after.definition != run.definition, after.status, after.state) == (True, "waiting", "Nap")
     await engine.verify(run.id)
@@ -469,7 +472,10 @@ async def test_a_migration_to_a_machine_without_the_runs_state_is_refused(house:
     run = await begin(house(naps), "naps")
     smaller = Machine("naps", memory=Box, edges={Bell: {"rung": Done, "expired": Failed}})
     engine = house(smaller)
-    assert await engine.migrate(run.id) == ["state Nap is gone."]
+    found = await engine.migrate(run.id)
+    assert (found.against, found.moved) == (["state Nap is gone."], False)
+    with pytest.raises(UnknownDefinition, match=f"definition 000000 of naps: no such .* There are .*{run.definition[:12]}"):
+        await engine.migrate(run.id, to="000000")
     assert (await engine.store.load(run.id)).run.definition == run.definition
 
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Annotated, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from leverframe.canon import Object
 from leverframe.errors import DeclarationError
@@ -103,3 +103,18 @@ def test_a_violation_names_the_place_and_never_the_value() -> None:
     said = violation({"n": "secret-4711"}, schema) or ""
     assert said.startswith("$.n: ")
     assert "secret" not in said
+
+
+class Login(BaseModel):
+    user: str
+    tokens: list[SecretStr] | None = None
+
+
+class Account(BaseModel):
+    login: Login
+
+
+def test_a_secret_is_refused_by_its_path_for_it_would_be_stored_as_asterisks() -> None:
+    with pytest.raises(DeclarationError, match=r"^Account\.login\.tokens: is a secret, .* keep the name of the secret"):
+        schema_of(Account)
+    assert schema_of(Order)

@@ -30,6 +30,7 @@ ORDER = (
     ("machine",),
     ("run",),
     ("reduce",),
+    ("changes",),
     ("check", "graph"),
     ("store", "llm"),
     ("window",),

@@ -13,7 +13,7 @@ from leverframe.errors import LeverframeError
 from leverframe.project import find, names
 
 if TYPE_CHECKING:
-    from leverframe.engine import Engine
+    from leverframe.engine import Engine, Migration
     from leverframe.store import Row
 
 Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN…", help="Ids, beginnings of ids, or start keys.")]
@@ -130,42 +130,50 @@ def fork(
 @command()
 def migrate(
     run: RunId,
-    to: Annotated[str | None, typer.Option(metavar="HASH", help="A definition. Default: the machine as it is now.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what stands against it.")] = False,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="HASH", help="A definition, or the beginning of its hash. Default: the machine as it is now."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change, and what stands against it.")] = False,
     by: Operator = "operator",
     as_json: AsJson = False,
 ) -> None:
     """Move a run to another definition of its machine."""
 
-    async def work(engine: "Engine") -> Object:
-        run_id = await names.run_id(engine.store, run)
-        was = (await engine.store.load(run_id)).run.definition
-        against = await engine.migrate(run_id, to=to, dry_run=dry_run, by=by)
-        target = to or engine.machine((await engine.store.load(run_id)).run.machine).definition(engine.machines).hash
-        listed: list[Json] = [*against]
-        return {
-            "run": run_id,
-            "from": was,
-            "to": target,
-            "against": listed,
-            "migrated": not against and not dry_run and was != target,
-        }
+    async def work(engine: "Engine") -> "Migration":
+        return await engine.migrate(await names.run_id(engine.store, run), to=to, dry_run=dry_run, by=by)
 
     found = doors.with_operator(work)
-    against = found["against"]
     if as_json:
-        print_json(found)
-    elif isinstance(against, list) and against:
-        for line in against:
-            complain(str(line))
-    elif found["from"] == found["to"]:
-        typer.echo(f"{found['run']} is at {str(found['to'])[:12]} already")
-    else:
-        typer.echo(
-            f"{found['run']} {'is' if found['migrated'] else 'can be'} moved from {str(found['from'])[:12]} to {str(found['to'])[:12]}"
+        listed: list[Json] = [change.json() for change in found.changes]
+        print_json(
+            {
+                "run": found.run,
+                "from": found.was,
+                "to": found.to,
+                "changes": listed,
+                "against": [*found.against],
+                "migrated": found.moved,
+            }
         )
-    if against:
+    else:
+        _say(found)
+    if found.against:
         raise typer.Exit(1)
+
+
+def _say(found: "Migration") -> None:
+    was, to = found.was[:12], found.to[:12]
+    for change in found.changes:
+        typer.echo(f"  {change}")
+    for line in found.against:
+        complain(line)
+    if was == to:
+        typer.echo(f"{found.run} is at {to} already")
+    elif found.moved:
+        typer.echo(f"{found.run} is moved from {was} to {to}")
+    else:
+        typer.echo(f"{found.run} {'cannot' if found.against else 'can'} be moved from {was} to {to}; nothing was changed")
 
 
 @command()

@@ -123,6 +123,16 @@ class Queries:
         waiting = select(*_inbound).where(_inbound.run_id == run_id, _inbound.consumed.is_(None))
         return [pack.inbound(row) for row in self._all(waiting.order_by(_inbound.at, _inbound.source, _inbound.key))]
 
+    def resolve_definition(self, start: str, name: str) -> str:
+        hashes = select(_definitions.hash).where(_definitions.name == name).order_by(_definitions.at.desc())
+        known = [str(row[0]) for row in self._all(hashes)]
+        found = [hash_ for hash_ in known if hash_ == start or (len(start) >= SHORTEST_PREFIX and hash_.startswith(start))]
+        if len(found) == 1:
+            return found[0]
+        several = "begins several; give more of it" if found else "no such definition of that machine in this database"
+        listed = ", ".join(hash_[:12] for hash_ in (found or known)[:5]) or "none"
+        raise UnknownDefinition(f"definition {start} of {name}: {several}. There are {listed}")
+
     def definition(self, hash_: str) -> str:
         found = self._all(select(_definitions.body).where(_definitions.hash == hash_))
         if not found:

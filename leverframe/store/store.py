@@ -186,6 +186,10 @@ class Store:
         """What waits in a run's inbox, oldest first."""
         return await self._read(lambda: self._queries.inbound(run_id))
 
+    async def resolve_definition(self, start: str, name: str) -> str:
+        """The hash of the one definition of that machine that begins so; six characters or more. Raises UnknownDefinition."""
+        return await self._read(lambda: self._queries.resolve_definition(start, name))
+
     async def definition(self, hash_: str) -> str:
         """Its canonical text. Raises UnknownDefinition."""
         return await self._read(lambda: self._queries.definition(hash_))
