@@ -1,5 +1,7 @@
 """The refund agent on its real rooms: a test for each way a case can go. What people read is checked as they read it."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
 from mailbox import Maildir
@@ -7,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from leverframe import Call, Reply
+from leverframe import Call, Reply, TriggerCommand
 from leverframe.testing import Engines, ExamplesLLM, Play, Scripted, play
 from machines.refund import refund
 from states.common import Escalate
@@ -15,6 +17,7 @@ from states.refund import AskCustomer, Decline, Refund
 from tools import sandbox
 from tools.orders import earlier_refunds, find_order
 from tools.payments import Payment, RefundOrder, issue_refund
+from tools.tables import reading
 
 BROKEN = "Order 1042 arrived broken, I want my money back"
 SMALL = "Order 1045 arrived broken"
@@ -211,6 +214,53 @@ async def test_what_nobody_releases_in_time_goes_to_a_person(engine: Engines) ->
     await run.later(timedelta(days=3))
     assert (run.state, paid()) == ("HandOver", [])
     assert "Why: It was not decided in time, or took too long." in (await run.task()).content
+
+
+# ── the shop's own tables ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def without(table: str) -> Generator[None]:
+    """Somebody is working on the database, and a table is not there."""
+
+    def rename(was: str, to: str) -> None:
+        with reading() as session:
+            session.connection().exec_driver_sql(f"ALTER TABLE {was} RENAME TO {to}")
+            session.commit()
+
+    rename(table, f"{table}_gone")
+    yield
+    rename(f"{table}_gone", table)
+
+
+async def test_an_order_that_cannot_be_looked_up_goes_to_a_person_who_reads_why(engine: Engines) -> None:
+    run = await case(engine, SMALL)  # makes the tables
+    with without("orders"):
+        run = await case(engine, SMALL)
+    assert (run.state, paid()) == ("HandOver", [(1045, "12.50")])
+    assert "no such table: orders" in (await run.task()).content
+
+
+async def test_a_released_call_whose_order_cannot_be_looked_up_again_is_not_paid_and_asked_for_anew(engine: Engines) -> None:
+    run = await case(engine, BROKEN, pays("129.00"), pays("129.00"))
+    with without("orders"):
+        await run.approve()
+    assert (run.state, paid()) == ("Release", [])
+    await run.approve()
+    assert (run.state, paid()) == ("Refunded", [(1042, "129.00")])
+    assert (await run.effects())[:2] == [("issue_refund", "void"), ("issue_refund", "done")]
+
+
+async def test_what_is_paid_and_cannot_be_booked_is_not_paid_again(engine: Engines) -> None:
+    agent = engine(refund, llm=ExamplesLLM())
+    row = await agent.start(TriggerCommand("refund", {"message": SMALL}))
+    while row.run.state != "Book":
+        row = await agent.step(row.run.id)
+    with without("refunds"):
+        run = await Play(agent, row.run).go_on()
+    assert (run.state, paid()) == ("HandOver", [(1045, "12.50")])
+    assert await run.effects() == [("issue_refund", "done"), *[("book_refund", "failed")] * 3]
+    assert "12.50 € were paid back for order 1045" in (await run.task()).content
 
 
 # ── the payment provider ─────────────────────────────────────────────────────────────────────────────────────────────────────
