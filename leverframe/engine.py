@@ -14,7 +14,7 @@ from typing import Never, cast
 from pydantic import ValidationError
 
 from leverframe import perform
-from leverframe.canon import Json, Object, admit, digest, ordered
+from leverframe.canon import Json, Object, admit, digest
 from leverframe.changes import Change, changes
 from leverframe.clock import SECOND, Clock
 from leverframe.drive import LEASE, Drive, Held, TriggerCommand, read_input
@@ -394,7 +394,7 @@ class Engine(Drive):
         hash = current.hash if to is None else await self.store.resolve_definition(to, machine.name)
         target = current if hash == current.hash else Definition(await self.store.definition(hash))
         pinned = await self._bind(row.run.definition, machine.name)
-        against = _against(row.run, target, Bound(target, machine, current))
+        against = Bound(target, machine, current).against(row.run)
         moves = not against and not dry_run and target.hash != row.run.definition
         if moves:
             await self._operate(row, Draft("migrated", {"from": row.run.definition, "to": target.hash, "by": by}))
@@ -455,24 +455,6 @@ def _named(by: str) -> str:
     if not by.strip():
         raise InvalidAnswer("say who decides: by is empty")
     return cast(str, admit(by, what="by", limit=256))
-
-
-def _against(run: Run, target: Definition, bound: Bound) -> list[str]:
-    found = list(bound.problems)
-    if run.state not in target.states:
-        found.append(f"state {run.state} is gone.{did_you_mean(run.state, list(target.states))}")
-    elif run.waiting is not None and target.states[run.state].kind in ("work", "fetch", "ask", "act", "compact", "end"):
-        found.append(f"state {run.state} is waiting, and is {target.states[run.state].kind} there")
-    found += [
-        f"the pending call of {call.tool_name} is unknown there"
-        for call in (run.pending, *run.doubts)
-        if call and call.tool_name not in target.tools
-    ]
-    try:
-        bound.machine.memory.model_validate_json(ordered(run.memory))
-    except ValidationError as error:
-        found.append(f"memory: {compact(error)}")
-    return found
 
 
 def read_answer(state: "type[Consult[Never]]", value: object) -> Object:

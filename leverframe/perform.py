@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from leverframe.canon import MAX_MEMORY, MAX_RESULT, Json, Object, admit, digest, ordered
 from leverframe.clock import SECOND, Clock
-from leverframe.errors import BadCompletion, InputError, LeverframeError, ModelUnavailable, NotDone, PromptError
+from leverframe.errors import BadCompletion, InputError, LeverframeError, ModelUnavailable, NotDone, PromptError, did_you_mean
 from leverframe.llm import LLM, Choices, Request, pick
 from leverframe.machine import AnyState, AnyTool, Definition, Machine, Spec, differences
 from leverframe.prompt import Prompt, choose, render
@@ -45,6 +45,8 @@ AnyMachine: TypeAlias = Machine[Never]
 WINDOW_TOKENS = 8000
 MODEL_ATTEMPTS = 5
 CAUSE_LIMIT = 300
+WAITS_IN = {"approve": "approve", "answer": "consult", "wait": "wait", "children": "delegate"}
+"""The kind of state in which a run waits for what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,24 @@ class Bound:
         if self.current is None:
             return [self.gone]
         return [] if self.definition.hash == self.current.hash else differences(self.definition, self.current)
+
+    def against(self, run: Run) -> list[str]:
+        """What stands against moving a run here from the definition it is pinned to; empty where nothing does."""
+        states, found = self.definition.states, list(self.problems)
+        if run.state not in states:
+            found.append(f"state {run.state} is gone.{did_you_mean(run.state, list(states))}")
+        elif run.waiting is not None and states[run.state].kind != WAITS_IN[run.waiting.kind]:
+            found.append(f"state {run.state} is waiting, and is {states[run.state].kind} there")
+        found += [
+            f"the pending call of {call.tool_name} is unknown there"
+            for call in (run.pending, *run.doubts)
+            if call and call.tool_name not in self.definition.tools
+        ]
+        try:
+            self.machine.memory.model_validate_json(ordered(run.memory))
+        except ValidationError as error:
+            found.append(f"memory: {compact(error)}")
+        return found
 
     @property
     def machine(self) -> AnyMachine:
