@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from leverframe.engine import Engine as Engine
     from leverframe.errors import LeverframeError as LeverframeError
     from leverframe.errors import NotDone as NotDone
+    from leverframe.machine import Accept as Accept
     from leverframe.machine import Limits as Limits
     from leverframe.machine import Machine as Machine
     from leverframe.machine import Precedence as Precedence
@@ -43,7 +44,7 @@ _HOMES = {
     "drive": ("TriggerCommand",),
     "engine": ("Engine",),
     "errors": ("LeverframeError", "NotDone"),
-    "machine": ("Limits", "Machine", "Precedence"),
+    "machine": ("Accept", "Limits", "Machine", "Precedence"),
     "state": (
         *("Act", "Answered", "Approve", "Ask", "Back", "Call", "Compact", "Consult", "Delegate"),
         *("End", "Fetch", "Got", "Memory", "Reply", "Wait", "Work"),

@@ -82,6 +82,25 @@ class Precedence:
         return {"rule": "precedence", "first": [[state, outcome] for state, outcome in self.first], "before": self.before}
 
 
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """A finding of `leverframe check` that the machine lives with, and why: shown in every review.
+
+    `state` None: wherever in the machine it is found. Raises DeclarationError for an acceptance without a reason.
+    """
+
+    code: str
+    reason: str
+    state: AnyState | None = None
+
+    def __post_init__(self) -> None:
+        if not self.reason.strip():
+            raise DeclarationError(f"{self.code}: accepted without a reason; say why the machine can live with it")
+
+    def json(self) -> Object:
+        return {"code": self.code, "state": self.state.name if self.state else None, "reason": self.reason}
+
+
 class Machine(Generic[M]):
     """What an agent may do, as a table of edges: `{State: {"outcome": NextState}}`. The first row is the start.
 
@@ -96,6 +115,7 @@ class Machine(Generic[M]):
         edges: Mapping[type[State[M]], Mapping[str, type[State[M]]]],
         limits: Limits | None = None,
         rules: Sequence[Precedence] = (),
+        accepts: Sequence[Accept] = (),
         version: str = "",
     ) -> None:
         self.name = checked_name(name, "machine")
@@ -103,6 +123,7 @@ class Machine(Generic[M]):
         self.edges = edges
         self.limits = limits or Limits()
         self.rules = rules
+        self.accepts = accepts
         self.version = version
         frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]  # where it is declared: the place that findings name
         self.file, self.line = frame.f_code.co_filename, frame.f_lineno
@@ -170,6 +191,7 @@ class Machine(Generic[M]):
             "tools": tools,
             "limits": self.limits.json(),
             "rules": rules,
+            "accepts": [accepted.json() for accepted in self.accepts],
         }
 
     def _details(self, state: AnyState, others: "Mapping[str, Machine[Never]]", inside: tuple[str, ...]) -> Object:
@@ -368,6 +390,7 @@ def _tool_body(tool: AnyTool) -> Object:
         "timeout": tool.options.timeout,
         "retries": tool.options.retries,
         "reconciles": tool.options.reconcile is not None,
+        "untrusted": tool.options.untrusted,
         "input": tool.input,
         "output": tool.output,
         "contract": schema.contract({"properties": {"input": tool.input, "output": tool.output}}),

@@ -58,6 +58,7 @@ class Options:
     timeout: float
     retries: int
     reconcile: Callable[[Key], bool | None | Awaitable[bool | None]] | None
+    untrusted: bool = False
 
 
 class Tool(Generic[W, P, T_co, R_co]):
@@ -291,9 +292,10 @@ def from_schema(
     retries: int = 3,
     output: Object | None = None,
     doc: str = "",
+    untrusted: bool = False,
 ) -> SchemaTool:
     """A tool from a JSON Schema. The handler takes `arguments` and, by its effect class, `key` or `session`."""
-    options = Options(effect, effect == "once" if approval is None else approval, timeout, retries, None)
+    options = Options(effect, effect == "once" if approval is None else approval, timeout, retries, None, untrusted)
     return SchemaTool(name, input, handler, options, output, doc)
 
 
@@ -341,10 +343,17 @@ def tool(
     retries: int = ...,
     reconcile: Reconcile | None = ...,
     name: str | None = ...,
+    untrusted: bool = ...,
 ) -> Keyed: ...
 @overload
 def tool(
-    *, effect: Literal["local"], approval: bool = ..., timeout: float = ..., retries: int = ..., name: str | None = ...
+    *,
+    effect: Literal["local"],
+    approval: bool = ...,
+    timeout: float = ...,
+    retries: int = ...,
+    name: str | None = ...,
+    untrusted: bool = ...,
 ) -> Local: ...
 @overload
 def tool(
@@ -355,6 +364,7 @@ def tool(
     retries: int = ...,
     reconcile: Reconcile | None = ...,
     name: str | None = ...,
+    untrusted: bool = ...,
 ) -> Plain: ...
 def tool(
     *,
@@ -364,6 +374,7 @@ def tool(
     retries: int = 3,
     reconcile: Reconcile | None = None,
     name: str | None = None,
+    untrusted: bool = False,
 ) -> Plain | Keyed | Local:
     """Make a typed function a tool.
 
@@ -373,9 +384,10 @@ def tool(
     timeout     seconds one attempt may take
     retries     further attempts of a `read` or `keyed` call that failed
     reconcile   asks the other side whether the call with a key happened; True, False, or None for "cannot tell"
+    untrusted   its results hold what strangers wrote (web pages, mail): `check` follows where they could lead the model
     Raises ToolError at import when the signature cannot be a tool's.
     """
-    options = Options(effect or "once", effect is None if approval is None else approval, timeout, retries, reconcile)
+    options = Options(effect or "once", effect is None if approval is None else approval, timeout, retries, reconcile, untrusted)
 
     def decorate(function: Callable[..., object]) -> ModelTool[BaseModel, ..., ..., object, object]:
         return ModelTool[BaseModel, ..., ..., object, object](function, options, name=name)

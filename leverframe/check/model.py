@@ -1,0 +1,104 @@
+"""A definition as a graph to reason about, read with tolerance: so that everything wrong with it can be said at once.
+
+`Graph` takes any definition that has the shape of one (docs/definition.md), whatever its references mean: targets that do not exist are
+left out of `moves` and listed in `broken`. A Compact's `Back` is an edge to every state that it can mean, and `exceeded` an edge from
+every state but an End, as in the machine that runs.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import cast
+
+from leverframe.canon import Json, Object
+from leverframe.check.finding import Hop
+from leverframe.machine import BACK, EXCEEDED, back_targets
+from leverframe.state import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One state."""
+
+    name: str
+    kind: Kind
+    edges: Mapping[str, str]  # as written: outcome to name, BACK among them
+    moves: tuple[Hop, ...]  # as they can be taken: `Back` spelled out, broken ones left out, `exceeded` last
+    tools: tuple[str, ...]  # what a Fetch or Act may run, or an Ask may pick
+    builds: bool
+    body: Object = field(repr=False)
+
+
+class Graph:
+    """The states of one definition and the moves between them, in the order in which they were declared."""
+
+    def __init__(self, body: Object) -> None:
+        self.body = body
+        self.name = cast(str, body["name"])
+        self.start = cast(str, body["start"])
+        self.rules = cast(list[Object], body["rules"])
+        self.tools = cast(dict[str, Object], body["tools"])
+        self.limits = cast(Object, body["limits"])
+        self.exceeded = cast(str | None, self.limits["exceeded"])
+        raw = cast(dict[str, Object], body["states"])
+        rows = {name: (cast(Kind, state["kind"]), cast(dict[str, str], state["edges"])) for name, state in raw.items()}
+        self.back = back_targets(rows)
+        self.broken = [
+            Hop(name, outcome, to)
+            for name, (_, row) in rows.items()
+            for outcome, to in row.items()
+            if to != BACK and to not in rows
+        ]
+        self.nodes = {name: self._node(name, state, set(rows)) for name, state in raw.items()}
+
+    def _node(self, name: str, body: Object, known: set[str]) -> Node:
+        kind, row = cast(Kind, body["kind"]), cast(dict[str, str], body["edges"])
+        moves: list[Hop] = []
+        for outcome, to in row.items():
+            moves += [Hop(name, outcome, meant) for meant in (self.back if to == BACK else [to]) if meant in known]
+        if self.exceeded in known and kind != "end":
+            moves.append(Hop(name, EXCEEDED, self.exceeded))
+        picked = [choice["intent"] for choice in cast(list[Object], body.get("choices", [])) if choice["kind"] == "tool"]
+        tools = tuple(cast(list[str], body.get("tools", cast(Json, picked))))
+        return Node(name, kind, row, tuple(moves), tools, bool(body.get("builds")), body)
+
+    def moves(self) -> Iterator[Hop]:
+        return (hop for node in self.nodes.values() for hop in node.moves)
+
+    @cached_property
+    def reached(self) -> dict[str, Hop | None]:
+        """Every state that can be reached, with the move that a shortest path takes into it; the start has none."""
+        return self.search(self.start) if self.start in self.nodes else {}
+
+    def search(self, start: str, along: Callable[[Hop], bool] = lambda hop: True) -> dict[str, Hop | None]:
+        """As `reached`, from another state and along some moves only."""
+        found: dict[str, Hop | None] = {start: None}
+        queue = deque([start])
+        while queue:
+            for hop in self.nodes[queue.popleft()].moves:
+                if hop.to not in found and along(hop):
+                    found[hop.to] = hop
+                    queue.append(hop.to)
+        return found
+
+    @cached_property
+    def into(self) -> dict[str, list[Hop]]:
+        """The moves that lead into each state."""
+        found: dict[str, list[Hop]] = {name: [] for name in self.nodes}
+        for hop in self.moves():
+            found[hop.to].append(hop)
+        return found
+
+    def path(self, to: str) -> tuple[Hop, ...]:
+        """A shortest path from the start; empty where there is none."""
+        return trace(self.reached, to)
+
+
+def trace(found: Mapping[str, Hop | None], to: str) -> tuple[Hop, ...]:
+    """The path that a search took to a state."""
+    hops: list[Hop] = []
+    while (hop := found.get(to)) is not None:
+        hops.append(hop)
+        to = hop.state
+    return tuple(reversed(hops))
