@@ -17,6 +17,7 @@ from leverframe import perform
 from leverframe.canon import Json, Object, admit, digest
 from leverframe.changes import Change, changes
 from leverframe.clock import SECOND, Clock
+from leverframe.diff.impact import Parked, Standing, parked
 from leverframe.drive import LEASE, Drive, Held, TriggerCommand, read_input
 from leverframe.errors import (
     AlreadyPaused,
@@ -399,6 +400,25 @@ class Engine(Drive):
         if moves:
             await self._operate(row, Draft("migrated", {"from": row.run.definition, "to": target.hash, "by": by}))
         return Migration(row.run.id, row.run.definition, target.hash, changes(pinned.definition, target), against, moves)
+
+    async def impact(self, name: str) -> list[Parked]:
+        """What the machine as it is now means for the runs of it that are not over, and not pinned to it. No run is touched."""
+        machine = self.machine(name)
+        now = Bound(definition := machine.definition(self.machines), machine, definition)
+        standing: list[Standing] = []
+        last = ""
+        while rows := await self.store.unfinished(name, last):
+            touched = [row.run for row in rows if row.run.definition != definition.hash]
+            standing += [await self._standing(run, now) for run in touched]
+            last = rows[-1].run.id
+        return parked(standing)
+
+    async def _standing(self, run: Run, now: Bound) -> Standing:
+        pinned = await self._bind(run.definition, run.machine)
+        if pinned.problems:
+            return Standing(run.id, run.state, run.status, "blocked", pinned.problems[0])
+        against = now.against(run)
+        return Standing(run.id, run.state, run.status, "stays" if against else "moves", against[0] if against else "")
 
     async def verify(self, run_id: str) -> int:
         """Folds the log again and checks chain and row; gives the number of events. Raises Tampered naming what does not agree."""

@@ -8,7 +8,7 @@ from sqlalchemy.sql import Select
 
 from leverframe.clock import Micros
 from leverframe.errors import NotFound, UnknownDefinition, UnknownRun, UnknownTask, did_you_mean
-from leverframe.run import Event
+from leverframe.run import OVER, Event
 from leverframe.store import pack
 from leverframe.store.database import READING, refusals
 from leverframe.store.owner import is_dead
@@ -118,6 +118,10 @@ class Queries:
             at, run_id = before
             wanted = wanted.where((_runs.created_at < at) | ((_runs.created_at == at) & (_runs.id < run_id)))
         return [pack.unpack(row) for row in self._all(wanted)]
+
+    def unfinished(self, machine: str, after: str, limit: int) -> list[Row]:
+        wanted = select(*_runs).where(_runs.machine == machine, _runs.status.not_in(sorted(OVER)), _runs.id > after)
+        return [pack.unpack(row) for row in self._all(wanted.order_by(_runs.id).limit(limit))]
 
     def inbound(self, run_id: str) -> list[Inbound]:
         waiting = select(*_inbound).where(_inbound.run_id == run_id, _inbound.consumed.is_(None))

@@ -182,6 +182,10 @@ class Store:
         """Newest first. `before`: `(created_at, id)` of the last one on the page before."""
         return await self._read(lambda: self._queries.runs(machine, status, parent, before, limit))
 
+    async def unfinished(self, machine: str, after: str = "", limit: int = 500) -> list[Row]:
+        """Runs of a machine that are not over, by their ids; `after`: the last one of the page before."""
+        return await self._read(lambda: self._queries.unfinished(machine, after, limit))
+
     async def inbound(self, run_id: str) -> list[Inbound]:
         """What waits in a run's inbox, oldest first."""
         return await self._read(lambda: self._queries.inbound(run_id))

@@ -1,0 +1,168 @@
+"""How dangerous a change of a machine is, and why: so that a reviewer reads first what can cost money.
+
+Three levels. `high`: what a person or a proof stood in front of may now happen by itself, or a promise about an effect is another one.
+`medium`: what the model reads or may do, and how much of it, is something else. `low`: less may happen than before, or only words for
+people changed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, cast
+
+from leverframe.canon import Object
+from leverframe.changes import Change
+from leverframe.machine import Definition
+
+Level: TypeAlias = Literal["high", "medium", "low"]
+LEVELS: tuple[Level, ...] = ("high", "medium", "low")
+_PERSON = frozenset({"approve", "consult"})
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """A level, and in a few words what may go wrong; empty where the change says it all."""
+
+    level: Level
+    why: str = ""
+
+
+def risk(change: Change, before: Definition, after: Definition) -> Risk:
+    """What a reviewer must think of a change."""
+    first = change.path[0]
+    if first == "states" and len(change.path) == 2:
+        return _whole_state(change)
+    if first == "states":
+        return _in_state(change, before, after)
+    if first == "tools":
+        return _whole_tool(change) if len(change.path) == 2 else _in_tool(change)
+    if first == "limits":
+        return _limit(change)
+    if first == "rules":
+        return Risk("high", "what it forbade is no longer proven") if change.kind == "removed" else Risk("low")
+    if first == "accepts":
+        return Risk("high", "a finding no longer fails the check") if change.kind == "added" else Risk("low")
+    if first == "memory":
+        return Risk("low") if change.words else Risk("medium", "runs whose memory does not fit cannot move here")
+    return Risk("medium", "runs begin elsewhere") if first == "start" else Risk("low")
+
+
+def _whole_state(change: Change) -> Risk:
+    there = cast(Object, change.now if change.was is None else change.was)
+    kind = there["kind"]
+    if change.kind == "removed":
+        return Risk("high", "nobody is asked here any more") if kind in _PERSON else Risk("medium")
+    return Risk(
+        "medium",
+        {"ask": "one more place where the model decides", "act": "one more place where calls execute"}.get(str(kind), ""),
+    )
+
+
+def _in_state(change: Change, before: Definition, after: Definition) -> Risk:
+    field, rest = change.path[2], change.path[3:]
+    if field == "kind":
+        was_person = change.was in _PERSON
+        return Risk("high", "nobody is asked here any more" if was_person else "")
+    if field == "edges":
+        return _edge(change, before, after)
+    if field == "offers" and change.kind == "added":
+        effect = after.tools[rest[0]].effect if rest and rest[0] in after.tools else "once"
+        return Risk("medium" if effect == "read" else "high", f"the model or the state may call it; it is {effect}")
+    if field == "definition":
+        return Risk("medium", "the machine it delegates to changed; see the difference of that one")
+    return _FIELDS.get(field, _always("low"))(change)
+
+
+def _edge(change: Change, before: Definition, after: Definition) -> Risk:
+    """An edge that led to a person and leads elsewhere now; or one that is new or leads elsewhere."""
+    asked = change.was in before.states and before.states[str(change.was)].kind in _PERSON
+    asks = change.now in after.states and after.states[str(change.now)].kind in _PERSON
+    if asked and not asks:
+        return Risk("high", f"{change.was} is not asked any more when this happens")
+    return Risk("low") if change.kind == "removed" else Risk("medium")
+
+
+def _whole_tool(change: Change) -> Risk:
+    if change.kind == "removed":
+        return Risk("low")
+    tool = cast(Object, change.now)
+    return Risk("medium" if tool["effect"] == "read" else "high", f"a new tool, {tool['effect']}")
+
+
+def _in_tool(change: Change) -> Risk:
+    field = change.path[2]
+    if field == "effect":
+        return Risk("high", f"what a crash may do to it: {_PROMISES[str(change.was)]} before, {_PROMISES[str(change.now)]} now")
+    if field == "approval":
+        return Risk("high", "nobody need release its calls any more") if change.was else Risk("low")
+    if field == "untrusted":
+        return Risk("high", "what strangers wrote counts as trusted") if change.was else Risk("low")
+    if field == "reconciles":
+        return Risk("medium", "after a crash nobody can ask whether it happened") if change.was else Risk("low")
+    if field == "doc":
+        return Risk("medium", "the model reads it")
+    if field in ("input", "output"):
+        return Risk("medium", "the model reads it" if change.words else "runs that wait with a call of it are blocked")
+    return Risk("medium") if field in ("timeout", "retries") else Risk("low")
+
+
+_PROMISES = {
+    "read": "repeated",
+    "keyed": "exactly once by its key",
+    "local": "exactly once with the step",
+    "once": "at most once",
+}
+
+
+def _limit(change: Change) -> Risk:
+    if change.path[1] == "exceeded":
+        return Risk("medium", "where a run goes that is at its limits")
+    was, now = change.was, change.now
+    raised = now is None or (isinstance(was, int | float) and isinstance(now, int | float) and now > was)
+    return Risk("high", "more may be used up") if raised else Risk("low")
+
+
+def _lower(why: str) -> Callable[[Change], Risk]:
+    """Riskier where the number fell, or is gone."""
+
+    def judged(change: Change) -> Risk:
+        was, now = change.was, change.now
+        fell = now is None or (isinstance(was, int | float) and isinstance(now, int | float) and now < was)
+        return Risk("high", why) if fell else Risk("low")
+
+    return judged
+
+
+def _always(level: Level, why: str = "") -> Callable[[Change], Risk]:
+    return lambda change: Risk(level, why)
+
+
+def _schema(change: Change) -> Risk:
+    return Risk("medium", "the model reads it" if change.words else "runs that wait here are blocked")
+
+
+_FIELDS: Mapping[str, Callable[[Change], Risk]] = {
+    "prompt": _always("medium", "the model is told something else"),
+    "texts": _always("medium", "the model is told something else"),
+    "replies": _schema,
+    "returns": _schema,
+    "threshold": _lower("the model may be less sure of itself"),
+    "to": _always("high", "another person or role decides"),
+    "deadline": _always("medium"),
+    "times": _always("medium", "how often it is tried before somebody takes over"),
+    "builds": _always("high", "it makes its own call, which nobody chose or released"),
+    "success": _always("medium", "what counts as a success"),
+    "max_failed": _always("medium", "how many child runs may fail"),
+    "concurrency": _always("low"),
+    "machine": _always("medium", "another machine takes over here"),
+}
+
+
+def ranked(found: list[Change], before: Definition, after: Definition) -> list[tuple[Risk, Change]]:
+    """The riskiest first; within a level in the order of the definition."""
+    judged = [(risk(change, before, after), change) for change in found]
+    return sorted(judged, key=lambda pair: LEVELS.index(pair[0].level))
+
+
+def json_of(pair: tuple[Risk, Change]) -> Object:
+    judged, change = pair
+    return {"risk": judged.level, "why": judged.why, **change.json()}
