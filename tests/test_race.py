@@ -11,9 +11,9 @@ from sqlalchemy import text
 
 from leverframe import Call, Engine, Reply, Store, TriggerCommand
 from leverframe.clock import SECOND, Clock, SystemClock
-from leverframe.errors import AlreadyDecided, Lost, Tampered, TaskGone
+from leverframe.errors import AlreadyDecided, Tampered, TaskGone
 from leverframe.llm import Request
-from leverframe.store import Commit, Committed, Decided, Deferred, Task
+from leverframe.store import Commit, Committed, Decided, Deferred, Row, Task
 from leverframe.testing import FakeClock, Scripted
 from machines.refund import refund
 from tests import crashes
@@ -150,22 +150,26 @@ async def test_a_decision_in_time_is_not_overruled_by_a_deadline_that_is_just_be
 # ── two processes ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_process_that_slept_past_its_lease_writes_nothing(world: World) -> None:
-    clock = FakeClock()
+async def test_a_process_that_slept_past_its_lease_writes_nothing_and_follows_until_the_other_is_gone(world: World) -> None:
+    clock, seen = FakeClock(), list[Row]()
 
     async with process(world, clock) as there:
 
         async def takes_long(request: Request) -> "Reply[str] | Call[object]":
-            clock.advance(timedelta(minutes=1))  # another one takes over, and has not written anything yet
-            assert await there.store.claim(request.run_id, there.owner, clock.now(), clock.now() + 30 * SECOND)
+            seen.append(await there.store.load(request.run_id))
+            if len(seen) == 1:
+                clock.advance(timedelta(minutes=1))  # another one takes over, and never writes anything
+                assert await there.store.claim(request.run_id, there.owner, clock.now(), clock.now() + 30 * SECOND)
             return pay("129.00")
 
         async with process(world, clock, Scripted(takes_long)) as here:
             row = await here.start(TriggerCommand("refund", MESSAGE, key="slow"), hold=True)
-            with pytest.raises(Lost):
-                await here.advance(row.run.id)
-            after = await there.store.load(row.run.id)
-            assert (after.run.state, after.lease_owner) == ("Triage", there.owner)
+            began = clock.now()
+            assert (await here.advance(row.run.id)).run.state == "Release"
+            assert clock.now() - began > 90 * SECOND, "a minute asleep, and the lease of the other"
+            first, second = seen
+            assert (second.run.seq, second.fence) == (first.run.seq, first.fence + 2), "what was answered first was not written"
+            await here.verify(row.run.id)
 
 
 async def test_two_processes_on_one_run_do_everything_once(world: World) -> None:

@@ -116,7 +116,7 @@ async def model(url: str, name: str = "here/small", **settings: object) -> Async
 
 
 def asking(**changes: object) -> Request:
-    return Request(**{"messages": MESSAGES, "choices": CHOICES, "timeout": 5.0, **changes})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    return Request(**{"messages": MESSAGES, "choices": CHOICES, "timeout": 30.0, **changes})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def failing(*answers: bytes | None, **changes: object) -> ModelError:
