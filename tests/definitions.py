@@ -13,7 +13,7 @@ HASH = "0" * 64
 PROMPT = "# user\nWhat is to be done? {{ text }}\n"
 
 
-def definition(*, start: str | None = None, exceeded: str | None = None, **states: Object) -> Object:
+def definition(**states: Object) -> Object:
     """A definition of these states; the first is the start. What they name as tools exists, unless it is called `missing`."""
     named = {name for state in states.values() for name in _tools_of(state)}
     return {
@@ -21,14 +21,21 @@ def definition(*, start: str | None = None, exceeded: str | None = None, **state
         "name": "desk",
         "version": "",
         "doc": "A desk.",
-        "start": next(iter(states)) if start is None else start,
+        "start": next(iter(states)),
         "memory": {"type": "object", "properties": {"text": {"type": "string"}}},
         "states": cast(Object, states),
         "tools": {name: tool(name.partition("_")[0]) for name in sorted(named - {"missing"})},
-        "limits": {"steps": 40, "model_calls": None, "cost": None, "days": None, "exceeded": exceeded},
+        "limits": {"steps": 40, "model_calls": None, "cost": None, "days": None, "exceeded": None},
         "rules": [],
         "accepts": [],
     }
+
+
+def limited(exceeded: str, /, **states: Object) -> Object:
+    """The same, with a state that limits lead to."""
+    body = definition(**states)
+    cast(Object, body["limits"])["exceeded"] = exceeded
+    return body
 
 
 def text(body: Object) -> str:

@@ -23,6 +23,7 @@ from tests.definitions import (
     delegate,
     end,
     fetch,
+    limited,
     text,
     wait,
     work,
@@ -94,7 +95,7 @@ BROKEN = {
         "LF104", "Next", says="a dead end: no work ends a run", path=["Read –go→ Next"],
     ),
     "a dead end stays one where a limit leads on, for nothing leaves it": Broken(
-        definition(Read=work(go="Next", stop="Over"), Next=work(), Over=end(), exceeded="Over"), "LF104", "Next", path=["Read –go→ Next"]
+        limited("Over", Read=work(go="Next", stop="Over"), Next=work(), Over=end()), "LF104", "Next", path=["Read –go→ Next"]
     ),
     "a state that leads only to itself": Broken(
         definition(Read=work(go="Next", stop="Over"), Next=work(again="Next"), Over=end()),
@@ -112,11 +113,11 @@ BROKEN = {
         "LF105", "R", says="R leads only to itself", path=["Read –right→ R"], also=["LF105"],
     ),
     "a loop that only a limit ends": Broken(
-        definition(Read=work(go="Wait", stop="Over"), Wait=wait("again", again="Wait", expired="Wait"), Over=end(), exceeded="Over"),
+        limited("Over", Read=work(go="Wait", stop="Over"), Wait=wait("again", again="Wait", expired="Wait"), Over=end()),
         "LF106", "Wait", says="only a limit ends that, by 'exceeded' to Over", path=["Read –go→ Wait"],
     ),
     "a limit that leads into the trap is no way out": Broken(
-        definition(Read=work(go="A", stop="Over"), A=work(go="B"), B=work(go="A"), Over=end(), exceeded="A"), "LF105", "A", path=["Read –go→ A"]
+        limited("A", Read=work(go="A", stop="Over"), A=work(go="B"), B=work(go="A"), Over=end()), "LF105", "A", path=["Read –go→ A"]
     ),
     # outcomes
     "an approval that cannot be rejected": Broken(
@@ -309,7 +310,7 @@ SOUND = {
     "the least": PLAIN,
     "an ask with errors": ASKS,
     "a once call that is settled": SENDS,
-    "an end that only a limit leads to": definition(Read=work(go="Over"), Over=end(), Late=end(success=False), exceeded="Late"),
+    "an end that only a limit leads to": limited("Late", Read=work(go="Over"), Over=end(), Late=end(success=False)),
     "a loop with a way out": definition(A=work(go="B", stop="Over"), B=work(go="A"), Over=end()),
     "a state that may stay where it is": definition(Wait=wait("again", again="Wait", expired="Over"), Over=end()),
     "a retry that names its state": definition(
@@ -396,7 +397,7 @@ def test_a_long_chain_of_states_is_no_trouble() -> None:
 
 # ── what a machine lives with ────────────────────────────────────────────────────────────────────────────────────────────────
 
-POLLS = definition(Read=work(go="Wait"), Wait=wait("again", again="Wait", expired="Wait"), Over=end(), exceeded="Over")
+POLLS = limited("Over", Read=work(go="Wait"), Wait=wait("again", again="Wait", expired="Wait"), Over=end())
 
 
 def accepting(*accepts: Object) -> Object:

@@ -22,7 +22,7 @@ from leverframe.check.card import card
 from leverframe.check.codes import finding
 from leverframe.check.finding import Finding, Hop, Level, Place
 from leverframe.check.model import Graph
-from leverframe.check.places import Lines, Places, Source, locate
+from leverframe.check.places import Lines, Places, Source, locate, refused
 from leverframe.check.prompts import placed, prompts
 from leverframe.check.report import Checked, Report, accepted, merged
 from leverframe.check.rooms import rooms
@@ -69,7 +69,7 @@ def check_text(text: str, file: str) -> Report:
 def unloaded(file: str, place: Place, error: LeverframeError) -> Finding:
     """The finding for a file of machines/ that does not load."""
     message = str(error).removeprefix(f"{place.file}:{place.line}: ")
-    return finding("LF002", "", f"{file} cannot be loaded: {message}", place=place)
+    return finding("LF002", "", f"{file} cannot be loaded: {message}", place=refused(place, message))
 
 
 def _of_machine(machine: Machine[Never], others: Others) -> Report:

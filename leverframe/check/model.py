@@ -2,7 +2,7 @@
 
 `Graph` takes any definition that has the shape of one (docs/definition.md), whatever its references mean: targets that do not exist are
 left out of `moves` and listed in `broken`. A Compact's `Back` is an edge to every state that it can mean, and `exceeded` an edge from
-every state but an End, as in the machine that runs.
+every state that can be left, as in the machine that runs: a limit turns the outcome into it.
 """
 
 from collections import deque
@@ -59,7 +59,7 @@ class Graph:
         moves: list[Hop] = []
         for outcome, to in row.items():
             moves += [Hop(name, outcome, meant) for meant in (self.back if to == BACK else [to]) if meant in known]
-        if self.exceeded in known and kind != "end":
+        if self.exceeded in known and kind != "end" and row:  # what nothing leaves, no limit leads out of
             moves.append(Hop(name, EXCEEDED, self.exceeded))
         picked = [choice["intent"] for choice in cast(list[Object], body.get("choices", [])) if choice["kind"] == "tool"]
         tools = tuple(cast(list[str], body.get("tools", cast(Json, picked))))

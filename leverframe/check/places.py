@@ -56,7 +56,8 @@ class Source:
         file, rows = self._machine.file, self._rows
         if outcome == EXCEEDED and (state is None or (state, EXCEEDED) not in rows):
             return Place(file, self._keyword("limits", EXCEEDED))
-        if (line := rows.get((state, outcome)) or (rows.get((state, None)) if table or outcome else None)) is not None:
+        row = rows.get((state, None)) if outcome or table else None
+        if (line := rows.get((state, outcome), row) if outcome else row) is not None:
             return Place(file, line)
         found = self._class(self._machine.states[state]) if state in self._machine.states else None
         return found or Place(file, self._machine.line)
@@ -87,39 +88,18 @@ class Source:
 
     @cached_property
     def _call(self) -> ast.Call | None:
-        """The call of `Machine` that made it."""
-        tree, line = self._tree(self._machine.file), self._machine.line
-        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)] if tree else []
-        around = [node for node in calls if node.lineno <= line <= (node.end_lineno or line) and _argument(node, "edges")]
-        return max(around, key=lambda node: node.lineno, default=None)
+        return _around(self._tree(self._machine.file), self._machine.line)
 
     @cached_property
     def _rows(self) -> Mapping[tuple[str | None, str | None], int]:
         """The line of each row and of each key in it. The literal has the rows in the machine's own order, so no name is guessed."""
-        table = self._literal(_argument(self._call, "edges") if self._call else None)
+        table = _table(self._tree(self._machine.file), self._call)
         found: dict[tuple[str | None, str | None], int] = {}
         if table is None or len(table.keys) != len(self._machine.edges) or None in table.keys:
             return found
-        for state, key, row in zip(self._machine.edges, table.keys, table.values, strict=True):
-            assert key is not None
-            found[state.name, None] = key.lineno
-            for outcome in row.keys if isinstance(row, ast.Dict) else ():
-                if isinstance(outcome, ast.Constant) and isinstance(outcome.value, str):
-                    found[state.name, outcome.value] = outcome.lineno
+        for state, (_, row) in zip(self._machine.edges, _written(table), strict=True):
+            found |= {(state.name, outcome): line for outcome, line in row.items()}
         return found
-
-    def _literal(self, node: ast.expr | None) -> ast.Dict | None:
-        """The table itself, also where it has a name in the same file."""
-        tree = self._tree(self._machine.file)
-        if isinstance(node, ast.Name) and tree is not None:
-            for line in tree.body:
-                target = (
-                    line.targets[0] if isinstance(line, ast.Assign) else line.target if isinstance(line, ast.AnnAssign) else None
-                )
-                if isinstance(line, ast.Assign | ast.AnnAssign) and isinstance(target, ast.Name) and target.id == node.id:
-                    node = line.value
-                    break
-        return node if isinstance(node, ast.Dict) else None
 
     def _keyword(self, *names: str) -> int:
         """The line of an argument of the call, and of an argument inside of it, as far as they are written there."""
@@ -129,6 +109,51 @@ class Source:
             line = value.lineno if value is not None else line
             call = value if isinstance(value, ast.Call) else None
         return line
+
+
+def refused(place: Place, message: str) -> Place:
+    """Where a table is wrong that was refused when it was declared: there is no machine, only the source and what was said of it."""
+    state = re.search(r"state (.+?): ", message)
+    if state is None:
+        return place
+    try:
+        tree = ast.parse(Path(place.file).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return place
+    outcome = re.search(r"'(.+?)'", message)
+    table = _table(tree, _around(tree, place.line))
+    rows = [row for name, row in _written(table) if name == state[1]] if table else []
+    lines = [row.get(outcome[1] if outcome else None, row[None]) for row in rows]
+    return Place(place.file, lines[0]) if lines else place
+
+
+def _around(tree: ast.Module | None, line: int) -> ast.Call | None:
+    """The call that declares a machine in this line."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)] if tree else []
+    around = [node for node in calls if node.lineno <= line <= (node.end_lineno or line) and _argument(node, "edges")]
+    return max(around, key=lambda node: node.lineno, default=None)
+
+
+def _table(tree: ast.Module | None, call: ast.Call | None) -> ast.Dict | None:
+    """The table of edges itself, also where it has a name in the same file."""
+    table = _argument(call, "edges") if call else None
+    if isinstance(table, ast.Name) and tree is not None:
+        for node in tree.body:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target if isinstance(node, ast.AnnAssign) else None
+            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(target, ast.Name) and target.id == table.id:
+                return node.value if isinstance(node.value, ast.Dict) else None
+    return table if isinstance(table, ast.Dict) else None
+
+
+def _written(table: ast.Dict) -> Iterator[tuple[str, dict[str | None, int]]]:
+    """Each row by the name it is written with: the lines of its keys, and under None its own."""
+    for key, row in zip(table.keys, table.values, strict=True):
+        if key is not None:
+            lines: dict[str | None, int] = {None: key.lineno}
+            for outcome in row.keys if isinstance(row, ast.Dict) else ():
+                if isinstance(outcome, ast.Constant) and isinstance(outcome.value, str):
+                    lines[outcome.value] = outcome.lineno
+            yield ast.unparse(key).rpartition(".")[2], lines
 
 
 def _argument(call: ast.Call, name: str) -> ast.expr | None:

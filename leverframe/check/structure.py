@@ -25,11 +25,16 @@ NAMED: Mapping[str, frozenset[str]] = {
     "end": frozenset[str](),
 }
 """The kinds whose outcomes are always the same."""
+UNSHOWN = "not every drawing, log and schema can show it"
 
 
 def structure(graph: Graph) -> Iterator[Finding]:
     yield from references(graph)
     yield from ways(graph)
+    for what, names in (("machine", [graph.name]), ("tool", list(graph.tools))):
+        for name in names:
+            if not shown(name):
+                yield finding("LF118", graph.name, f"a {what} is called {name[:80]!r}; {UNSHOWN}")
     for node in graph.nodes.values():
         yield from _names(graph, node)
         yield from _edges(graph, node)
@@ -159,11 +164,11 @@ def _expected(graph: Graph, node: Node, intents: set[str]) -> frozenset[str] | N
 
 def _names(graph: Graph, node: Node) -> Iterator[Finding]:
     if not shown(node.name) or node.name == BACK:
-        why = f"{BACK!r} is the history pseudo-state's" if node.name == BACK else "not every drawing, log and schema can show it"
+        why = f"{BACK!r} is the history pseudo-state's" if node.name == BACK else UNSHOWN
         yield finding("LF118", graph.name, f"a state is called {node.name[:80]!r}; {why}", state=node.name)
     for outcome in node.edges:
         if not shown(outcome) or outcome == EXCEEDED:
-            why = "that is what limits do" if outcome == EXCEEDED else "not every drawing, log and schema can show it"
+            why = "that is what limits do" if outcome == EXCEEDED else UNSHOWN
             yield finding("LF118", graph.name, f"an outcome is called {outcome[:80]!r}; {why}", state=node.name, outcome=outcome)
     for what, names in (
         ("choice", [cast(str, choice["intent"]) for choice in choices(node)]),

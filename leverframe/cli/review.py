@@ -31,9 +31,7 @@ class Schema(StrEnum):
 
 @command()
 def check(
-    machines: Annotated[
-        list[str] | None, typer.Argument(metavar="MACHINE", help="Machines of machines/. Default: all.")
-    ] = None,
+    machines: Annotated[list[str] | None, typer.Argument(metavar="MACHINE", help="Machines of machines/. Default: all.")] = None,
     definition: Annotated[
         list[Path] | None,
         typer.Option("--definition", metavar="FILE", help="A definition as JSON, from wherever; may be repeated."),
