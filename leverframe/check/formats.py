@@ -16,8 +16,8 @@ from leverframe.check.report import Report
 
 def text(report: Report) -> str:
     """One block for each finding, and at the end what was checked."""
-    blocks = ["\n".join(_block(one)) for one in report.findings]
-    return _plain("\n\n".join([*blocks, summary(report)]) + "\n")
+    blocks = ["\n".join(map(_plain, _block(one))) for one in report.findings]
+    return "\n\n".join([*blocks, _plain(summary(report))]) + "\n"
 
 
 def _block(one: Finding) -> Iterator[str]:
@@ -26,7 +26,7 @@ def _block(one: Finding) -> Iterator[str]:
     for number, hop in enumerate(one.path, 1):
         yield f"  {number:>3}. {hop}"
     if one.accepted is not None:
-        yield f"    accepted because: {one.accepted}"
+        yield f"    accepted because: {' '.join(one.accepted.split())}"
     else:
         yield f"    to do: {one.remedy}"
 
@@ -52,7 +52,7 @@ def _about(one: Finding) -> str:
 
 def _plain(words: str) -> str:
     """Nothing that a name or a message says can move the cursor."""
-    return "".join(sign if sign.isprintable() or sign == "\n" else f"\\x{ord(sign):02x}" for sign in words)
+    return "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in words)
 
 
 # ── for programs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -83,7 +83,7 @@ def _long(one: Finding) -> str:
     """Everything there is to say, in lines."""
     steps = [f"{number}. {hop}" for number, hop in enumerate(one.path, 1)]
     last = f"Accepted because: {one.accepted}" if one.accepted is not None else f"To do: {one.remedy}"
-    return "\n".join([_about(one), *steps, last])
+    return "\n".join(map(_plain, [_about(one), *steps, last]))
 
 
 def _data(words: str) -> str:
