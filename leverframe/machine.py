@@ -8,7 +8,7 @@ cannot be taken.
 import ast
 import json
 import sys
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Generic, Never, TypeAlias, cast
 from leverframe import schema
 from leverframe.canon import Json, Object, canonical, text_hash
 from leverframe.clock import Micros, micros
-from leverframe.errors import DeclarationError, EdgeError, did_you_mean
+from leverframe.errors import DeclarationError, EdgeError, PromptError, did_you_mean
 from leverframe.outcomes import intents, outcomes
 from leverframe.state import (
     Act,
@@ -53,6 +53,7 @@ BACK = "Back"
 EXCEEDED = "exceeded"
 AnyState: TypeAlias = type[State[Never]]
 AnyTool: TypeAlias = Tool[..., ..., object, object]
+Refuse: TypeAlias = Callable[[str, DeclarationError], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +170,21 @@ class Machine(Generic[M]):
         """The machine as data; `others` are the machines it may delegate to. Raises PromptError, DeclarationError."""
         return Definition(canonical(self._body(others or {}, (self.name,))))
 
-    def _body(self, others: "Mapping[str, Machine[Never]]", inside: tuple[str, ...]) -> Object:
+    def draft(self, others: "Mapping[str, Machine[Never]]", refuse: "Refuse") -> Object:
+        """The body of the definition as far as it can be written: a prompt or machine that is not there goes to `refuse`, with its state.
+
+        Templates are not checked. Raises DeclarationError where there is no machine as data at all.
+        """
+        return self._body(others, (self.name,), refuse)
+
+    def _body(self, others: "Mapping[str, Machine[Never]]", inside: tuple[str, ...], refuse: "Refuse | None" = None) -> Object:
         states: Object = {}
         for name, state, row in self._rows():
             states[name] = {
                 "kind": kind_of(state),
                 "doc": doc_of(state),
                 "edges": cast(Json, row),
-                **self._details(state, others, inside),
+                **self._details(state, others, inside, refuse),
             }
         tools: Object = {name: _tool_body(tool) for name, tool in sorted(self.tools.items())}
         rules: Json = [rule.json() for rule in self.rules]
@@ -194,11 +202,14 @@ class Machine(Generic[M]):
             "accepts": [accepted.json() for accepted in self.accepts],
         }
 
-    def _details(self, state: AnyState, others: "Mapping[str, Machine[Never]]", inside: tuple[str, ...]) -> Object:
+    def _details(
+        self, state: AnyState, others: "Mapping[str, Machine[Never]]", inside: tuple[str, ...], refuse: "Refuse | None"
+    ) -> Object:
         """What a state's kind adds to the definition."""
         if issubclass(state, Ask):
-            texts: Object = {prompt.variant: prompt.text for prompt in self.prompts(state)}
-            return {"prompt": state.prompt, "texts": texts, "choices": _choices(state.replies), "threshold": state.threshold}
+            prompts = self.prompts(state) if refuse is None else self._found(state, refuse)
+            texts: Object = {} if prompts is None else {"texts": {prompt.variant: prompt.text for prompt in prompts}}
+            return {"prompt": state.prompt, **texts, "choices": _choices(state.replies), "threshold": state.threshold}
         if issubclass(state, Fetch | Act):
             return {"tools": [tool.name for tool in state.runs], "builds": builds(state)}
         if issubclass(state, Approve):
@@ -208,14 +219,49 @@ class Machine(Generic[M]):
         if issubclass(state, Wait):
             return {"deadline": _deadline(state), "choices": _choices(state.events)}
         if issubclass(state, Delegate):
-            return self._delegate_body(cast(type[Delegate[Never, Never]], state), others, inside)
+            return self._delegate_body(cast(type[Delegate[Never, Never]], state), others, inside, refuse)
         if issubclass(state, Compact):
             return {"times": state.times}
         return {"success": state.success} if issubclass(state, End) else {}
 
+    def _found(self, state: type[Ask[Never]], refuse: "Refuse") -> "list[Prompt] | None":
+        from leverframe.prompt import find
+
+        try:
+            return find(self.home, state.prompt)
+        except PromptError as error:
+            refuse(state.name, error)
+            return None
+
     def _delegate_body(
-        self, state: type[Delegate[Never, Never]], others: "Mapping[str, Machine[Never]]", inside: tuple[str, ...]
+        self,
+        state: type[Delegate[Never, Never]],
+        others: "Mapping[str, Machine[Never]]",
+        inside: tuple[str, ...],
+        refuse: "Refuse | None",
     ) -> Object:
+        returns = schema.schema_of(state.returns) if state.returns else None
+        try:
+            pinned = self._pinned(state, others, inside)
+        except DeclarationError as error:
+            if refuse is None:
+                raise
+            pinned = ""
+            if not isinstance(error, PromptError):  # that is the other machine's own
+                refuse(state.name, error)
+        return {
+            "machine": state.machine,
+            "definition": pinned,
+            "deadline": _deadline(state),
+            "max_failed": state.max_failed,
+            "concurrency": state.concurrency,
+            "returns": returns,
+        }
+
+    def _pinned(
+        self, state: type[Delegate[Never, Never]], others: "Mapping[str, Machine[Never]]", inside: tuple[str, ...]
+    ) -> str:
+        """The hash of the definition of the machine that a state delegates to."""
         other = others.get(state.machine)
         if state.machine in inside:
             raise DeclarationError(
@@ -226,16 +272,7 @@ class Machine(Generic[M]):
             raise DeclarationError(
                 f"machine {self.name}: state {state.name} delegates to {state.machine!r}, which is not in machines/.{hint}"
             )
-        pinned = Definition(canonical(other._body(others, (*inside, other.name)))).hash
-        returns = schema.schema_of(state.returns) if state.returns else None
-        return {
-            "machine": state.machine,
-            "definition": pinned,
-            "deadline": _deadline(state),
-            "max_failed": state.max_failed,
-            "concurrency": state.concurrency,
-            "returns": returns,
-        }
+        return Definition(canonical(other._body(others, (*inside, other.name)))).hash
 
     def prompts(self, state: type[Ask[Never]]) -> "list[Prompt]":
         """The variants of a state's prompt, checked against what its templates may use."""

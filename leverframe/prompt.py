@@ -98,32 +98,39 @@ class Prompt:
 
         Found without rendering. Raises PromptError with file, line, name and the near miss.
         """
+        for line, message in self.complaints(available, intents):
+            raise PromptError(f"{self.where}:{line}: {message}" if line else f"{self.where}: {message}")
+
+    def complaints(self, available: Collection[str], intents: Collection[str] | None = None) -> Iterator[tuple[int | None, str]]:
+        """Everything that `check` would raise for, with its line. Raises PromptError for a template that cannot be read."""
         for name in self.variables or ():
             if name not in available:
-                raise PromptError(f"{self.where}: declares the variable {name!r}, which {_not_among(name, available)}")
+                yield None, f"declares the variable {name!r}, which {_not_among(name, available)}"
         allowed = available if self.variables is None else self.variables
         for section in self.sections:
             for name, line in _used(section.text, self.where, section.line):
                 if name not in allowed:
                     whose = "is not in the file's 'variables'" if name in available else _not_among(name, allowed)
-                    raise PromptError(f"{self.where}:{line}: uses {name!r}, which {whose}")
+                    yield line, f"uses {name!r}, which {whose}"
         for reply, line in self._replies():
-            self._check_reply(reply, line, available, intents)
+            yield from self._misplaced(reply, line, available, intents)
 
     def _replies(self) -> Iterator[tuple[Object, int]]:
         yield from ((example.reply, example.line) for example in self.examples)
         if self.otherwise is not None:
             yield self.otherwise, 1
 
-    def _check_reply(self, reply: Object, line: int, available: Collection[str], intents: Collection[str] | None) -> None:
+    def _misplaced(
+        self, reply: Object, line: int, available: Collection[str], intents: Collection[str] | None
+    ) -> Iterator[tuple[int, str]]:
         intent = str(reply["intent"])
         if intents is not None and intent not in intents:
-            raise PromptError(f"{self.where}:{line}: an example replies {intent!r}, which {_not_among(intent, intents)}")
+            yield line, f"an example replies {intent!r}, which {_not_among(intent, intents)}"
         known = {*available, *EXAMPLE_VARIABLES}
         for text in _strings(reply):
             for name, _ in _used(text, self.where, line):
                 if name not in known:
-                    raise PromptError(f"{self.where}:{line}: an example's reply uses {name!r}, which {_not_among(name, known)}")
+                    yield line, f"an example's reply uses {name!r}, which {_not_among(name, known)}"
 
 
 EXAMPLE_VARIABLES = ("memory", "numbers", "text")

@@ -21,14 +21,18 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One step of a path: the state that was left, how it ended, and where that led."""
+    """One step of a path: the state that was left, how it ended, and where that led. `place` is the edge's, where a review found it."""
 
     state: str
     outcome: str
     to: str
+    place: Place | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.state} –{self.outcome}→ {self.to}"
+
+    def json(self) -> Object:
+        return {"state": self.state, "outcome": self.outcome, "to": self.to, **_at(self.place)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ class Finding:
     """One thing that is wrong, or may be.
 
     code        `LF101`; stable, documented in docs/checks.md
-    message     why, in one line; names machine, state and outcome
+    message     why, in one line; names state and outcome
     remedy      what to do about it
     path        a shortest counter-example, from the start of the machine; empty where there is none to show
     accepted    the reason a machine gives for living with it; such a finding fails nothing, and is shown in every review
@@ -67,8 +71,11 @@ class Finding:
             "outcome": self.outcome,
             "message": self.message,
             "remedy": self.remedy,
-            "file": self.place.file if self.place else None,
-            "line": self.place.line if self.place else None,
-            "path": [{"state": hop.state, "outcome": hop.outcome, "to": hop.to} for hop in self.path],
+            **_at(self.place),
+            "path": [hop.json() for hop in self.path],
             "accepted": self.accepted,
         }
+
+
+def _at(place: Place | None) -> Object:
+    return {"file": place.file if place else None, "line": place.line if place else None}

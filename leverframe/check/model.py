@@ -2,11 +2,11 @@
 
 `Graph` takes any definition that has the shape of one (docs/definition.md), whatever its references mean: targets that do not exist are
 left out of `moves` and listed in `broken`. A Compact's `Back` is an edge to every state that it can mean, and `exceeded` an edge from
-every state but an End, as in the machine that runs.
+every state that can be left, as in the machine that runs: a limit turns the outcome into it.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import cast
@@ -42,7 +42,9 @@ class Graph:
         self.limits = cast(Object, body["limits"])
         self.exceeded = cast(str | None, self.limits["exceeded"])
         raw = cast(dict[str, Object], body["states"])
-        rows = {name: (cast(Kind, state["kind"]), cast(dict[str, str], state["edges"])) for name, state in raw.items()}
+        rows: dict[str, tuple[Kind, Mapping[str, str]]] = {
+            name: (cast(Kind, state["kind"]), cast(dict[str, str], state["edges"])) for name, state in raw.items()
+        }
         self.back = back_targets(rows)
         self.broken = [
             Hop(name, outcome, to)
@@ -57,7 +59,7 @@ class Graph:
         moves: list[Hop] = []
         for outcome, to in row.items():
             moves += [Hop(name, outcome, meant) for meant in (self.back if to == BACK else [to]) if meant in known]
-        if self.exceeded in known and kind != "end":
+        if self.exceeded in known and kind != "end" and row:  # what nothing leaves, no limit leads out of
             moves.append(Hop(name, EXCEEDED, self.exceeded))
         picked = [choice["intent"] for choice in cast(list[Object], body.get("choices", [])) if choice["kind"] == "tool"]
         tools = tuple(cast(list[str], body.get("tools", cast(Json, picked))))
@@ -90,9 +92,67 @@ class Graph:
             found[hop.to].append(hop)
         return found
 
+    def ending_in(self, targets: Iterable[str], along: Callable[[Hop], bool] = lambda hop: True) -> set[str]:
+        """The states that some moves lead on from to one of the targets, and the targets."""
+        found = set(targets)
+        queue = deque(found)
+        while queue:
+            for hop in self.into[queue.popleft()]:
+                if hop.state not in found and along(hop):
+                    found.add(hop.state)
+                    queue.append(hop.state)
+        return found
+
+    def components(self, along: Callable[[Hop], bool] = lambda hop: True) -> list[list[str]]:
+        """The strongly connected components, by some moves only: those that others lead to come first, states in declared order.
+
+        Tarjan's algorithm (Depth-first search and linear graph algorithms, 1972), with a stack of its own: a long chain of states
+        must not end in a RecursionError.
+        """
+        index: dict[str, int] = {}
+        low: dict[str, int] = {}
+        open_: dict[str, None] = {}  # a stack that knows what is on it
+        done: list[list[str]] = []
+        rank = {name: number for number, name in enumerate(self.nodes)}
+        for root in self.nodes:
+            work = [(root, iter(self.nodes[root].moves))] if root not in index else []
+            while work:
+                name, moves = work[-1]
+                if name not in index:
+                    index[name] = low[name] = len(index)
+                    open_[name] = None
+                for hop in moves:
+                    if not along(hop):
+                        continue
+                    if hop.to not in index:
+                        work.append((hop.to, iter(self.nodes[hop.to].moves)))
+                        break
+                    if hop.to in open_:
+                        low[name] = min(low[name], index[hop.to])
+                else:
+                    work.pop()
+                    if work:
+                        low[work[-1][0]] = min(low[work[-1][0]], low[name])
+                    if low[name] == index[name]:
+                        done.append(sorted(_popped(open_, name), key=rank.__getitem__))
+        return done
+
     def path(self, to: str) -> tuple[Hop, ...]:
         """A shortest path from the start; empty where there is none."""
         return trace(self.reached, to)
+
+
+def own(hop: Hop) -> bool:
+    """A move that the state makes by itself, not the one that a limit makes of it."""
+    return hop.outcome != EXCEEDED
+
+
+def _popped(stack: dict[str, None], until: str) -> Iterator[str]:
+    while stack:
+        name, _ = stack.popitem()
+        yield name
+        if name == until:
+            return
 
 
 def trace(found: Mapping[str, Hop | None], to: str) -> tuple[Hop, ...]:

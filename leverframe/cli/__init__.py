@@ -8,9 +8,10 @@ runs      run, start, advance, runs, show, signal
 people    tasks, approve, reject, answer
 operate   pause, resume, cancel, retry, fork, migrate, verify, work, db
 rooms     graph, new, init
+review    check, schema
 """
 
-from leverframe.cli import operate, people, rooms, runs
+from leverframe.cli import operate, people, review, rooms, runs
 from leverframe.cli.app import app, main
 
-__all__ = ["app", "main", "operate", "people", "rooms", "runs"]
+__all__ = ["app", "main", "operate", "people", "review", "rooms", "runs"]

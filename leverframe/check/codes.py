@@ -1,0 +1,120 @@
+"""Every code that a finding can have: what it means, how bad it is, and what to do. docs/checks.md is held to this table by a test.
+
+LF0xx: it cannot be read, or the review itself. LF1xx: structure. LF2xx: the card's rules. Codes stay; one that is gone is not used again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from leverframe.check.finding import Finding, Hop, Level, Place
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """`table`: what is wrong stands in the table of edges, so a finding about a state points to its row there and not to its class."""
+
+    code: str
+    level: Level
+    title: str
+    remedy: str
+    table: bool = False
+
+
+_ALL = (
+    Code(
+        "LF001", "error", "Not the shape of a definition", "write it as docs/definition.md says; `leverframe schema definition`"
+    ),
+    Code("LF002", "error", "A machine cannot be loaded", "make its file importable; nothing else can be said of it before"),
+    Code("LF003", "warning", "An acceptance that nothing needs", "remove it, or correct its code or state"),
+    # LF005 is kept for a machine card that is stale.
+    Code("LF101", "error", "The start is no state", "name a state of the table as the start", table=True),
+    Code("LF102", "error", "An edge leads to a state that does not exist", "declare that state, or correct the name", table=True),
+    Code("LF103", "error", "A state that no path reaches", "lead an edge to it, or remove it", table=True),
+    Code("LF104", "error", "A dead end: no End, and nothing leads out", "give it edges, or make it an End", table=True),
+    Code("LF105", "error", "A trap: no path leads on to an End", "lead an edge out of it towards an End", table=True),
+    Code("LF106", "warning", "Only a limit leads out", "lead an edge out of it, or accept this with a reason", table=True),
+    Code("LF107", "error", "An outcome without an edge", "say in its row where the outcome leads", table=True),
+    Code("LF108", "error", "An edge without an outcome", "correct the outcome, or remove the edge", table=True),
+    Code("LF109", "error", "A reply that nothing handles", "add an edge for it, let `keep` take it, or no longer offer it"),
+    Code("LF110", "error", "A name given twice", "rename one, or remove it"),
+    Code("LF111", "error", "A prompt that is not there", "write the file, or correct the state's `prompt`"),
+    Code("LF112", "warning", "A prompt file that nobody uses", "remove the file, or name it in a state's `prompt`"),
+    Code(
+        "LF113",
+        "error",
+        "A prompt uses what the machine does not have",
+        "correct the name, or add the field to the machine's Memory",
+    ),
+    Code(
+        "LF114",
+        "error",
+        "A prompt that cannot be read",
+        "correct the file; it has front matter and the sections `# system` and `# user`",
+    ),
+    Code("LF115", "error", "A tool that does not exist", "list it under `tools`, or correct the name"),
+    Code("LF116", "error", "A machine to delegate to that is not there", "declare it in machines/, or correct the name"),
+    Code("LF117", "error", "An Act that runs no tool", "name in `runs` the tools whose calls it executes"),
+    Code("LF118", "error", "A name that cannot be shown everywhere", "use 1 to 64 letters, digits, '_', '-', '.' or spaces"),
+    Code("LF201", "error", "A model call outside of an Ask", "move prompt and choices into an Ask that leads here"),
+    Code(
+        "LF202",
+        "error",
+        "An error that is not compacted",
+        "lead 'error' to a Compact, which counts before it is tried again",
+        table=True,
+    ),
+    Code("LF203", "error", "A Compact without a bound", "set `times` to 1 or more"),
+    Code("LF204", "error", "A retry that tries nothing", "lead 'retry' Back, or to the state that shall try", table=True),
+    Code("LF205", "error", "Giving up reaches nobody", "lead 'give_up' on to an End, an Approve or a Consult", table=True),
+    Code("LF206", "error", "Back outside of a retry", "name the state; only the 'retry' of a Compact leads Back", table=True),
+    Code("LF207", "error", "A wait without a deadline", "set a deadline"),
+    Code("LF208", "error", "A deadline that leads nowhere", "say in its row where 'expired' leads", table=True),
+    Code("LF209", "error", "A person is asked, and nobody is named", "name the person or role in `to`"),
+    Code("LF210", "error", "A loop that no limit bounds", "set `limits.steps` to a number", table=True),
+    Code(
+        "LF211",
+        "error",
+        "A call that may end unknown, and no edge for it",
+        "lead 'unknown' to a state that finds out",
+        table=True,
+    ),
+    Code(
+        "LF212",
+        "error",
+        "An unknown that nobody settles",
+        "lead 'unknown' to a Fetch or Consult with the outcomes 'happened' and 'not_happened'",
+        table=True,
+    ),
+    Code("LF213", "error", "A call that did not happen is not counted", "lead 'not_happened' to a Compact", table=True),
+    Code("LF214", "error", "A limit that leads to a Compact", "name a state where a person decides, or an End", table=True),
+    Code(
+        "LF215",
+        "warning",
+        "A settling state with nothing to settle",
+        "lead only 'unknown' to it; a second state for anything else",
+        table=True,
+    ),
+    Code(
+        "LF216",
+        "error",
+        "A Fetch that does more than read",
+        "let an Ask choose the call, or an Act build it; a Fetch runs `read` tools only",
+    ),
+)
+CODES = {code.code: code for code in _ALL}
+
+
+def finding(
+    code: str,
+    machine: str,
+    message: str,
+    *,
+    state: str | None = None,
+    outcome: str | None = None,
+    path: Sequence[Hop] = (),
+    place: Place | None = None,
+    remedy: str = "",
+) -> Finding:
+    """A finding of a code of the table, at its level and with its remedy unless a better one is known."""
+    known = CODES[code]
+    return Finding(code, known.level, machine, message, remedy or known.remedy, state, outcome, place, tuple(path))

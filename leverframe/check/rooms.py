@@ -1,0 +1,77 @@
+"""What only the rooms can tell: prompt files that nobody uses, and replies that a state's `keep` does not take."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from types import UnionType
+from typing import Never, Union, cast, get_args, get_origin
+
+from leverframe.check.codes import finding
+from leverframe.check.finding import Finding, Place
+from leverframe.check.structure import listed
+from leverframe.machine import AnyState, Machine
+from leverframe.state import Ask, Consult, Reply, Wait
+
+
+def rooms(machine: Machine[Never], others: Mapping[str, Machine[Never]]) -> Iterator[Finding]:
+    for state in machine.states.values():
+        yield from _unkept(machine.name, state)
+    yield from _unused(machine, others)
+
+
+# ── replies ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _unkept(machine: str, state: AnyState) -> Iterator[Finding]:
+    """Replies that reach a `keep` whose annotation does not name them: it would fail on them, and the run stop for a person."""
+    if issubclass(state, Ask | Consult):
+        offered: list[object] = list(state.replies)
+    elif issubclass(state, Wait):
+        offered = list(state.events)
+    else:
+        return
+    taken = _taken(cast(Callable[..., object], state.keep))
+    replies = [cast(type[Reply[str]], reply) for reply in offered if isinstance(reply, type)]
+    for reply in replies:
+        if taken and not issubclass(reply, taken):
+            message = f"{reply.intent!r} can be picked, and `keep` takes only {listed([kind.__name__ for kind in taken])}"
+            yield finding("LF109", machine, message, state=state.name, remedy=f"annotate `keep` with {reply.__name__} too")
+
+
+def _taken(keep: Callable[..., object]) -> tuple[type, ...]:
+    """The classes that the last parameter of `keep` is annotated with; none where it takes anything, or nobody can tell."""
+    if keep.__qualname__.split(".")[0] in ("Ask", "Consult", "Wait"):
+        return ()  # not overridden: there is nothing that could fail
+    code = keep.__code__
+    names = code.co_varnames[: code.co_argcount]
+    annotation: object = keep.__annotations__.get(names[-1]) if names else None
+    if isinstance(annotation, str):
+        try:
+            annotation = eval(annotation, vars(sys.modules[keep.__module__]))  # noqa: S307 (the user's own annotation, as typing does)
+        except Exception:  # noqa: BLE001 (whatever it raises: nobody can tell)
+            return ()
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return tuple(part for part in parts if isinstance(part, type)) if all(isinstance(part, type) for part in parts) else ()
+
+
+# ── prompt files ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _unused(machine: Machine[Never], others: Mapping[str, Machine[Never]]) -> Iterator[Finding]:
+    """Files in the prompt folders of this agent that no state of any machine names."""
+    users: dict[str, set[str]] = {}  # folder: machines
+    used: set[str] = set()
+    for other in {**others, machine.name: machine}.values():
+        for name in _named(other) if other.home == machine.home else ():
+            used.add(name)
+            users.setdefault(name.rpartition("/")[0], set()).add(other.name)
+    mine = {folder for folder, names in users.items() if folder and machine.name == (folder if folder in names else min(names))}
+    for folder in sorted({*mine, machine.name}):
+        for file in sorted((machine.home / "prompts" / folder).glob("*.md")):
+            name = f"{folder}/{file.name.split('.')[0]}"  # triage.b.md is a variant of triage
+            if name not in used:
+                message = f"prompts/{folder}/{file.name} is no prompt of any state"
+                yield finding("LF112", machine.name, message, place=Place(str(file), 1))
+
+
+def _named(machine: Machine[Never]) -> list[str]:
+    return [state.prompt for state in machine.states.values() if issubclass(state, Ask)]

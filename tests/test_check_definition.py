@@ -1,0 +1,159 @@
+"""Definitions from outside: whatever the text is, everything wrong with it is said at once, and nothing is raised."""
+
+import json
+import re
+from typing import cast
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from leverframe import project
+from leverframe.canon import Json, Object
+from leverframe.check import check, check_text
+from leverframe.check.definition import schema
+from leverframe.machine import Definition
+from tests import repository
+from tests.definitions import ask, compact, definition, end, fetch, text, work
+
+MACHINES = project.find(repository.ROOT).machines
+BODY = definition(
+    Read=work(go="Think"), Think=ask("go", go="Look", error="Shorten"), Look=fetch("read_a", ok="Over", error="Shorten"),
+    Shorten=compact(retry="Back", give_up="Over"), Over=end(),
+)  # fmt: skip
+
+
+def changed(*path: str | int, to: Json = None, drop: bool = False) -> str:
+    """The text of a definition that differs in one place."""
+    body = json.loads(json.dumps(BODY))
+    place = body
+    for key in path[:-1]:
+        place = place[key]
+    if drop:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = to
+    return text(cast(Object, body))
+
+
+def said(given: str) -> list[str]:
+    return [f"{one.code} {one.message}" for one in check_text(given, "desk.json").findings]
+
+
+def test_the_schema_is_one() -> None:
+    Draft202012Validator.check_schema(schema())
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_what_runs_are_pinned_to_fits_the_schema(name: str) -> None:
+    pinned = MACHINES[name].definition(MACHINES)
+    assert said(pinned.text) == []
+    assert check(pinned).checked == check_text(pinned.text, name).checked
+
+
+def test_the_example_of_the_docs_is_sound_and_can_be_executed() -> None:
+    page = (repository.ROOT / "docs" / "definition.md").read_text("utf-8")
+    found = re.search(r"^```json\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    assert said(found[1]) == []
+    example = Definition(found[1])
+    assert example.move("Release", "approved", back=None) == "Pay"
+    assert [prompt.name for prompt in example.prompts("Triage")] == ["desk/triage"]
+
+
+@pytest.mark.parametrize(
+    ("given", "finding"),
+    [
+        (changed("states", "Read", "kind", to="wrok"), "LF001 $.states.Read.kind: is 'wrok', not work or"),
+        (changed("states", "Read", "kind", to="wrok"), "Did you mean 'work'?"),
+        (changed("states", "Look", "tools", to="read_a"), "LF001 $.states.Look.tools: is text, not array"),
+        (changed("states", "Look", "tools", drop=True), "LF001 $.states.Look: lacks 'tools'"),
+        (changed("states", "Think", "txts", to={}), "LF001 $.states.Think: has the unknown key 'txts'. Did you mean 'texts'?"),
+        (changed("states", "Think", "choices", 0, "kind", to="word"), "LF001 $.states.Think.choices[0].kind: is 'word', not reply or tool"),
+        (changed("states", "Shorten", "times", to="three"), "LF001 $.states.Shorten.times: is text, not integer"),
+        (changed("states", "Over", "success", drop=True), "LF001 $.states.Over: lacks 'success'"),
+        (changed("tools", "read_a", "effect", to="write"), "LF001 $.tools.read_a.effect: is 'write'"),
+        (changed("tools", "read_a", "contract", to="abc"), "LF001 $.tools.read_a.contract: 'abc' does not match"),
+        (changed("limits", "steps", to=0), "LF001 $.limits.steps: 0 is less than the minimum of 1"),
+        (changed("limits", drop=True), "LF001 $: lacks 'limits'"),
+        (changed("leverframe", to=2), "LF001 $.leverframe: is 2, not 1"),
+        (changed("rules", to=[{"rule": "precedence", "first": [["Read"]]}]), "LF001 $.rules[0]: lacks 'before'"),
+        (changed("accepts", to=[{"code": "LF101", "reason": " "}]), "LF001 $.accepts[0].reason"),
+        ("[]", "LF001 is a list; a definition is a JSON object"),
+        ("", "LF001 is not JSON"),
+        ("{'name': 1}", "LF001 is not JSON"),
+        (text(BODY).replace("40", "NaN"), "LF001 $.limits.steps: nan is not JSON"),
+        (text(BODY).replace("40", "1e999"), "LF001 $.limits.steps: inf is not JSON"),
+        (text(BODY).replace("40", "4" * 5_000), "LF001 is not JSON"),
+        (text(BODY).replace('"A desk."', '"\\ud800"'), "LF001 $.doc: holds a lone surrogate"),
+        ("[" * 100_000 + "]" * 100_000, "LF001 is nested too deeply"),
+        ('{"a":' * 70 + "1" + "}" * 70, "nested deeper than 64 levels"),
+        ('"' + "x" * (64 * 1024 * 1024) + '"', "LF001 is over 64 MiB"),
+        ('{"name": 1, "name": 2}', "LF110 the key 'name' stands twice in one object"),
+    ],
+    ids=lambda value: value[:40] if value.startswith("LF") else "",
+)  # fmt: skip
+def test_a_wrong_shape_is_said_with_its_path(given: str, finding: str) -> None:
+    assert any(finding in one for one in said(given)), said(given)[:5]
+
+
+def test_a_wrong_shape_points_to_its_line() -> None:
+    given = changed("states", "Shorten", "times", to="three")
+    (found,) = check_text(given, "desk.json").findings
+    assert found.place is not None
+    assert '"times": "three"' in given.splitlines()[found.place.line - 1]
+
+
+def test_a_wrong_shape_does_not_hide_what_can_be_said_all_the_same() -> None:
+    body = definition(
+        Read=work(go="Gone", stop="Loop"), Loop=work(again="Loop"), Lost=end(), Odd={"kind": "odd", "edges": {"on": 5}}
+    )
+    found = said(text(body))
+    for begin in (
+        "LF001 $.states.Odd: lacks 'doc'",
+        "LF001 $.states.Odd.kind: is 'odd'",
+        "LF001 $.states.Odd.edges.on: is a number, not string",
+        "LF102 'go' leads to 'Gone'",
+        "LF103 is never reached",
+        "LF105 Loop leads only to itself",
+    ):
+        assert any(one.startswith(begin) for one in found), (begin, found)
+
+
+def test_a_state_without_a_kind_is_no_dead_end() -> None:
+    assert [one[:5] for one in said(changed("states", "Over", "kind", drop=True))] == ["LF001"]
+
+
+def test_a_file_of_another_kind_does_not_drown_its_reader() -> None:
+    other = {f"key{number}": number for number in range(1_000)}
+    assert len(said(json.dumps({**other, "states": {f"S{number}": number for number in range(1_000)}}))) <= 1_210
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.floats(allow_nan=False)
+    | st.sampled_from(["", "Read", "Back", "work", "\n"]),
+    lambda inside: (
+        st.lists(inside, max_size=3) | st.dictionaries(st.sampled_from(["kind", "edges", "Read", "intent"]), inside, max_size=3)
+    ),
+    max_leaves=6,
+)
+PATHS = [
+    (), ("name",), ("start",), ("memory",), ("states",), ("tools",), ("limits",), ("rules",), ("accepts",),
+    *[("states", name) for name in cast(Object, BODY["states"])],
+    ("states", "Think", "choices"), ("states", "Think", "texts"), ("states", "Think", "edges"), ("states", "Look", "tools"),
+    ("states", "Think", "threshold"), ("states", "Shorten", "times"), ("limits", "steps"), ("limits", "exceeded"), ("tools", "read_a"),
+    ("memory", "properties"),
+]  # fmt: skip
+
+
+@settings(max_examples=300, derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(PATHS), ANYTHING)
+def test_anything_anywhere_gives_findings_and_no_traceback(path: tuple[str, ...], value: Json) -> None:
+    given = changed(*path, to=value) if path else json.dumps(value)
+    for one in check_text(given, "desk.json").findings:
+        assert one.message
+        assert one.place is not None
