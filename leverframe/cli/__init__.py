@@ -10,7 +10,7 @@ operate   pause, resume, cancel, retry, fork, migrate, verify, work, db
 rooms     graph, new, init
 """
 
-from leverframe.cli import operate, people, rooms, runs
+from leverframe.cli import draw, operate, people, rooms, runs
 from leverframe.cli.app import app, main
 
-__all__ = ["app", "main", "operate", "people", "rooms", "runs"]
+__all__ = ["app", "draw", "main", "operate", "people", "rooms", "runs"]

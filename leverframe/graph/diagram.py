@@ -42,7 +42,7 @@ def mermaid(machine: Drawable, overlay: Overlay = PLAIN) -> str:
 
 def _classes(drawn: Drawing, overlay: Overlay) -> list[str]:
     lines: list[str] = []
-    used: set[Style] = {*drawn.styles, *(["limits"] if drawn.exceeded else [])}
+    used: list[Style] = [*drawn.styles, "limits"] if drawn.exceeded else drawn.styles
     for style in sorted(used):
         look = LOOKS[style]
         dashes = f",stroke-dasharray:{look.dashes}" if look.dashes else ""

@@ -116,7 +116,11 @@ def _card(box: Box, note: Note) -> str:
     rows += [f'<FONT POINT-SIZE="10" COLOR="{MUTED}">{_words(part)}</FONT>' for part in said]
     rows += [f'<FONT POINT-SIZE="10" COLOR="{ink}">{_words(part)}</FONT>' for part in _needs(box)]
     colour = MARKS[note.mark][0] if note.mark else INK
-    rows += [f'<FONT POINT-SIZE="10" COLOR="{colour}"><B>{_words(part)}</B></FONT>' for part in note.lines]
+    rows += [
+        f'<FONT POINT-SIZE="10" COLOR="{colour}"><B>{_words(part)}</B></FONT>'
+        for said in note.lines
+        for part in textwrap.wrap(said, LINE)
+    ]
     return _table(rows)
 
 
@@ -164,23 +168,24 @@ def _edge(stroke: Stroke, ids: dict[str, str], overlay: Overlay) -> str:
 def _line_of(recedes: bool, mark: Mark | None, weight: float) -> str:
     colour = MARKS[mark][0] if mark else FAINT if recedes else INK
     width = {"path": 2.6, "added": 2.4, "removed": 2.0, "changed": 2.4, "here": 2.6}.get(mark or "", 0.8 if recedes else 1.1)
-    style = "dashed" if recedes or mark == "removed" else "dotted" if mark == "unused" else "solid"
+    style = "dotted" if mark == "unused" else "dashed" if recedes or mark == "removed" else "solid"
     heavy = 0 if recedes else 3 * weight
     size = ", arrowsize=0.5, weight=0" if recedes else ""
     return f', color="{colour}", style={style}, penwidth={width + heavy:.2g}{size}'
 
 
 def _outcome(arrow: Arrow, note: Note, recedes: bool) -> list[str]:
-    """The words at an edge. That errors recede is told by their line, so the commonest words are left out there."""
-    colour = MARKS[note.mark][0] if note.mark else LOOKS["limits"].ink if recedes else INK
-    sign = MARKS[note.mark][1] if note.mark else ""
-    told = recedes and arrow.outcome in ("error", "retry")
-    lines = [f'<FONT POINT-SIZE="{9 if recedes else 10}" COLOR="{colour}">{_words(sign + arrow.outcome)}</FONT>']
-    if told and (not note.lines or note.mark == "unused"):
+    """The words at an edge. What its line tells is left out: that it is an error, or was never taken."""
+    lines = () if note.mark == "unused" else note.lines
+    if recedes and arrow.outcome in ("error", "retry") and not lines:
         return []
-    shown = note.lines[:1] if recedes else note.lines
+    colour = MARKS[note.mark][0] if note.mark else LOOKS["limits"].ink if recedes else INK
+    said = _words((MARKS[note.mark][1] if note.mark else "") + arrow.outcome)
+    if note.mark == "path" and lines:  # the numbers of a path come first
+        said, lines = f"<B>{_words(lines[0])}</B> · {said}", lines[1:]
     strong = MARKS[note.mark][0] if note.mark else MUTED
-    return lines + [f'<FONT POINT-SIZE="9" COLOR="{strong}"><B>{_words(part)}</B></FONT>' for part in shown]
+    more = [f'<FONT POINT-SIZE="9" COLOR="{strong}"><B>{_words(part)}</B></FONT>' for part in lines[: 1 if recedes else None]]
+    return [f'<FONT POINT-SIZE="{9 if recedes and not note.mark else 10}" COLOR="{colour}">{said}</FONT>', *more]
 
 
 def _exceeded(drawn: Drawing, ids: dict[str, str], overlay: Overlay) -> Iterator[str]:

@@ -37,6 +37,6 @@ def _state(drawn: Drawing, box: Box, overlay: Overlay) -> list[str]:
 
 
 def _said(note: Note) -> str:
-    words = ", ".join(note.lines) or (MARKS[note.mark][2] if note.mark else "")
+    words = ", ".join(note.lines) or (MARKS[note.mark][2] if note.mark not in (None, "path") else "")
     sign = MARKS[note.mark][1] if note.mark else ""
     return f" [{sign}{words}]" if words else ""

@@ -54,7 +54,7 @@ LOOKS: Mapping[Style, Look] = {
     "approve": Look("doubleoctagon", "filled", *GOLD, 2, "a person releases it", "0,0"),
     "consult": Look("note", "filled", *GOLD, 1, "a person answers"),
     "wait": Look("ellipse", "filled,dashed", *SKY, 1, "an event or a time", "0,0", "2 2"),
-    "delegate": Look("box3d", "filled", *BLUE, 1.5, "another machine"),
+    "delegate": Look("box3d", "filled", *BLUE, 1.5, "another machine", "0.13,0.11"),
     "compact": Look("box", "filled,rounded,dashed", *PALE, 1, "shortens an error", dashes="5 5"),
     "end": Look("box", "filled,rounded", *GREEN, 1.5, "over, as wished"),
     "failure": Look("box", "filled,diagonals", *RED, 1.5, "over, failed"),

@@ -22,7 +22,7 @@ Mark: TypeAlias = Literal["path", "here", "added", "removed", "changed", "unused
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What an overlay says of one state or edge. `weight` from 0 to 1 is how much of everything goes along an edge."""
+    """What an overlay says of one state or edge. `weight` from 0 to 1: how heavily an edge is drawn."""
 
     mark: Mark | None = None
     lines: tuple[str, ...] = ()
@@ -198,13 +198,14 @@ class Traffic:
     def overlay(self, since: str) -> Overlay:
         """Of each edge: how often it was taken, what share of its state's visits that is, p50 and p95 of the time in the state before,
         what that cost in all, and how many of the runs that took it and are over ended in failure. Edges never taken are marked."""
-        edges = {edge: self._edge_note(edge, tally) for edge, tally in self._edges.items() if edge[1] != EXCEEDED}
+        most = max((tally.count for tally in self._edges.values()), default=0)
+        edges = {edge: self._edge_note(edge, tally, most) for edge, tally in self._edges.items() if edge[1] != EXCEEDED}
         edges |= self._exceeded()
         states = {name: _state_note(tally) for name, tally in self._states.items() if tally.count}
         strange = f"; {self.strange} passages of edges that are not drawn here" if self.strange else ""
         return Overlay(f"{self.runs:,} run{'' if self.runs == 1 else 's'} since {since}{strange}", states, edges)
 
-    def _edge_note(self, edge: Edge, tally: Tally) -> Note:
+    def _edge_note(self, edge: Edge, tally: Tally, most: int) -> Note:
         if not tally.count:
             return Note("unused", ("never",))
         share = tally.count / self._states[edge[0]].count
@@ -213,7 +214,7 @@ class Traffic:
         said += [f"{_percent(tally.failed / tally.over)} failed" if tally.failed else ""]
         if any(said):
             lines.append(" · ".join(part for part in said if part))
-        return Note(None, tuple(lines), share)
+        return Note(None, tuple(lines), tally.count / most)
 
     def _exceeded(self) -> dict[Edge, Note]:
         """All the edges that `exceeded` stands for are one in a drawing."""
@@ -224,7 +225,7 @@ class Traffic:
 
 def _state_note(tally: Tally) -> Note:
     errors = f"{_percent(tally.errors / tally.count)} errors" if tally.errors else ""
-    return Note(None, tuple(part for part in (f"{tally.count:,} visits", errors) if part))
+    return Note(None, tuple(part for part in (f"{tally.count:,} visit{'' if tally.count == 1 else 's'}", errors) if part))
 
 
 def _percent(share: float) -> str:
