@@ -86,8 +86,9 @@ def test_hostile_names_and_docstrings_stay_words() -> None:
         '    state "state v2.1" as s2',
         '    state "from any state" as limits',
     ]
-    (note,) = [line for line in lines if line.startswith("    note ")]
-    words = note.removeprefix("    note right of s2: ")
+    timer, told = [line for line in lines if line.startswith("    note ")]
+    assert timer == "    note right of s0: · 1 hour"
+    words = told.removeprefix("    note right of s2: ")
     assert not set(re.sub(r"#\d+;", "", words)) & set('":;#<>[]{}%`')
     assert "limits --> s2: exceeded" in drawn
 
@@ -113,4 +114,4 @@ def test_a_consult_without_words_is_drawn() -> None:
 
     bare = Machine("bare", memory=Memory, edges={Person: {"answered": Ended, "expired": Ended}})
     assert "Person (consult, ada, 90 seconds)" in graph.text(bare)
-    assert "note right" not in graph.mermaid(bare)
+    assert re.findall("note right of .*", graph.mermaid(bare)) == ["note right of s0: · ada, 90 seconds"]

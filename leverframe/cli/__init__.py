@@ -7,11 +7,12 @@ printed   the same for people, and a run as it happens
 runs      run, start, advance, runs, show, signal
 people    tasks, approve, reject, answer
 operate   pause, resume, cancel, retry, fork, migrate, verify, work, db
-rooms     graph, new, init
-review    check, schema
+draw      graph
+rooms     new, init
+review    check, schema, definition, diff
 """
 
-from leverframe.cli import operate, people, review, rooms, runs
+from leverframe.cli import draw, operate, people, review, rooms, runs
 from leverframe.cli.app import app, main
 
-__all__ = ["app", "main", "operate", "people", "review", "rooms", "runs"]
+__all__ = ["app", "draw", "main", "operate", "people", "review", "rooms", "runs"]

@@ -1,6 +1,5 @@
-"""graph, new, init: what concerns the rooms, without a database."""
+"""new, init: what concerns the rooms, without a database."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -8,28 +7,6 @@ import typer
 
 from leverframe import project
 from leverframe.cli.app import AsJson, command, print_json
-
-
-class Format(StrEnum):
-    MERMAID = "mermaid"
-    TEXT = "text"
-
-
-@command()
-def graph(
-    machine: Annotated[str, typer.Argument(metavar="MACHINE", help="A machine of machines/.")],
-    format: Annotated[Format, typer.Option(help="mermaid for browsers and pull requests, text for terminals.")] = Format.TEXT,
-    as_json: AsJson = False,
-) -> None:
-    """Draw a machine from its table."""
-    from leverframe import graph as drawn
-
-    found = project.find().machine(machine)
-    text = drawn.mermaid(found) if format is Format.MERMAID else drawn.text(found)
-    if as_json:
-        print_json({"machine": found.name, "format": str(format), "graph": text})
-    else:
-        typer.echo(text, nl=False)
 
 
 @command()

@@ -89,6 +89,19 @@ class Queries:
         wanted = select(*_events).where(_events.run_id == run_id, _events.seq > after).order_by(_events.seq)
         return [pack.event(row) for row in self._all(wanted.limit(limit))]
 
+    def started(self, machine: str, since: Micros, after: tuple[Micros, str] | None, limit: int) -> list[tuple[Micros, str]]:
+        """`(created_at, id)` of the runs of a machine that started since, the oldest first."""
+        wanted = select(_runs.created_at, _runs.id).where(_runs.machine == machine, _runs.created_at >= since)
+        if after is not None:
+            at, run_id = after
+            wanted = wanted.where((_runs.created_at > at) | ((_runs.created_at == at) & (_runs.id > run_id)))
+        return [(row[0], row[1]) for row in self._all(wanted.order_by(_runs.created_at, _runs.id).limit(limit))]
+
+    def histories(self, run_ids: Sequence[str]) -> list[tuple[str, Event]]:
+        """The events of several runs, each run's together and in order."""
+        wanted = select(*_events).where(_events.run_id.in_(run_ids)).order_by(_events.run_id, _events.seq)
+        return [(str(row[0]), pack.event(row)) for row in self._all(wanted)]
+
     def effects(self, run_id: str) -> list[Effect]:
         return [
             pack.effect(row) for row in self._all(select(*_effects).where(_effects.run_id == run_id).order_by(_effects.ordinal))

@@ -1,8 +1,9 @@
 """The store as the engine sees it: what writes goes through the committer, what reads through a few threads."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Engine
@@ -33,6 +34,7 @@ from leverframe.store.statements import Statements
 
 T = TypeVar("T")
 READERS = 4
+HISTORIES = 50  # runs whose events are read at a time
 
 
 class Store:
@@ -157,6 +159,14 @@ class Store:
 
     async def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
         return await self._read(lambda: self._queries.events(run_id, after, limit))
+
+    async def history(self, machine: str, since: Micros) -> AsyncIterator[tuple[str, Event]]:
+        """The events of every run of a machine that started since, each run's together and in order; read a few runs at a time."""
+        after: tuple[Micros, str] | None = None
+        while page := await self._read(partial(self._queries.started, machine, since, after, HISTORIES)):
+            after = page[-1]
+            for run_id, event in await self._read(partial(self._queries.histories, [run_id for _, run_id in page])):
+                yield run_id, event
 
     async def effects(self, run_id: str) -> list[Effect]:
         return await self._read(lambda: self._queries.effects(run_id))

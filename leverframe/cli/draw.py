@@ -1,0 +1,189 @@
+"""graph: a machine as a picture, and what happened laid over it. Without an overlay it loads no database."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from leverframe import project
+from leverframe.cli.app import AsJson, command, fail, misused, print_json
+
+if TYPE_CHECKING:
+    from leverframe.clock import Micros
+    from leverframe.graph import Drawable, Overlay
+    from leverframe.machine import Definition
+    from leverframe.store import Row, Store
+
+
+class Format(StrEnum):
+    MERMAID = "mermaid"
+    DOT = "dot"
+    SVG = "svg"
+    HTML = "html"
+    TEXT = "text"
+
+
+ENDINGS = {
+    ".mmd": Format.MERMAID,
+    ".mermaid": Format.MERMAID,
+    ".dot": Format.DOT,
+    ".gv": Format.DOT,
+    ".svg": Format.SVG,
+    ".html": Format.HTML,
+    ".txt": Format.TEXT,
+}
+
+
+@command()
+def graph(
+    machine: Annotated[str | None, typer.Argument(metavar="MACHINE", help="A machine of machines/.")] = None,
+    format: Annotated[
+        Format | None,
+        typer.Option(help="mermaid for pull requests, html to explore, svg for documents, dot for Graphviz, text for terminals."),
+    ] = None,
+    run: Annotated[str | None, typer.Option(metavar="RUN", help="Lay the way of this run over it.")] = None,
+    traffic: Annotated[
+        str | None, typer.Option(metavar="SINCE", help="Lay the runs over it that started since: 12h, 7d, 2026-11-01.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write it there; the ending tells the format.")
+    ] = None,
+    definition: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw this definition (canonical JSON) in place of a machine.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw a machine from its table."""
+    if (machine is None) == (definition is None):
+        raise misused("name a MACHINE, or give --definition FILE")
+    if run is not None and traffic is not None:
+        raise misused("--run and --traffic are two drawings; give one of them")
+    chosen = format or (ENDINGS.get(out.suffix.lower(), Format.TEXT) if out else Format.TEXT)
+    drawn: Drawable = _read(definition) if definition else project.find().machine(machine or "")
+    overlay: Overlay | None = None
+    if run is not None:
+        drawn, overlay = _of_run(drawn, run)
+    elif traffic is not None:
+        overlay = _of_traffic(drawn, traffic)
+    _show(drawn, overlay, chosen, out, as_json)
+
+
+def _show(drawn: "Drawable", overlay: "Overlay | None", format: Format, out: Path | None, as_json: bool) -> None:
+    from leverframe import graph as drawings
+
+    draw = {
+        Format.MERMAID: drawings.mermaid,
+        Format.DOT: drawings.dot,
+        Format.SVG: drawings.svg,
+        Format.HTML: drawings.html,
+        Format.TEXT: drawings.text,
+    }[format]
+    text = draw(drawn, overlay or drawings.PLAIN)
+    if out is not None:
+        try:
+            out.write_text(text, "utf-8")
+        except OSError as error:
+            fail(f"{out}: {error.strerror}")
+    if as_json:
+        print_json({"machine": drawn.name, "format": str(format), "file": str(out) if out else None, "graph": text})
+    elif out is not None:
+        typer.echo(f"wrote {out}")
+    else:
+        typer.echo(text, nl=False)
+
+
+def _read(file: Path) -> "Definition":
+    """A definition from a file: as runs are pinned to it, or as another tool wrote it."""
+    from leverframe.errors import DeclarationError
+    from leverframe.machine import Definition
+
+    try:
+        return Definition(file.read_text("utf-8"))
+    except OSError as error:
+        fail(f"{file}: {error.strerror}")
+    except (DeclarationError, ValueError) as error:
+        fail(f"{file}: {error}")
+    except (KeyError, TypeError, AttributeError) as error:
+        fail(f"{file}: not a definition: {type(error).__name__} {error}")
+
+
+# ── what happened ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _of_run(drawn: "Drawable", run: str) -> "tuple[Drawable, Overlay]":
+    """The way of a run, over the definition that the run keeps."""
+    from leverframe import graph as drawings
+    from leverframe.cli import doors
+    from leverframe.machine import Definition
+    from leverframe.project import names
+
+    async def work(store: "Store") -> "tuple[Drawable, Overlay]":
+        row = await store.load(await names.run_id(store, run))
+        if row.run.machine != drawn.name:
+            fail(f"run {row.run.id} is of the machine {row.run.machine}, not of {drawn.name}")
+        pinned = Definition(await store.definition(row.run.definition))
+        shown = drawn if _same(drawn, pinned) else pinned
+        events = await store.events(row.run.id)
+        said = (f"{row.status}", *await _waits(store, row))
+        return shown, drawings.of_run(drawings.drawing(shown), f"run {row.run.id}, {row.status}", events, said)
+
+    return doors.with_store(work)
+
+
+def _same(drawn: "Drawable", pinned: "Definition") -> bool:
+    """A machine of today that still is what the run keeps knows where its code is."""
+    from leverframe.errors import DeclarationError, PromptError
+    from leverframe.machine import Machine
+
+    if not isinstance(drawn, Machine):
+        return False
+    try:
+        return drawn.definition(project.find().machines).hash == pinned.hash
+    except (DeclarationError, PromptError):
+        return False
+
+
+async def _waits(store: "Store", row: "Row") -> list[str]:
+    """What a run that is not over waits for."""
+    from leverframe.clock import iso
+
+    tasks = await store.tasks(row.run.id)
+    said = [
+        f"waits for {task.to or 'somebody'}" + (f" until {iso(task.expires_at)}" if task.expires_at else "") for task in tasks
+    ]
+    if not tasks and row.run.waiting is not None:
+        said = [f"waits until {iso(row.run.waiting.expires_at)}"]
+    return said + ([row.run.reason] if row.run.reason else [])
+
+
+def _of_traffic(drawn: "Drawable", since: str) -> "Overlay":
+    from leverframe import graph as drawings
+    from leverframe.cli import doors
+    from leverframe.clock import SystemClock, iso
+
+    start = _since(since, SystemClock().now())
+    counted = drawings.Traffic(drawings.drawing(drawn))
+
+    async def work(store: "Store") -> "Overlay":
+        async for run_id, event in store.history(drawn.name, start):
+            counted.add(run_id, event)
+        return counted.overlay(iso(start))
+
+    return doors.with_store(work)
+
+
+def _since(words: str, now: "Micros") -> "Micros":
+    """`12h` and `7d` ago, or a date or time, in UTC where it does not say. Raises BadParameter."""
+    import re
+    from datetime import UTC, datetime
+
+    from leverframe.clock import SECOND
+
+    if ago := re.fullmatch(r"(\d{1,6})(min|h|d|w)", words):
+        return now - int(ago[1]) * {"min": 60, "h": 3_600, "d": 86_400, "w": 604_800}[ago[2]] * SECOND
+    try:
+        at = datetime.fromisoformat(words)
+    except ValueError:
+        raise misused(f"--traffic {words}: since when? Give 30min, 12h, 7d, 2w, or a date as 2026-11-01") from None
+    return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * SECOND)

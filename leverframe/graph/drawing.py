@@ -1,0 +1,317 @@
+"""What is drawn of a machine, read from a `Machine` or from the `Definition` a run is pinned to; every notation draws the same.
+
+`Back` becomes an edge to every state that it can mean, so a drawing tells the whole truth. What a definition names and does not have is
+drawn as missing, so that a broken one can be looked at. Prompts, schemas and code places are read only for those who show them.
+"""
+
+import inspect
+import textwrap
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Never, TypeAlias, cast, get_args
+
+from leverframe import schema
+from leverframe.canon import Json, Object
+from leverframe.clock import micros, span
+from leverframe.errors import PromptError
+from leverframe.machine import (
+    BACK,
+    EXCEEDED,
+    AnyState,
+    AnyTool,
+    Definition,
+    Machine,
+    Spec,
+    back_targets,
+    doc_of,
+    kind_of,
+    tools_of,
+)
+from leverframe.state import Approve, Ask, Consult, Delegate, Effect, End, Kind, Reply, Wait
+
+Style: TypeAlias = Literal[
+    "work", "fetch", "ask", "act", "approve", "consult", "wait", "delegate", "compact", "end", "failure", "missing", "limits"
+]
+Edge: TypeAlias = tuple[str, str, str]
+"""A move as overlays name it: the state that is left, how it ended, where that leads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A tool that a state may pick or run. `doc` and `schema` are read for details only."""
+
+    name: str
+    effect: Effect
+    approval: bool
+    untrusted: bool
+    doc: str = ""
+    schema: Object | None = None
+
+    def __str__(self) -> str:
+        """`issue_refund (keyed, needs approval)`"""
+        said = [self.effect, "needs approval" if self.approval else "", "untrusted" if self.untrusted else ""]
+        return f"{self.name} ({', '.join(part for part in said if part)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What somebody reads who wants to know more of a state."""
+
+    prompts: Mapping[str, str]  # by variant
+    answers: Mapping[str, Object]  # the schema of each reply or event, or of what a delegate returns
+    place: str  # file:line
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One state of a drawing."""
+
+    name: str
+    kind: Kind
+    doc: str
+    edges: Mapping[str, str]
+    success: bool = True
+    waits: str = ""  # for whom or what, and how long
+    prompt: str = ""
+    picks: tuple[Pick, ...] = ()
+    missing: bool = False
+    details: Details | None = None
+
+    @property
+    def style(self) -> Style:
+        if self.missing:
+            return "missing"
+        return "failure" if self.kind == "end" and not self.success else self.kind
+
+    @property
+    def about(self) -> str:
+        """Its kind, and for whom or what it waits: `approve, team lead, 2 days`."""
+        if self.missing:
+            return "missing"
+        kind = f"{self.kind}, {'success' if self.success else 'failure'}" if self.kind == "end" else self.kind
+        return ", ".join(part for part in (kind, self.waits) if part)
+
+    @property
+    def verb(self) -> str:
+        """What it does with its tools."""
+        return "may pick" if self.kind == "ask" else "runs"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """One edge of a drawing, `Back` spelled out. One that recedes belongs to an error and its retry, not to the work."""
+
+    state: str
+    outcome: str
+    to: str
+    recedes: bool
+
+    @property
+    def edge(self) -> Edge:
+        return self.state, self.outcome, self.to
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What is drawn of a machine. Overlays (overlay.py) are laid over it."""
+
+    name: str
+    doc: str
+    start: str
+    boxes: tuple[Box, ...]
+    exceeded: str | None
+    limits: str
+
+    def back(self) -> list[str]:
+        """The states that `Back` can mean."""
+        return back_targets({box.name: (box.kind, box.edges) for box in self.boxes})
+
+    def arrows(self) -> Iterator[Arrow]:
+        """Every edge but `exceeded`, in the order of the table."""
+        compacts = {box.name for box in self.boxes if box.kind == "compact"}
+        back = self.back()
+        for box in self.boxes:
+            for outcome, target in box.edges.items():
+                for meant in back if target == BACK else [target]:
+                    yield Arrow(box.name, outcome, meant, target == BACK or meant in compacts)
+
+    def exceeding(self) -> list[Edge]:
+        """The edges that `exceeded` stands for: one from every state but an End."""
+        left = [box.name for box in self.boxes if box.kind != "end" and not box.missing] if self.exceeded else []
+        return [(name, EXCEEDED, self.exceeded or "") for name in left]
+
+    @property
+    def styles(self) -> list[Style]:
+        """The styles in use, in a fixed order."""
+        used = {box.style for box in self.boxes}
+        return [style for style in cast(tuple[Style, ...], get_args(Style)) if style in used]
+
+
+Drawable: TypeAlias = Machine[Never] | Definition | Drawing
+
+
+def drawing(machine: Drawable, *, details: bool = False) -> Drawing:
+    """What is drawn of it; with `details`, also what takes longer to read: prompts, schemas, code places."""
+    if isinstance(machine, Drawing):
+        return machine
+    drawn = _of_definition(machine, details) if isinstance(machine, Definition) else _of_machine(machine, details)
+    known = {box.name for box in drawn.boxes} | {BACK}
+    named = [drawn.start, *(target for box in drawn.boxes for target in box.edges.values()), drawn.exceeded or drawn.start]
+    lost = [Box(name, "work", "", {}, missing=True) for name in dict.fromkeys(named) if name not in known]
+    return Drawing(drawn.name, drawn.doc, drawn.start, (*drawn.boxes, *lost), drawn.exceeded, drawn.limits)
+
+
+# ── from a machine ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _of_machine(machine: Machine[Never], details: bool) -> Drawing:
+    boxes: list[Box] = []
+    for name, state in machine.states.items():
+        box = Box(
+            name,
+            kind_of(state),
+            doc_of(state),
+            {outcome: target.name for outcome, target in machine.edges.get(state, {}).items()},
+            state.success if issubclass(state, End) else True,
+            _waits(state),
+            state.prompt if issubclass(state, Ask) else "",
+            tuple(_pick(tool, details) for tool in tools_of(state)),
+            details=_details(machine, state) if details else None,
+        )
+        boxes.append(box)
+    exceeded = machine.limits.exceeded.name if machine.limits.exceeded else None
+    return Drawing(machine.name, line(machine.doc), machine.start, tuple(boxes), exceeded, _limits(machine.limits.json()))
+
+
+def _waits(state: AnyState) -> str:
+    if issubclass(state, Delegate):
+        return f"to {cast(type[Delegate[Never, Never]], state).machine}"
+    if issubclass(state, Approve | Consult | Wait):
+        until = span(micros(state.deadline)) if state.deadline else ""
+        return until if issubclass(state, Wait) else f"{state.to}, {until}"
+    return ""
+
+
+def _pick(tool: AnyTool, details: bool) -> Pick:
+    marks = (tool.name, tool.effect, tool.approval, tool.options.untrusted)
+    return Pick(*marks, tool.doc, tool.input) if details else Pick(*marks)
+
+
+def _details(machine: Machine[Never], state: AnyState) -> Details:
+    prompts: dict[str, str] = {}
+    replies: Sequence[object] = ()
+    if issubclass(state, Ask):
+        replies = state.replies
+        try:
+            prompts = {prompt.variant: prompt.text for prompt in machine.prompts(state)}
+        except PromptError as error:  # a machine whose prompts are not written yet can be looked at, too
+            prompts = {"": str(error)}
+    elif issubclass(state, Consult):
+        replies = state.replies
+    elif issubclass(state, Wait):
+        replies = state.events
+    answers = {
+        cast(type[Reply[str]], reply).intent: schema.schema_of(cast(Hashable, reply))
+        for reply in replies
+        if isinstance(reply, type)
+    }
+    if issubclass(state, Delegate) and state.returns:
+        answers = {"done": schema.schema_of(state.returns)}
+    return Details(prompts, answers, _place(machine.home, state))
+
+
+def _place(home: Path, state: AnyState) -> str:
+    try:
+        file, number = inspect.getsourcefile(state), inspect.getsourcelines(state)[1]
+    except (OSError, TypeError):  # declared in a prompt or a notebook
+        return ""
+    path = Path(file or "").resolve()
+    return f"{path.relative_to(home) if path.is_relative_to(home) else path}:{number}"
+
+
+# ── from a definition ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _of_definition(definition: Definition, details: bool) -> Drawing:
+    boxes: list[Box] = []
+    tools = cast(dict[str, Object], definition.body["tools"])
+    for spec in _from_start(definition):
+        parts = [spec.to, span(spec.deadline) if spec.deadline else ""]
+        if spec.kind == "delegate":
+            parts = [f"to {spec.body['machine']}"]
+        picked: Json = [choice["intent"] for choice in spec.choices if choice["kind"] == "tool"]
+        box = Box(
+            spec.name,
+            spec.kind,
+            spec.doc,
+            spec.edges,
+            spec.success,
+            ", ".join(part for part in parts if part),
+            cast(str, spec.body.get("prompt", "")),
+            tuple(_pinned_pick(name, tools.get(name), details) for name in cast(list[str], spec.body.get("tools", picked))),
+            details=_pinned_details(spec.body) if details else None,
+        )
+        boxes.append(box)
+    limits, doc = cast(Object, definition.body["limits"]), line(str(definition.body["doc"]))
+    return Drawing(definition.name, doc, definition.start, tuple(boxes), definition.exceeded, _limits(limits))
+
+
+def _from_start(definition: Definition) -> list[Spec]:
+    """The text of a definition is sorted by name; a drawing begins at the start and goes on as runs do."""
+    order = [definition.start]
+    known = {definition.start}
+    for name in order:
+        spec = definition.states.get(name)
+        following = dict.fromkeys(spec.edges.values() if spec else ())
+        order += [target for target in following if target not in known]
+        known |= following.keys()
+    order += [name for name in definition.states if name not in known]
+    return [definition.states[name] for name in order if name in definition.states]
+
+
+def _pinned_pick(name: str, body: Object | None, details: bool) -> Pick:
+    if body is None:  # named, but not in the definition: what is undeclared is `once` and needs approval
+        return Pick(name, "once", approval=True, untrusted=False)
+    marks = (name, cast(Effect, body["effect"]), bool(body["approval"]), bool(body.get("untrusted")))
+    return Pick(*marks, str(body["doc"]), cast(Object, body["input"])) if details else Pick(*marks)
+
+
+def _pinned_details(body: Object) -> Details:
+    choices = cast(list[Object], body.get("choices", []))
+    answers = {cast(str, choice["intent"]): cast(Object, choice["schema"]) for choice in choices if choice["kind"] == "reply"}
+    if returns := body.get("returns"):
+        answers = {"done": cast(Object, returns)}
+    return Details(cast(dict[str, str], body.get("texts", {})), answers, "")
+
+
+# ── words ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _limits(limits: Mapping[str, object]) -> str:
+    cost = limits["cost"]
+    parts = [
+        f"{limits['steps']} steps",
+        f"{limits['model_calls']} model calls" if limits["model_calls"] is not None else "",
+        f"{int(cost) / 1_000_000:.2f} dollars" if isinstance(cost, int) else "",
+        f"{limits['days']} days" if limits["days"] is not None else "",
+    ]
+    return "at most " + ", ".join(part for part in parts if part)
+
+
+def line(doc: str) -> str:
+    """The first paragraph of a docstring as one line."""
+    return " ".join(doc.split("\n\n", maxsplit=1)[0].split())
+
+
+def short(doc: str, width: int = 100) -> str:
+    return textwrap.shorten(line(doc), width, placeholder=" …")
+
+
+JOINERS = "\u200c\u200d"  # invisible, but part of how Persian, Hindi and emoji are written
+
+
+def plain(words: str) -> str:
+    """Words without what moves a cursor or turns the direction of the words around it; never empty, so there is something to see."""
+    shown = "".join(sign if sign.isprintable() or sign in JOINERS else " " for sign in words)
+    return shown if shown.strip() else "·"
