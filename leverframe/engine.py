@@ -17,7 +17,7 @@ from leverframe import perform
 from leverframe.canon import Json, Object, admit, digest
 from leverframe.changes import Change, changes
 from leverframe.clock import SECOND, Clock
-from leverframe.diff.impact import Parked, Standing, parked
+from leverframe.diff import Parked, Standing, parked
 from leverframe.drive import LEASE, Drive, Held, TriggerCommand, read_input
 from leverframe.errors import (
     AlreadyPaused,

@@ -9,9 +9,9 @@ from leverframe.canon import Object
 
 Fate: TypeAlias = Literal["moves", "stays", "blocked"]
 FATES: dict[Fate, str] = {
-    "moves": "goes on as it was pinned, and can be moved to the new definition",
-    "stays": "goes on as it was pinned; it cannot be moved",
-    "blocked": "is blocked as soon as the new code is deployed, before anything executes",
+    "moves": "on the pinned definition, and can be moved to the new one",
+    "stays": "on the pinned definition, and cannot be moved",
+    "blocked": "blocked once the new code is deployed, before anything executes",
 }
 
 
@@ -39,7 +39,7 @@ class Parked:
     def __str__(self) -> str:
         runs = "1 run" if self.runs == 1 else f"{self.runs} runs"
         why = f": {self.why}" if self.why else ""
-        return f"{runs} in {self.state} ({self.example}{', …' if self.runs > 1 else ''}) {FATES[self.fate]}{why}"
+        return f"{runs} in {self.state}: {FATES[self.fate]}{why} ({self.example}{', …' if self.runs > 1 else ''})"
 
     def json(self) -> Object:
         return {"state": self.state, "fate": self.fate, "runs": self.runs, "why": self.why, "example": self.example}

@@ -16,6 +16,8 @@ from leverframe.machine import Definition
 Level: TypeAlias = Literal["high", "medium", "low"]
 LEVELS: tuple[Level, ...] = ("high", "medium", "low")
 _PERSON = frozenset({"approve", "consult"})
+ASKED, PROVEN, LIMITED, TOOLS, EFFECTS, REST = range(6)
+"""Within a level first what nobody is asked about any more, then what is no longer proven, and so on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Risk:
 
     level: Level
     why: str = ""
+    rank: int = REST
 
 
 def risk(change: Change, before: Definition, after: Definition) -> Risk:
@@ -38,9 +41,9 @@ def risk(change: Change, before: Definition, after: Definition) -> Risk:
     if first == "limits":
         return _limit(change)
     if first == "rules":
-        return Risk("high", "what it forbade is no longer proven") if change.kind == "removed" else Risk("low")
+        return Risk("high", "what it forbade is no longer proven", PROVEN) if change.kind == "removed" else Risk("low")
     if first == "accepts":
-        return Risk("high", "a finding no longer fails the check") if change.kind == "added" else Risk("low")
+        return Risk("high", "a finding no longer fails the check", PROVEN) if change.kind == "added" else Risk("low")
     if first == "memory":
         return Risk("low") if change.words else Risk("medium", "runs whose memory does not fit cannot move here")
     return Risk("medium", "runs begin elsewhere") if first == "start" else Risk("low")
@@ -50,7 +53,7 @@ def _whole_state(change: Change) -> Risk:
     there = cast(Object, change.now if change.was is None else change.was)
     kind = there["kind"]
     if change.kind == "removed":
-        return Risk("high", "nobody is asked here any more") if kind in _PERSON else Risk("medium")
+        return Risk("high", "nobody is asked here any more", ASKED) if kind in _PERSON else Risk("medium")
     return Risk(
         "medium",
         {"ask": "one more place where the model decides", "act": "one more place where calls execute"}.get(str(kind), ""),
@@ -61,12 +64,12 @@ def _in_state(change: Change, before: Definition, after: Definition) -> Risk:
     field, rest = change.path[2], change.path[3:]
     if field == "kind":
         was_person = change.was in _PERSON
-        return Risk("high", "nobody is asked here any more" if was_person else "")
+        return Risk("high", "nobody is asked here any more", ASKED) if was_person else Risk("high")
     if field == "edges":
         return _edge(change, before, after)
     if field == "offers" and change.kind == "added":
         effect = after.tools[rest[0]].effect if rest and rest[0] in after.tools else "once"
-        return Risk("medium" if effect == "read" else "high", f"the model or the state may call it; it is {effect}")
+        return Risk("medium" if effect == "read" else "high", f"the model or the state may call it; it is {effect}", TOOLS)
     if field == "definition":
         return Risk("medium", "the machine it delegates to changed; see the difference of that one")
     return _FIELDS.get(field, _always("low"))(change)
@@ -77,7 +80,7 @@ def _edge(change: Change, before: Definition, after: Definition) -> Risk:
     asked = change.was in before.states and before.states[str(change.was)].kind in _PERSON
     asks = change.now in after.states and after.states[str(change.now)].kind in _PERSON
     if asked and not asks:
-        return Risk("high", f"{change.was} is not asked any more when this happens")
+        return Risk("high", f"{change.was} is not asked any more when this happens", ASKED)
     return Risk("low") if change.kind == "removed" else Risk("medium")
 
 
@@ -85,17 +88,19 @@ def _whole_tool(change: Change) -> Risk:
     if change.kind == "removed":
         return Risk("low")
     tool = cast(Object, change.now)
-    return Risk("medium" if tool["effect"] == "read" else "high", f"a new tool, {tool['effect']}")
+    return Risk("medium" if tool["effect"] == "read" else "high", f"a new tool, {tool['effect']}", TOOLS)
 
 
 def _in_tool(change: Change) -> Risk:
     field = change.path[2]
     if field == "effect":
-        return Risk("high", f"what a crash may do to it: {_PROMISES[str(change.was)]} before, {_PROMISES[str(change.now)]} now")
+        return Risk(
+            "high", f"what a crash may do to it: {_PROMISES[str(change.was)]} before, {_PROMISES[str(change.now)]} now", EFFECTS
+        )
     if field == "approval":
-        return Risk("high", "nobody need release its calls any more") if change.was else Risk("low")
+        return Risk("high", "nobody need release its calls any more", ASKED) if change.was else Risk("low")
     if field == "untrusted":
-        return Risk("high", "what strangers wrote counts as trusted") if change.was else Risk("low")
+        return Risk("high", "what strangers wrote counts as trusted", PROVEN) if change.was else Risk("low")
     if field == "reconciles":
         return Risk("medium", "after a crash nobody can ask whether it happened") if change.was else Risk("low")
     if field == "doc":
@@ -118,7 +123,7 @@ def _limit(change: Change) -> Risk:
         return Risk("medium", "where a run goes that is at its limits")
     was, now = change.was, change.now
     raised = now is None or (isinstance(was, int | float) and isinstance(now, int | float) and now > was)
-    return Risk("high", "more may be used up") if raised else Risk("low")
+    return Risk("high", "more may be used up", LIMITED) if raised else Risk("low")
 
 
 def _lower(why: str) -> Callable[[Change], Risk]:
@@ -158,11 +163,6 @@ _FIELDS: Mapping[str, Callable[[Change], Risk]] = {
 
 
 def ranked(found: list[Change], before: Definition, after: Definition) -> list[tuple[Risk, Change]]:
-    """The riskiest first; within a level in the order of the definition."""
+    """The riskiest first; within that in the order of the definition."""
     judged = [(risk(change, before, after), change) for change in found]
-    return sorted(judged, key=lambda pair: LEVELS.index(pair[0].level))
-
-
-def json_of(pair: tuple[Risk, Change]) -> Object:
-    judged, change = pair
-    return {"risk": judged.level, "why": judged.why, **change.json()}
+    return sorted(judged, key=lambda pair: (LEVELS.index(pair[0].level), pair[0].rank))

@@ -122,6 +122,7 @@ class Drawing:
     boxes: tuple[Box, ...]
     exceeded: str | None
     limits: str
+    gone: tuple[Arrow, ...] = ()  # edges of an earlier definition, drawn beside those of this one
 
     def back(self) -> list[str]:
         """The states that `Back` can mean."""
@@ -135,6 +136,7 @@ class Drawing:
             for outcome, target in box.edges.items():
                 for meant in back if target == BACK else [target]:
                     yield Arrow(box.name, outcome, meant, target == BACK or meant in compacts)
+        yield from self.gone
 
     def exceeding(self) -> list[Edge]:
         """The edges that `exceeded` stands for: one from every state but an End."""

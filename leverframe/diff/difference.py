@@ -1,0 +1,137 @@
+"""The difference of two definitions of one machine, as a reviewer needs it: what changed, how risky it is, what can no longer be
+proven, what it means for runs under way, and one picture of both.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from leverframe.canon import Json, Object
+from leverframe.changes import Change, changes
+from leverframe.check import Finding
+from leverframe.diff.impact import Parked
+from leverframe.diff.risk import LEVELS, Level, Risk, ranked
+from leverframe.graph import Drawing, Edge, Mark, Note, Overlay, drawing
+from leverframe.machine import Definition
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`before` None: the machine is new; `after` None: it is gone."""
+
+    name: str
+    before: Definition | None
+    after: Definition | None
+    changes: tuple[tuple[Risk, Change], ...] = ()
+    lost: tuple[Finding, ...] = ()  # errors that check finds now and did not find before: proofs that are gone, with their paths
+    mended: tuple[Finding, ...] = ()  # the other way round
+    parked: tuple[Parked, ...] = ()
+
+    @property
+    def same(self) -> bool:
+        return self.before is not None and self.after is not None and self.before.hash == self.after.hash
+
+    @property
+    def level(self) -> Level | None:
+        """The highest risk in it."""
+        if self.lost:
+            return "high"
+        return min((judged.level for judged, _ in self.changes), key=LEVELS.index, default=None)
+
+    def count(self, level: Level) -> int:
+        return sum(judged.level == level for judged, _ in self.changes) + (len(self.lost) if level == "high" else 0)
+
+    def of(self, level: Level) -> list[tuple[Risk, Change]]:
+        return [pair for pair in self.changes if pair[0].level == level]
+
+    def json(self) -> Object:
+        """With keys that stay."""
+        listed: list[Json] = [{"risk": judged.level, "why": judged.why, **change.json()} for judged, change in self.changes]
+        return {
+            "machine": self.name,
+            "before": self.before.hash if self.before else None,
+            "after": self.after.hash if self.after else None,
+            "risk": self.level,
+            "changes": listed,
+            "lost": [one.json() for one in self.lost],
+            "mended": [one.json() for one in self.mended],
+            "parked": [one.json() for one in self.parked],
+        }
+
+
+def difference(
+    before: Definition,
+    after: Definition,
+    *,
+    found: tuple[Iterable[Finding], Iterable[Finding]] = ((), ()),
+    parked: Sequence[Parked] = (),
+) -> Difference:
+    """`found`: what check finds in the one and in the other; `parked`: what becomes of the runs under way."""
+    was, now = ({_known(one): one for one in side if one.fails} for side in found)
+    return Difference(
+        after.name,
+        before,
+        after,
+        tuple(ranked(changes(before, after), before, after)),
+        tuple(one for key, one in now.items() if key not in was),
+        tuple(one for key, one in was.items() if key not in now),
+        tuple(parked),
+    )
+
+
+def _known(one: Finding) -> tuple[str, str | None, str | None, str]:
+    return one.code, one.state, one.outcome, one.message
+
+
+# ── texts ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def detail(change: Change) -> list[str]:
+    """The lines that differ, where a change is one of a text or a schema; in the form of a unified diff without its head."""
+    if not (isinstance(change.was, str | dict) and isinstance(change.now, str | dict)) or len(change.path) < 2:
+        return []
+    was, now = _lines(change.was), _lines(change.now)
+    if max(len(was), len(now)) < 2 and isinstance(change.was, str) and len(change.was) + len(str(change.now)) < 100:
+        return []
+    return [line for line in difflib.unified_diff(was, now, lineterm="", n=2) if not line.startswith(("---", "+++"))]
+
+
+def _lines(value: Json) -> list[str]:
+    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+    return text.splitlines()
+
+
+# ── one picture of both ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def picture(found: Difference) -> tuple[Drawing, Overlay]:
+    """Both machines in one drawing, and what is laid over it: what is new, gone and changed."""
+    one = found.after or found.before
+    assert one is not None, "a difference has at least one side"
+    now = drawing(one)
+    if found.before is None or found.after is None:
+        return now, Overlay(f"{found.name} is {'new' if found.before is None else 'gone'}")
+    was = drawing(found.before)
+    here = {box.name for box in now.boxes}
+    gone = tuple(box for box in was.boxes if box.name not in here)
+    old_edges, new_edges = {arrow.edge for arrow in was.arrows()}, {arrow.edge for arrow in now.arrows()}
+    lost = tuple(arrow for arrow in was.arrows() if arrow.edge not in new_edges)
+    both = replace(now, boxes=(*now.boxes, *(replace(box, edges={}) for box in gone)), gone=lost)
+    states = dict(_state_marks(found, {box.name for box in was.boxes}, here))
+    edges: dict[Edge, Note] = {edge: Note("added") for edge in new_edges - old_edges}
+    edges |= {arrow.edge: Note("removed") for arrow in lost}
+    return both, Overlay(f"{found.before.hash[:12]} → {found.after.hash[:12]}", states, edges)
+
+
+def _state_marks(found: Difference, was: set[str], now: set[str]) -> Iterator[tuple[str, Note]]:
+    changed: dict[str, list[str]] = {}
+    for _, change in found.changes:
+        if change.path[0] == "states" and len(change.path) > 2 and change.path[2] != "edges":
+            changed.setdefault(change.path[1], []).append(change.path[2])
+    for name in [*now, *(was - now)]:
+        mark: Mark | None = (
+            "added" if name not in was else "removed" if name not in now else "changed" if name in changed else None
+        )
+        if mark:
+            yield name, Note(mark, (f"changed: {', '.join(dict.fromkeys(changed[name]))}",) if mark == "changed" else ())

@@ -1,0 +1,170 @@
+"""A difference as text for terminals, and as Markdown that is made to be posted under a pull request."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from leverframe.check import Finding
+from leverframe.diff.difference import Difference, detail, picture
+from leverframe.diff.impact import FATES, Parked
+from leverframe.diff.risk import LEVELS, Risk
+from leverframe.graph import mermaid as drawn
+
+LONGEST = 60_000
+"""Characters of a comment: GitHub takes 65,536."""
+_LINES = 40
+
+
+def headline(found: Difference) -> str:
+    """`refund: 7 changes (2 high, 4 medium, 1 low), 3a1b2c4d5e6f → 9f8e7d6c5b4a`"""
+    if found.before is None or found.after is None:
+        one = found.after or found.before
+        return f"{found.name}: {'a new machine' if found.before is None else 'the machine is gone'}" + (
+            f", {one.hash[:12]}" if one else ""
+        )
+    if found.same:
+        return f"{found.name}: nothing changed, {found.after.hash[:12]}"
+    number = len(found.changes) + len(found.lost)
+    levels = ", ".join(f"{found.count(level)} {level}" for level in LEVELS if found.count(level))
+    way = f"{found.before.hash[:12]} → {found.after.hash[:12]}"
+    return f"{found.name}: {number} change{'' if number == 1 else 's'} ({levels}), {way}"
+
+
+# ── for terminals ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def text(found: Difference) -> str:
+    """The riskiest first; texts line by line; then what becomes of the runs under way."""
+    lines = [headline(found)]
+    for level in LEVELS:
+        changes = found.of(level)
+        if changes or (level == "high" and found.lost):
+            lines += ["", level]
+        if level == "high":
+            lines += [line for one in found.lost for line in _finding(one)]
+        for judged, change in changes:
+            lines.append(f"  {change}{_why(judged)}")
+            lines += [f"      {line}" for line in _cut(detail(change))]
+    if found.mended:
+        lines += ["", "found before, and no longer", *(f"  {one.code} {one.message}" for one in found.mended)]
+    if found.parked:
+        lines += ["", "runs under way", *(f"  {one}" for one in found.parked)]
+    return "\n".join(lines) + "\n"
+
+
+def _finding(one: Finding) -> Iterator[str]:
+    yield f"  {one.code} {f'state {one.state}: ' if one.state else ''}{one.message}"
+    yield from (f"    {number:>3}. {hop}" for number, hop in enumerate(one.path, 1))
+
+
+def _why(judged: Risk) -> str:
+    return f" ({judged.why})" if judged.why else ""
+
+
+def _cut(lines: Sequence[str]) -> list[str]:
+    if len(lines) <= _LINES:
+        return list(lines)
+    return [*lines[:_LINES], f"… {len(lines) - _LINES} lines more"]
+
+
+# ── for a pull request ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def markdown(differences: Iterable[Difference]) -> str:
+    """One comment for all machines that changed; pictures and texts are folded where they are long."""
+    changed = [found for found in differences if not found.same]
+    if not changed:
+        return "No machine changed.\n"
+    comment = ""
+    for parts in (_everything, _no_texts, _no_pictures):  # a comment that is too long loses what can be looked up elsewhere
+        comment = "\n".join(line for found in changed for line in parts(found)) + "\n"
+        if len(comment) <= LONGEST:
+            return comment
+    return comment[:LONGEST] + "\n\n… cut; `leverframe diff` shows all of it.\n"
+
+
+def _everything(found: Difference) -> Iterator[str]:
+    yield from _table(found)
+    yield from _texts(found)
+    yield from _picture(found)
+    yield from _parked(found.parked)
+
+
+def _no_texts(found: Difference) -> Iterator[str]:
+    yield from _table(found)
+    yield from _picture(found)
+    yield from _parked(found.parked)
+
+
+def _no_pictures(found: Difference) -> Iterator[str]:
+    yield from _table(found)
+    yield from _parked(found.parked)
+
+
+def _table(found: Difference) -> Iterator[str]:
+    yield f"### {_escaped(headline(found))}"
+    yield ""
+    for one in found.lost:
+        state = f"state {_code(one.state)}: " if one.state else ""
+        yield f"**{one.code}** {state}{_escaped(one.message)}"
+        yield ""
+        yield from (f"{number}. {_escaped(str(hop))}" for number, hop in enumerate(one.path, 1))
+        yield ""
+    if found.changes:
+        yield "| risk | change | why |"
+        yield "|---|---|---|"
+        for judged, change in found.changes:
+            level = f"**{judged.level}**" if judged.level == "high" else judged.level
+            yield f"| {level} | {_cell(str(change))} | {_cell(judged.why)} |"
+        yield ""
+    if found.mended:
+        yield "Found before, and no longer: " + ", ".join(f"{one.code} {_escaped(one.message)}" for one in found.mended)
+        yield ""
+
+
+def _texts(found: Difference) -> Iterator[str]:
+    for _, change in found.changes:
+        lines = detail(change)
+        if not lines:
+            continue
+        fence = "`" * (max((len(run) for line in lines for run in re.findall("`+", line)), default=2) + 1)
+        yield f"<details><summary>{_escaped(str(change))}</summary>"
+        yield ""
+        yield f"{fence}diff"
+        yield from lines
+        yield fence
+        yield "</details>"
+        yield ""
+
+
+def _picture(found: Difference) -> Iterator[str]:
+    yield "<details><summary>Both as one picture</summary>"
+    yield ""
+    yield "```mermaid"
+    yield drawn(*picture(found)).rstrip("\n")
+    yield "```"
+    yield "</details>"
+    yield ""
+
+
+def _parked(found: Sequence[Parked]) -> Iterator[str]:
+    if not found:
+        return
+    yield "| runs under way | state | what becomes of them |"
+    yield "|---|---|---|"
+    for one in found:
+        yield f"| {one.runs} | {_cell(one.state)} | {_cell(FATES[one.fate] + (f': {one.why}' if one.why else ''))} |"
+    yield ""
+
+
+def _cell(words: str) -> str:
+    return _escaped(words).replace("|", "\\|").replace("\n", " ")
+
+
+def _code(words: str | None) -> str:
+    return f"`{words}`" if words and "`" not in words else _escaped(words or "")
+
+
+def _escaped(words: str) -> str:
+    """Words as they are: nothing in a name makes a link, a mention, a heading or a tag."""
+    plain = re.sub(r"([\\`*_\[\]#<>~])", r"\\\1", " ".join(words.split()))
+    return plain.replace("@", "@\u200b")
