@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Annotated, NoReturn, ParamSpec, TypeAlias, cast
 
 import typer
@@ -20,6 +21,9 @@ Model: TypeAlias = Annotated[
     str | None, typer.Option(help="`provider/model`, or `examples` to work offline. Default: LEVERFRAME_MODEL or pyproject.toml.")
 ]
 NoAdvance: TypeAlias = Annotated[bool, typer.Option("--no-advance", help="Only record it; a worker goes on with the run.")]
+Output: TypeAlias = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead of to the terminal.")
+]
 RunId: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or its start key.")]
 TaskOrRun: TypeAlias = Annotated[str, typer.Argument(metavar="TASK|RUN", help="A task, or the run that waits for it.")]
 
@@ -88,6 +92,17 @@ def json_of(text: str, what: str) -> object:
     except (ValueError, RecursionError) as error:
         raise misused(f"{what} is not JSON: {error}") from None
     return value
+
+
+def write(text: str, output: Path | None) -> None:
+    """To the file, or to the terminal as it is."""
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, "utf-8")
+    except OSError as error:
+        raise misused(f"--output {output}: {error.strerror}") from None
 
 
 def object_of(text: str, what: str) -> Object:

@@ -96,6 +96,11 @@ class Project:
             return f"{scheme}:///{self.root / path}"
         return url
 
+    def has_database(self) -> bool:
+        """Is there one already? A SQLite file that is not there holds no runs; a server is there, or says why not when it is asked."""
+        scheme, separator, path = self.database_url().partition(":///")
+        return not (separator and scheme.startswith("sqlite")) or Path(path.partition("?")[0]).is_file()
+
     def llm(self, model: str | None = None) -> "LLM | None":
         """The model that is set or given; None where none is. Raises UnknownModel."""
         from leverframe.llm import model_for

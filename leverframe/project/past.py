@@ -1,0 +1,66 @@
+"""The machines of another revision, as data. Its code runs in a process of its own, on files taken out of git, never in ours."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from leverframe.canon import Object
+from leverframe.errors import ProjectError
+from leverframe.machine import Definition
+from leverframe.project.rooms import Project
+
+PATIENCE = 120
+"""Seconds to load the rooms of a revision."""
+
+
+def is_revision(project: Project, name: str) -> bool:
+    """Does git know it? False too where there is no git, or no repository."""
+    return not name.startswith("-") and _git(project.root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") is not None
+
+
+def machines_at(project: Project, revision: str) -> Mapping[str, Definition]:
+    """The machines of a revision by name, as definitions. Raises ProjectError where it cannot be read or its machines do not load."""
+    top = _git(project.root, "rev-parse", "--show-toplevel")
+    files = _git(project.root, "archive", "--format=tar", revision, ".")
+    if top is None or files is None:
+        raise ProjectError(f"revision {revision!r}: git cannot give its files; fetch it first (in CI: `fetch-depth: 0`)")
+    with tempfile.TemporaryDirectory(prefix="leverframe-") as folder:
+        with tarfile.open(fileobj=io.BytesIO(files)) as archive:
+            archive.extractall(folder, filter="data")
+        return {name: Definition(text) for name, text in _asked(Path(folder), project, revision).items()}
+
+
+def _asked(folder: Path, project: Project, revision: str) -> Mapping[str, str]:
+    """The rooms of that folder tell what they are, in a process that sees nothing of ours."""
+    path = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and not _inside(entry, project.root)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    command = [sys.executable, "-m", "leverframe", "definition", "--json"]
+    try:
+        told = subprocess.run(  # noqa: S603 (our own command)
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ProjectError(f"revision {revision!r}: its machines did not load within {PATIENCE} s") from None
+    if told.returncode:
+        last = (told.stderr.strip().splitlines() or ["no word"])[-1]
+        raise ProjectError(f"revision {revision!r}: its machines do not load: {last.removeprefix('error: ')}")
+    return cast(Mapping[str, str], cast(Object, json.loads(told.stdout))["definitions"])
+
+
+def _inside(entry: str, root: Path) -> bool:
+    return Path(entry).resolve().is_relative_to(root.resolve())
+
+
+def _git(folder: Path, *words: str) -> bytes | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, check=False)  # noqa: S603, S607
+    except FileNotFoundError:
+        return None
+    return done.stdout if done.returncode == 0 else None
