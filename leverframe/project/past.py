@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import subprocess
 import sys
 import tarfile
@@ -18,6 +17,15 @@ from leverframe.project.rooms import Project
 
 PATIENCE = 120
 """Seconds to load the rooms of a revision."""
+# The project of today may be on the import path of every process (an editable install): there it must not be seen.
+ALONE = """
+import sys
+from pathlib import Path
+root, here = Path(sys.argv.pop(1)), sys.argv.pop(1)
+sys.path = [here, *(entry for entry in sys.path if entry and Path(entry).resolve() != root)]
+from leverframe.cli import main
+main()
+"""
 
 
 def is_revision(project: Project, name: str) -> bool:
@@ -39,12 +47,10 @@ def machines_at(project: Project, revision: str) -> Mapping[str, Definition]:
 
 def _asked(folder: Path, project: Project, revision: str) -> Mapping[str, str]:
     """The rooms of that folder tell what they are, in a process that sees nothing of ours."""
-    path = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and not _inside(entry, project.root)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
-    command = [sys.executable, "-m", "leverframe", "definition", "--json"]
+    command = [sys.executable, "-c", ALONE, str(project.root.resolve()), str(folder), "definition", "--json"]
     try:
         told = subprocess.run(  # noqa: S603 (our own command)
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+            command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
     except subprocess.TimeoutExpired:
         raise ProjectError(f"revision {revision!r}: its machines did not load within {PATIENCE} s") from None
@@ -52,10 +58,6 @@ def _asked(folder: Path, project: Project, revision: str) -> Mapping[str, str]:
         last = (told.stderr.strip().splitlines() or ["no word"])[-1]
         raise ProjectError(f"revision {revision!r}: its machines do not load: {last.removeprefix('error: ')}")
     return cast(Mapping[str, str], cast(Object, json.loads(told.stdout))["definitions"])
-
-
-def _inside(entry: str, root: Path) -> bool:
-    return Path(entry).resolve().is_relative_to(root.resolve())
 
 
 def _git(folder: Path, *words: str) -> bytes | None:
