@@ -15,6 +15,9 @@ RISKY = frozenset({"keyed", "once"})
 OWN = frozenset({"ok", "error", "unknown", "unsure", "approved", "rejected", "expired", "done", "retry", "give_up", "exceeded"})
 """Outcomes with a meaning of their own: no Reply may be called so."""
 
+HARMLESS = frozenset({"ok", "done"})
+"""Those that code may end in too: they release, count and settle nothing."""
+
 
 def outcomes(state: type[State[Never]]) -> frozenset[str]:
     """Every way the state can end. Raises DeclarationError naming state and method where the types do not tell."""
@@ -91,6 +94,10 @@ def _literals(state: type[State[Never]], method: Callable[..., object], *, defau
             f" or None for {default!r}" if default else ""
         )
         raise DeclarationError(f"{where} does not say how the state can end; {hint}")
+    if own := sorted(found & OWN - HARMLESS):
+        raise DeclarationError(
+            f"{where} ends in {own[0]!r}, an outcome of the engine's own, which is not code's to say; rename it"
+        )
     return frozenset(found)
 
 

@@ -271,9 +271,9 @@ def _carried(run: Run, spec: Spec, target: Spec, outcome: str, body: Object, eve
             run = but(run, doubts=(*run.doubts, call if marked else but(call, attempts=call.attempts + 1)))
         run, call = but(run, did=did), None
     elif call is not None:
-        if outcome == "approved":
+        if spec.kind == "approve" and outcome == "approved":  # a Work that ends in such a word is no person
             call = but(call, approved=call.digest, by=cast(str, body.get("by", "")))
-        dropped = (spec.kind == "approve" and outcome != "approved") or outcome == "unsure"
+        dropped = (spec.kind == "approve" and outcome != "approved") or (spec.kind == "ask" and outcome == "unsure")
         call = None if dropped else but(call, via=(*call.via, (spec.name, outcome)))
     if call is not None and (target.kind in ("ask", "consult", "compact", "end") or target.builds):
         call = None

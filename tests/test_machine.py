@@ -200,6 +200,14 @@ def test_a_reply_may_not_take_the_engines_own_words() -> None:
     assert "a reply cannot be called 'unknown'" in refused({Odd: {"unknown": Over, "expired": Over}})
 
 
+def test_code_may_not_end_in_the_engines_own_words() -> None:
+    class Sure(Work[Desk]):
+        def run(self, memory: Desk) -> Literal["approved", "no"]:
+            return "no"
+
+    assert "Sure: run ends in 'approved', an outcome of the engine's own" in refused({Sure: {"approved": Over, "no": Over}})
+
+
 @pytest.mark.parametrize("machine", OTHERS.values(), ids=OTHERS)
 def test_a_machine_is_one_shared_machine_of_transitions(machine: Machine[Memory]) -> None:
     assert isinstance(machine.compiled, Transitions)

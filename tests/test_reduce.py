@@ -6,7 +6,7 @@ from typing import Literal, cast
 import pytest
 
 from leverframe import Act, Ask, Back, Delegate, Limits, Machine, Memory, Precedence, Wait
-from leverframe.canon import Json, Object
+from leverframe.canon import Json, Object, canonical
 from leverframe.errors import EdgeError, Tampered
 from leverframe.machine import Definition
 from leverframe.reduce import DAY, Need, begin, fold, key_of, may_have_run, need_of, reduce, route
@@ -320,6 +320,17 @@ def test_an_act_refuses_a_call_that_is_not_the_approved_one_or_needs_an_approval
     assert need_of(log.definition, approved, 1) == Need("refuse", why="phone is not the call that was approved")
     assert need_of(log.definition, but(log.run, state="Do"), 1) == Need("refuse", why="phone needs an approval and has none")
     assert need_of(log.definition, but(log.run, state="Send"), 1) == Need("refuse", why="state Send does not run phone")
+
+
+def test_code_that_ends_in_the_word_approved_releases_nothing() -> None:
+    """Such a definition cannot be declared; but it can be written by hand."""
+    body = deepcopy(EVERY.body)
+    cast(Object, cast(Object, cast(Object, body["states"])["Check"])["edges"])["approved"] = "Do"
+    log = Log(Definition(canonical(body)), "Think")
+    log.picks()
+    log.add("worked", outcome="approved")
+    assert log.run.pending
+    assert (log.run.state, log.run.pending.approved) == ("Do", None)
 
 
 # ── Back, and counting ───────────────────────────────────────────────────────────────────────────────────────────────────────
