@@ -307,9 +307,9 @@ class _Reader:
 
     def _inferred(self, box: Box, row: Mapping[str, list[Arrow]]) -> Kind | None:
         open = kinds.fitting(row)
-        named = [kind for kind in open if kind in kinds.by_name(self._names[box.id])]
+        named: list[Kind] = [kind for kind in open if kind in kinds.by_name(self._names[box.id])]
         if len(open) == 1 or len(named) == 1:
-            return (named or open)[0]
+            return named[0] if named else open[0]
         choices = ", ".join(f"class {box.id} {kind}" for kind in open)
         self._say(
             box.line,

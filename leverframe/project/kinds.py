@@ -71,10 +71,10 @@ def said(text: str) -> Said | None:
     return Said(word, found[2] or "", found[3] or "")
 
 
-def by_name(name: str) -> set[str]:
+def by_name(name: str) -> set[Kind]:
     """The kinds that a name begins or ends with, as in `FetchOrder`, `order_fetch`."""
     parts = [part.lower() for part in _PART.findall(name)]
-    return {part for part in (*parts[:1], *parts[-1:]) if part in WORDS}
+    return {WORDS[part] for part in (*parts[:1], *parts[-1:]) if part in WORDS}
 
 
 def fitting(outcomes: Collection[str]) -> tuple[Kind, ...]:
