@@ -48,11 +48,9 @@ def draft(diagram: Diagram, agent: str, file: str, prefix: str = "") -> dict[str
 
 def _machine(made: Plan, prefix: str) -> str:
     diagram, classes = made.diagram, {**made.classes, BACK: BACK}
-    rows = [row for state in diagram.states if (row := _row(made, state, classes))]
     reached = {target for state in diagram.states for target in state.edges.values()} | {diagram.exceeded}
-    lonely = [
-        f"        {classes[state.name]}: {{}}," for state in diagram.states if not state.edges and state.name not in reached
-    ]
+    listed = [state for state in diagram.states if state.edges or state.name == diagram.start or state.name not in reached]
+    rows = [line for state in listed for line in _row(state, classes)]
     names = ["Limits", "Machine", *([BACK] if any(BACK in state.edges.values() for state in diagram.states) else [])]
     title = diagram.title if diagram.title != made.agent else ""
     lines = [
@@ -67,7 +65,6 @@ def _machine(made: Plan, prefix: str) -> str:
         f"    memory={made.memory},",
         "    edges={",
         *rows,
-        *lonely,
         "    },",
         f"    limits=Limits({', '.join(_limits(diagram, classes))}),",
         ")",
@@ -75,9 +72,9 @@ def _machine(made: Plan, prefix: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(made: Plan, state: Drawn, classes: Mapping[str, str]) -> str:
+def _row(state: Drawn, classes: Mapping[str, str]) -> list[str]:
     items = [f"{_text(outcome)}: {classes[target]}" for outcome, target in state.edges.items()]
-    return "\n".join(_exploded(f"        {classes[state.name]}: {{", items, "},")) if items else ""
+    return _exploded(f"        {classes[state.name]}: {{", items, "},")
 
 
 def _limits(diagram: Diagram, classes: Mapping[str, str]) -> list[str]:
@@ -358,13 +355,15 @@ def _docstring(doc: str, todo: str, pad: str) -> list[str]:
         return []
     lines = [line for index, part in enumerate(parts) for line in ([""] if index else []) + part]
     if len(lines) == 1:
-        end = " " if lines[0].endswith('"') else ""
-        return [f'{pad}"""{" " if lines[0][0] == chr(34) else ""}{lines[0]}{end}"""']
+        return [f'{pad}"""{lines[0]}"""']
     return [f'{pad}"""{lines[0]}', *(f"{pad}{line}".rstrip() for line in lines[1:]), f'{pad}"""']
 
 
 def _safe(words: str) -> str:
-    return words.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    """Words that end no docstring, neither inside nor at its own quotes."""
+    safe = words.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    safe = f"\\{safe}" if safe.startswith('"') else safe
+    return f'{safe[:-1]}\\"' if safe.endswith('"') and not safe.endswith('\\"') else safe
 
 
 def _text(words: str) -> str:

@@ -234,8 +234,7 @@ class _Names:
 
     def give(self, wanted: str, prefix: str, besides: Iterable[str] = ()) -> str:
         """The identifier itself if it can be one; else with the prefix, or a number."""
-        first = wanted[:1]
-        fits = bool(first) and wanted.isidentifier() and (first.isupper() if prefix[:1].isupper() else True)
+        fits = wanted.isidentifier() and wanted[:1].isupper() == prefix[:1].isupper()
         name = stem = wanted if fits and wanted not in TAKEN else f"{prefix}{wanted}"
         number = 1
         while name in self._given or name in TAKEN or name in besides:
