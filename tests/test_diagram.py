@@ -1,6 +1,7 @@
 """Reading a Mermaid drawing: what people write is understood, and everything that is no flat machine is refused with its line."""
 
 import re
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -109,7 +110,7 @@ def test_a_kind_is_known_by_word_name_or_outcomes(form: str) -> None:
 
 def test_a_failure_is_an_end_and_limits_are_a_box_of_their_own() -> None:
     drawn = read(machine("Start --> Closed : a", "Start --> Lost : b", "Lost:::failure", "limits --> Hand : exceeded"))
-    assert (drawn.state("Lost").kind, drawn.state("Lost").success, drawn.exceeded) == ("end", False, "Hand")
+    assert (drawn.named["Lost"].kind, drawn.named["Lost"].success, drawn.exceeded) == ("end", False, "Hand")
     assert "limits" not in {state.name for state in drawn.states}
 
 
@@ -117,13 +118,13 @@ def test_a_retry_to_every_state_that_back_can_mean_is_back() -> None:
     lines = ["Start:::fetch --> Two : x", "Start --> Shorten : error", "Two:::ask --> Closed : y", "Two --> Shorten : error"]
     spelled = machine(*lines).replace("Shorten --> Back : retry", "Shorten --> Start : retry\nShorten --> Two : retry")
     assert read(spelled) == read(machine(*lines))
-    assert read(spelled).state("Shorten").edges["retry"] == BACK
+    assert read(spelled).named["Shorten"].edges["retry"] == BACK
 
 
 def test_a_retry_to_one_state_of_several_stays_there() -> None:
     lines = ["Start:::fetch --> Two : x", "Start --> Shorten : error", "Two:::ask --> Closed : y", "Two --> Shorten : error"]
     drawn = read(machine(*lines).replace("Shorten --> Back : retry", "Shorten --> Two : retry"))
-    assert drawn.state("Shorten").edges["retry"] == "Two"
+    assert drawn.named["Shorten"].edges["retry"] == "Two"
 
 
 REFUSED: dict[str, tuple[str, list[tuple[int, str]]]] = {
@@ -270,3 +271,86 @@ def test_every_flat_machine_is_read_back_from_its_drawing(seed: int, size: int) 
         for name, spec in drawn.states.items()
     }
     assert (found.title, found.start, found.exceeded) == (drawn.name, drawn.start, drawn.exceeded)
+
+
+def test_the_example_in_the_docs_is_read_as_it_says() -> None:
+    drawn = read((repository.ROOT / "docs/diagrams.md").read_text("utf-8"), "docs/diagrams.md")
+    assert {name: state.kind for name, state in drawn.named.items()} == {
+        "Triage": "ask",
+        "Limit": "work",
+        "Release": "approve",
+        "Pay": "act",
+        "Paid": "fetch",
+        "Shorten": "compact",
+        "HandOver": "consult",
+        "Refunded": "end",
+        "Declined": "end",
+        "Unanswered": "end",
+    }
+    assert (drawn.start, drawn.exceeded, drawn.named["Unanswered"].success) == ("Triage", "HandOver", False)
+    assert drawn.named["Paid"].doc == "Nobody knows whether it was paid; the provider does."
+
+
+TOKENS = (
+    *(
+        "A",
+        "B",
+        "Back",
+        "[*]",
+        "-->",
+        "--",
+        ":",
+        ":::",
+        "::",
+        "ask",
+        "k_end",
+        "ok",
+        "error",
+        "retry",
+        "state",
+        "class",
+        "note right of",
+    ),
+    *(
+        "end note",
+        "{",
+        "}",
+        '"',
+        "as",
+        "<<choice>>",
+        "[[fork]]",
+        "[H]",
+        "%%",
+        "%%{",
+        "}%%",
+        "---",
+        "title:",
+        "#35;",
+        "#x;",
+        "limits",
+    ),
+    *(
+        "exceeded",
+        "\n",
+        "\n",
+        "\n",
+        " ",
+        " ",
+        "stateDiagram-v2\n",
+        "direction LR",
+        "accDescr {",
+        "classDef",
+        ",",
+        "é",
+        "\x0b",
+        "`" * 3,
+    ),
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=500)
+@given(st.lists(st.sampled_from(TOKENS), max_size=60), st.booleans())
+def test_whatever_is_read_is_a_diagram_or_refused_with_reasons(tokens: list[str], headed: bool) -> None:
+    with suppress(DiagramError):
+        drawn = read((HEAD if headed else "") + " ".join(tokens))
+        assert drawn.start in drawn.named

@@ -8,6 +8,7 @@ the edges that `Back` stands for become `Back` again, and the box `from any stat
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from leverframe.errors import DeclarationError, DiagramError, did_you_mean
 from leverframe.machine import BACK, EXCEEDED, back_targets
@@ -32,10 +33,9 @@ class Drawn:
     success: bool = True
     machine: str = ""  # that a Delegate runs, where the drawing says
     line: int = field(default=0, compare=False)
-    inferred: bool = field(default=False, compare=False)  # the kind, from how the state ends
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Diagram:
     """A flat machine as it was drawn: the start first, then in the order of the lines."""
 
@@ -44,8 +44,9 @@ class Diagram:
     states: tuple[Drawn, ...]
     exceeded: str | None = None
 
-    def state(self, name: str) -> Drawn:
-        return next(state for state in self.states if state.name == name)
+    @cached_property
+    def named(self) -> Mapping[str, Drawn]:
+        return {state.name: state for state in self.states}
 
 
 def read(text: str, file: str = "diagram.mmd") -> Diagram:
@@ -286,7 +287,7 @@ class _Reader:
         if kind is not None:
             doc = " ".join(text for text in texts if text)
             edges = {outcome: self._names[arrows[0].target] for outcome, arrows in row.items()}
-            self.drawn[name] = Drawn(name, kind, doc, edges, word != "failure", machine, box.line, not word)
+            self.drawn[name] = Drawn(name, kind, doc, edges, word != "failure", machine, box.line)
 
     def _classed(self, box: Box) -> str:
         """The kind that its classes say; others must be styles, so that a slip of the pen is none."""
@@ -385,4 +386,4 @@ class _Reader:
 
 def _with_edge(state: Drawn, outcome: str, target: str) -> Drawn:
     edges = {**state.edges, outcome: target}
-    return Drawn(state.name, state.kind, state.doc, edges, state.success, state.machine, state.line, state.inferred)
+    return Drawn(state.name, state.kind, state.doc, edges, state.success, state.machine, state.line)

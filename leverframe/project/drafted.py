@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from leverframe.machine import BACK
 from leverframe.project.diagram import Diagram, Drawn
-from leverframe.project.plan import Plan, Stub, plan
+from leverframe.project.plan import DOOR, Plan, Stub, choices, plan
 from leverframe.state import Kind
 
 WIDTH = 130
@@ -39,7 +39,7 @@ def draft(diagram: Diagram, agent: str, file: str, prefix: str = "") -> dict[str
         f"tools/{agent}.py": _tools(planned),
         f"tests/agents/test_{agent}.py": _test(planned, prefix),
     }
-    prompts = {f"prompts/{agent}/{stem}.md": _prompt(planned, diagram.state(name)) for name, stem in planned.prompts.items()}
+    prompts = {f"prompts/{agent}/{stem}.md": _prompt(planned, diagram.named[name]) for name, stem in planned.prompts.items()}
     return files | prompts
 
 
@@ -93,26 +93,21 @@ def _states(made: Plan, prefix: str) -> str:
     blocks = [_memory(made), *(_reply(intent, name) for intent, name in made.replies.items())]
     blocks += [_state(made, state, aliases) for state in made.diagram.states]
     body = "\n\n\n".join("\n".join(block) for block in blocks)
+    used = _used(body)
     head = [*_docstring(f"What the {made.agent} agent knows, and what happens in each of its states.", "", ""), ""]
-    head += [line for module, name in (("datetime", "timedelta"),) if _uses(body, name) for line in _import(module, [name])]
-    literal = ["Literal"] if _uses(body, "Literal") or aliases else []
-    head += _import("typing", literal + (["TypeAlias"] if aliases else [])) if literal else []
+    head += _import("datetime", ["timedelta"]) if "timedelta" in used else []
+    head += _import("typing", ["Literal", *(["TypeAlias"] if aliases else [])]) if aliases or "Literal" in used else []
     head += [""] if head[-1] else []
-    ours = ["Memory", *("Call" for _ in made.builds), "Call", "Got", "Reply", *(kind.title() for kind in _kinds(made))]
-    head += _import("leverframe", sorted({name for name in ours if _uses(body, name)}))
-    functions = [made.tools[name].function for name in made.tools if _uses(body, made.tools[name].function)]
+    head += _import("leverframe", DOOR & used)
+    functions = [stub.function for stub in made.tools.values() if stub.function in used]
     head += ["", *_import(f"{prefix}tools.{made.agent}", functions)] if functions else []
     head += ["", *aliases] if aliases else []
     return "\n".join(head) + "\n\n\n" + body + "\n"
 
 
-def _kinds(made: Plan) -> set[Kind]:
-    return {state.kind for state in made.diagram.states}
-
-
-def _uses(code: str, name: str) -> bool:
-    """Does the code use the name, outside of its words?"""
-    return re.search(rf"\b{name}\b", re.sub(r'"""[\s\S]*?"""|"(?:[^"\\\n]|\\.)*"', "", code)) is not None
+def _used(code: str) -> set[str]:
+    """The names that the code uses, outside of its words."""
+    return set(re.findall(r"\w+", re.sub(r'"""[\s\S]*?"""|"(?:[^"\\\n]|\\.)*"', "", code)))
 
 
 def _memory(made: Plan) -> list[str]:
@@ -144,7 +139,7 @@ def _fields(made: Plan, state: Drawn) -> list[str]:
     found += ["    success = False"] if not state.success else []
     if kind == "ask":
         picks = made.picks[state.name]
-        replies = [made.tools[name].function if name in picks else made.replies[name] for name in made.choices(state)]
+        replies = [made.tools[name].function if name in picks else made.replies[name] for name in choices(state)]
         found += [f'    prompt = "{made.agent}/{made.prompts[state.name]}"', *_tuple("replies", replies)]
         found += ["    threshold = 0.5"] if "unsure" in state.edges else []
     if kind in ("fetch", "act"):
@@ -155,7 +150,7 @@ def _fields(made: Plan, state: Drawn) -> list[str]:
         found += [f'    to = "{TODO}"']
     if kind in ("approve", "consult", "wait", "delegate"):
         found += ["    deadline = timedelta(days=1)"]
-    answers = [made.replies[name] for name in made.choices(state)] if kind in ("consult", "wait") else []
+    answers = [made.replies[name] for name in choices(state)] if kind in ("consult", "wait") else []
     return found + (_tuple("replies" if kind == "consult" else "events", answers) if answers else [])
 
 
@@ -220,7 +215,7 @@ def _tool(stub: Stub) -> list[str]:
 
 def _prompt(made: Plan, state: Drawn) -> str:
     picks = made.picks[state.name]
-    shown = {name: f'{{"intent": {_text(name)}{ARGUMENTS if name in picks else ""}}}' for name in made.choices(state)}
+    shown = {name: f'{{"intent": {_text(name)}{ARGUMENTS if name in picks else ""}}}' for name in choices(state)}
     examples = [f"  - when: {_json({'message': _said(name)})}\n    reply: {reply}" for name, reply in shown.items()]
     about = state.doc.replace("{", "{{ '{' }}")
     return "\n".join(
@@ -290,20 +285,22 @@ def _test(made: Plan, prefix: str) -> str:
 
 def _rests(made: Plan) -> str:
     """Where a run comes to rest while nothing is written: the offline model takes the first choice, every tool fails."""
-    states = {state.name: state for state in made.diagram.states}
+    states = made.diagram.named
     name, seen = made.diagram.start, set[str]()
     while name not in seen:
         seen.add(name)
         state = states[name]
-        if state.kind in ("work", "approve", "consult", "wait"):
-            return f'(run.status, run.state) == ("{"attention" if state.kind == "work" else "waiting"}", {_text(name)})'
+        if state.kind in ("work", "delegate"):
+            return f'(run.status, run.state) == ("attention", {_text(name)})'
+        if state.kind in ("approve", "consult", "wait"):
+            return f'(run.status, run.state) == ("waiting", {_text(name)})'
         if state.kind == "end":
             return f'(run.status, run.state) == ("{"done" if state.success else "failed"}", {_text(name)})'
         if state.kind == "ask":
-            name = state.edges[made.choices(state)[0]]
+            name = state.edges[choices(state)[0]]
             continue
         compact = states.get(state.edges.get("error", ""))
-        if state.kind == "delegate" or compact is None or compact.edges["retry"] not in (BACK, name):
+        if compact is None or compact.edges["retry"] not in (BACK, name):
             break
         name = compact.edges["give_up"]
     return 'run.status in ("attention", "waiting", "done", "failed")'

@@ -17,7 +17,7 @@ from leverframe.errors import DiagramError
 from leverframe.machine import BACK
 from leverframe.project.diagram import Diagram, Drawn
 
-IMPORTED = frozenset(
+DOOR = frozenset(
     {
         "Act",
         "Approve",
@@ -34,9 +34,10 @@ IMPORTED = frozenset(
         "Machine",
         "Memory",
     }
-    | {"NotDone", "Reply", "Wait", "Work", "Literal", "TypeAlias", "timedelta", "tool", "self", "memory", "got"}
+    | {"NotDone", "Reply", "Wait", "Work", "tool"}
 )
-TAKEN = IMPORTED | set(keyword.kwlist) | set(dir(builtins))
+"""What the rooms import of ours."""
+TAKEN = DOOR | {"Literal", "TypeAlias", "timedelta", "self", "memory", "got"} | set(keyword.kwlist) | set(dir(builtins))
 _NO_CHOICE = ("error", "unsure")  # of an Ask
 _WORDS = re.compile(r"[\W_]+")
 _HUMP = re.compile(r"(?<=[^\W_A-Z])(?=[A-Z])")
@@ -67,10 +68,6 @@ class Plan:
     picks: Mapping[str, frozenset[str]]
     builds: frozenset[str]
 
-    def choices(self, state: Drawn) -> list[str]:
-        """What a model, a person or an event can answer there."""
-        return choices(state)
-
 
 def choices(state: Drawn) -> list[str]:
     """The outcomes of an Ask, Consult or Wait that somebody picks."""
@@ -93,18 +90,19 @@ def plan(diagram: Diagram, agent: str, file: str) -> Plan:
             if intent not in flow.picks.get(state.name, ()):
                 replies.setdefault(intent, "")
             elif intent not in tools:
-                effect, problem = _effect(diagram, intent, flow.acts(intent))
+                effect, problem = _effect(diagram, intent, flow.acts[intent])
                 problems += [(state.line, problem)] if problem else []
                 tools[intent] = Stub(intent, functions.give(snake(intent), "do_"), effect, state.name)
     for intent in replies:
         replies[intent] = classes.give(camel(intent), "Reply")
+    for intent in tools:
+        for act in flow.acts[intent]:
+            runs[act] = (*runs.get(act, ()), intent)
     for state in diagram.states:
         if state.kind == "fetch" or state.name in flow.builds:
             name = functions.give(snake(state.name), "do_", besides=tools)
             tools[name] = Stub(name, name, "once" if "unknown" in state.edges else "read", state.name)
             runs[state.name] = (name,)
-        elif state.kind == "act":
-            runs[state.name] = tuple(name for name in tools if state.name in flow.acts(name))
     if problems:
         raise DiagramError(file, problems)
     stems = {state.name: prompts.give(snake(state.name), "ask_") for state in diagram.states if state.kind == "ask"}
@@ -113,7 +111,7 @@ def plan(diagram: Diagram, agent: str, file: str) -> Plan:
 
 def _effect(diagram: Diagram, tool: str, acts: Collection[str]) -> tuple[Literal["read", "once"], str]:
     """A tool that nobody may know the end of is `once`, until it says that it is `keyed`."""
-    doubtful = [name for name in acts if "unknown" in diagram.state(name).edges]
+    doubtful = [name for name in acts if "unknown" in diagram.named[name].edges]
     if not doubtful:
         return "read", ""
     sure = [name for name in acts if name not in doubtful]
@@ -152,16 +150,16 @@ class _Flow:
         self.picks = {
             state.name: frozenset(intent for intent in choices(state) if state.edges[intent] in self._useful) for state in asks
         }
-        self._acts: dict[str, set[str]] = {}
+        self.acts: dict[str, list[str]] = {}
+        """The Acts that a picked call can come to, by tool."""
+        places = {name: place for place, name in enumerate(self._states)}
+        reached: dict[str, set[str]] = {}
         for state in asks:
-            for intent in state.edges:
-                if intent in self.picks[state.name]:
-                    self._acts.setdefault(intent, set()).update(self._executed(state.edges[intent]))
-
-    def acts(self, tool: str) -> list[str]:
-        """The Acts that a picked call can come to."""
-        found = self._acts.get(tool, set[str]())
-        return [name for name in self._states if name in found] if found else []
+            for intent in self.picks[state.name]:
+                target = state.edges[intent]
+                if target not in reached:
+                    reached[target] = self._executed(target)
+                self.acts[intent] = sorted({*self.acts.get(intent, ()), *reached[target]}, key=places.__getitem__)
 
     def bare_approvals(self) -> Iterator[tuple[int, str]]:
         for state in self._diagram.states:
