@@ -38,14 +38,16 @@ def problems(text: str) -> list[tuple[int, str]]:
 
 ACCEPTED = {
     "plain": HEAD + EDGES,
-    "the first version's name, in other letters": "STATEDIAGRAM\n" + EDGES,
+    "the first version's name": "stateDiagram\n" + EDGES,
     "indented, no blanks around arrows": HEAD + "    [*]-->Read\n\tRead-->Done:ok\n",
     "CRLF and a BOM": "\ufeff" + (HEAD + EDGES).replace("\n", "\r\n"),
     "old line ends": (HEAD + EDGES).replace("\n", "\r"),
     "remarks and blanks anywhere": "%% on top\n\n" + HEAD + "\n%% inside\n# and so\n" + EDGES + "Done --> [*] %% at the end\n",
     "front matter": "---\nconfig:\n  theme: dark\n---\n" + HEAD + EDGES,
     "directives": "%%{init: {\n 'theme': 'dark'\n}}%%\n" + HEAD + "%%{wrap}%%\n" + EDGES,
-    "looks": HEAD + "direction LR\nhide empty description\nscale 350 width\nstyle Read fill:#f00\nclick Read call x()\n" + EDGES,
+    "looks": HEAD
+    + 'direction LR\nhide empty description\nscale 350 width\nstyle Read fill:#f00\nclick Read "https://example.org" "more"\n'
+    + EDGES,
     "for screen readers": HEAD + "accTitle: A machine\naccDescr: says\naccDescr {\n more\n}\n" + EDGES,
     "an end that is drawn": HEAD + EDGES + "Done --> [*]\n",
     "ids and labels": HEAD + 'state "Read" as s0\nstate "Done" as s1\n[*] --> s0\ns0 --> s1 : ok\n',
@@ -54,7 +56,10 @@ ACCEPTED = {
     "a choice in brackets": HEAD + "state Read [[choice]]\n" + EDGES,
     "a class at the state": HEAD + "[*] --> Read:::work\nRead:::work --> Done:::end : ok\n",
     "class lines": HEAD + EDGES + "class Read work\nclass Done k_end\n",
-    "a class for several": HEAD + "classDef loud,big fill:#f00\n" + EDGES + "class Read, Done loud\nclass Done END\n",
+    "a class for several": HEAD
+    + "classDef loud fill:#f00\nclassDef big fill:#f00\n"
+    + EDGES
+    + "class Read, Done loud\nclass Done big\nclass Done END\n",
     "a kind in a note": HEAD + EDGES + "note right of Read: work\nnote left of Done : end\n",
     "a kind in a note of several lines": HEAD + EDGES + "note right of Read\n  Work\nend note\n",
     "a kind in a description": HEAD + "Read : work\n" + EDGES + "Done: end\n",
@@ -211,6 +216,7 @@ REFUSED: dict[str, tuple[str, list[tuple[int, str]]]] = {
         machine("Start --> Closed : x", "limits --> Hand : exceeded", "limits --> Closed : y"),
         [(4, "only the limits end in 'exceeded'")],
     ),
+    "limits to themselves": (machine("Start --> Closed : x", "l --> l : exceeded"), [(3, "only the limits end in 'exceeded'")]),
     "limits that lead nowhere": (machine("Start --> Closed : x", "Start --> A : y", "class A limits"), [(3, "here Start --> A")]),
     "two limits": (
         machine("Start --> Closed : x", "l --> Hand : exceeded", "m --> Closed : exceeded"),

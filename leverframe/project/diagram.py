@@ -183,7 +183,8 @@ class _Reader:
         ids = {arrow.source for arrow in leaving}
         ids |= {box.id for box in self._boxes.values() if kinds.LIMITS in (name.removeprefix("k_") for name, _ in box.classes)}
         for id in sorted(ids & set(self._boxes)):
-            others = [arrow for arrow in self._arrows if id in (arrow.source, arrow.target) and arrow not in leaving]
+            ours = [arrow for arrow in self._arrows if id in (arrow.source, arrow.target)]
+            others = [arrow for arrow in ours if arrow not in leaving or arrow.target == id]
             for arrow in others:
                 self._say(
                     arrow.line,
@@ -198,9 +199,7 @@ class _Reader:
         if leaving:
             self.exceeded = self._names[leaving[0].target]
             if self.exceeded == BACK:
-                self._say(
-                    leaving[0].line, "limits lead to Back, which is no state; draw them to one where a person decides, or an End"
-                )
+                self._say(leaving[0].line, "limits lead to Back, which is no state; draw them to one that is")
         self._arrows = [arrow for arrow in self._arrows if arrow.source not in ids]
 
     def _find_start(self) -> None:
@@ -221,6 +220,7 @@ class _Reader:
 
     def _rows(self) -> dict[str, dict[str, list[Arrow]]]:
         rows: dict[str, dict[str, list[Arrow]]] = {id: {} for id in self._boxes}
+        left = {arrow.source for arrow in self._arrows}
         entered = {arrow.target for arrow in self._arrows} | {target for target, _ in self._starts}
         for arrow in self._arrows:
             if arrow.source in rows and self._is_outcome(arrow):
@@ -228,7 +228,7 @@ class _Reader:
         for id, box in self._boxes.items():
             for outcome, arrows in rows[id].items():
                 self._refuse_twice(outcome, arrows)
-            if box.ends and any(arrow.source == id for arrow in self._arrows):
+            if box.ends and id in left:
                 self._say(box.line, f"{id} leads to [*] and goes on too; draw an End of its own: {id} --> Done : …, Done --> [*]")
             if not rows[id] and id not in entered and not box.ends and self._names[id] != self.exceeded:
                 self._say(box.line, f"{id} stands alone: no edge leads there or away; draw one, or delete it.{self._near(id)}")
@@ -349,11 +349,8 @@ class _Reader:
             self._say(box.line, f"{box.id} ({state.kind}) never ends in {outcome!r}; it ends in {kinds.endings(state.kind)}")
         for outcome in missing:
             target = (self._compact or "Shorten") if outcome == "error" else "…"
-            whole = (
-                ", which needs Shorten --> Back : retry and Shorten --> … : give_up"
-                if target == "Shorten" != self._compact
-                else ""
-            )
+            new = outcome == "error" and not self._compact
+            whole = ", which needs Shorten --> Back : retry and Shorten --> … : give_up" if new else ""
             self._say(box.line, f"{box.id} ({state.kind}) has no edge {outcome!r}; add {box.id} --> {target} : {outcome}{whole}")
         if more:
             self._say(box.line, f"{box.id} ({state.kind}) lacks {more}; add {box.id} --> … : …")

@@ -269,7 +269,7 @@ def _test(made: Plan, prefix: str) -> str:
         "",
         "from pathlib import Path",
         "",
-        *(["import pytest", ""] if unnamed else []),
+        *(["import pytest"] if unnamed else []),
         *_import("leverframe", ["blocking", *(["LeverframeError"] if unnamed else [])]),
         "",
         *_import(f"{prefix}machines.{agent}", [agent]),
@@ -280,7 +280,7 @@ def _test(made: Plan, prefix: str) -> str:
         f"    url = f\"sqlite:///{{tmp_path / '{agent}.db'}}\"",
         *body,
     ]
-    return "\n".join(lines).replace("\nimport pytest\n\nfrom", "\nimport pytest\nfrom") + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _rests(made: Plan) -> str:

@@ -25,7 +25,7 @@ _BOX = re.compile(rf"(?:state\s+)?({_ID}){_CLASS}{_AFTER}", re.IGNORECASE)
 _LABELLED = re.compile(rf'state\s+"([^"]*)"\s+as\s+({_ID}){_CLASS}{_AFTER}', re.IGNORECASE)
 _PSEUDO = re.compile(r"state\s+(\S+)\s*(?:<<(\w+)>>|\[\[(\w+)\]\])$", re.IGNORECASE)
 _CLASSES = re.compile(r"class\s+([^\s,]+(?:\s*,\s*[^\s,]+)*)\s+(\w+)\s*;?$", re.IGNORECASE)
-_CLASSDEF = re.compile(r"classdef\s+(\w+(?:\s*,\s*\w+)*)(?:\s.*)?$", re.IGNORECASE)
+_CLASSDEF = re.compile(r"classdef\s+(\w+)(?:\s.*)?$", re.IGNORECASE)
 _NOTE = re.compile(rf"note\s+(?:left|right)\s+of\s+({_ID}){_AFTER}", re.IGNORECASE)
 _LOOKS_ONLY = re.compile(
     r"(?:direction\s+(?:tb|td|bt|rl|lr)|hide\s+empty\s+description|scale\s+\d+(?:\s+width)?|(?:style|click)\s+\w.*"
@@ -190,7 +190,7 @@ class Sketch:
             )
 
     def _classdef(self, line: int, found: re.Match[str]) -> None:
-        self.styles |= {name.strip() for name in found[1].split(",")}
+        self.styles.add(found[1])
 
     def _classes(self, line: int, found: re.Match[str]) -> None:
         self._said += [("class", id.strip(), found[2], line) for id in found[1].split(",")]
