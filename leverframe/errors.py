@@ -4,7 +4,8 @@
     ├── DeclarationError            what people wrote cannot be a machine; raised at import
     │   ├── EdgeError               the edge table and the states' outcomes disagree
     │   ├── ToolError               a function cannot be a tool
-    │   └── PromptError             a prompt file is missing, malformed or uses an unknown variable
+    │   ├── PromptError             a prompt file is missing, malformed or uses an unknown variable
+    │   └── DiagramError            a drawing that is no flat machine; says everything that is wrong with it
     ├── ProjectError                no project here, a room that cannot be loaded, a setting that is wrong
     ├── InputError                  what came from outside does not fit; nothing was changed
     │   ├── TooLarge                over a limit of size or depth
@@ -37,6 +38,7 @@
 Messages say what, where and what to do.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -58,6 +60,16 @@ class ToolError(DeclarationError):
 
 class PromptError(DeclarationError):
     pass
+
+
+class DiagramError(DeclarationError):
+    """`problems` are the line of each (0: the drawing as a whole), and what is wrong there."""
+
+    def __init__(self, file: str, problems: Sequence[tuple[int, str]]) -> None:
+        self.problems = sorted(problems)
+        lines = [f"{file}:{line}: {message}" if line else f"{file}: {message}" for line, message in self.problems[:50]]
+        more = [f"and {len(self.problems) - 50} more"] if len(self.problems) > 50 else []
+        super().__init__("\n".join(lines + more))
 
 
 class ProjectError(LeverframeError):

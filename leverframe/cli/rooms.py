@@ -1,5 +1,6 @@
 """new, init: what concerns the rooms, without a database."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,10 @@ import typer
 
 from leverframe import project
 from leverframe.cli.app import AsJson, command, print_json
+from leverframe.errors import ProjectError
+
+LARGEST = 8_000_000
+"""Bytes of a diagram that are read; the reader's own limit is lower."""
 
 
 @command()
@@ -29,13 +34,38 @@ def init(
 @command()
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits and _.")],
+    diagram: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="A Mermaid stateDiagram-v2 of the machine; - is the standard input."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a minimal agent of your own, which runs at once."""
-    made = project.new(project.find(), name)
+    """Write a minimal agent of your own, which runs at once; or the one that a diagram draws, its tools and prompts to be written."""
+    if diagram is not None:
+        text, file = _text_of(diagram)
+        made = project.drawn(project.find(), name, text, file)
+    else:
+        made = project.new(project.find(), name)
     _report(made, as_json)
     if not as_json:
-        typer.echo(f'\n  leverframe run {name} "What are your opening hours?"')
+        typer.echo(
+            f'\n  leverframe run {name} "What are your opening hours?"' if diagram is None else f"\n  leverframe graph {name}"
+        )
+
+
+def _text_of(file: Path) -> tuple[str, str]:
+    """What is to be read, and what messages call it. Raises ProjectError."""
+    where = "standard input" if str(file) == "-" else str(file)
+    try:
+        with sys.stdin.buffer if str(file) == "-" else file.open("rb") as opened:
+            raw = opened.read(LARGEST + 1)
+        if len(raw) > LARGEST:
+            raise ProjectError(f"{where}: more than {LARGEST:,} bytes; no drawing is so large. Is this the right file?")
+        return raw.decode("utf-8"), where
+    except OSError as error:
+        raise ProjectError(f"{where}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ProjectError(f"{where}: byte {error.start} is not UTF-8; save it as UTF-8") from None
 
 
 def _report(made: "list[tuple[Path, bool]]", as_json: bool) -> None:

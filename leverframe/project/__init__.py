@@ -3,6 +3,7 @@
 rooms       find a project, load its machines, make its engine
 settings    environment over pyproject.toml
 starter     `leverframe init` and `leverframe new`
+diagram     a Mermaid drawing, read; drafted writes the rooms of it
 """
 
 from leverframe.project.rooms import ROOMS as ROOMS
@@ -11,5 +12,6 @@ from leverframe.project.rooms import Project as Project
 from leverframe.project.rooms import Unloaded as Unloaded
 from leverframe.project.rooms import find as find
 from leverframe.project.rooms import of as of
+from leverframe.project.starter import drawn as drawn
 from leverframe.project.starter import init as init
 from leverframe.project.starter import new as new

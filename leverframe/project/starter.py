@@ -1,7 +1,9 @@
-"""`leverframe init` copies out the starter, which is this repository's own rooms; `leverframe new` writes a minimal agent beside them."""
+"""`leverframe init` copies out the starter, which is this repository's own rooms; `leverframe new` writes a minimal agent beside them,
+or the one that somebody drew."""
 
 import keyword
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from leverframe.errors import ProjectError
@@ -110,8 +112,7 @@ def _write(path: Path, text: str) -> tuple[Path, bool]:
 
 def new(project: Project, name: str) -> Made:
     """A minimal agent of one's own. Raises ProjectError for a name that cannot be one, or is taken."""
-    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
-        raise ProjectError(f"{name!r} cannot name an agent; use small letters, digits and _, beginning with a letter")
+    _check_name(name)
     prefix = f"{project.package}." if project.package else ""
     files = {
         f"machines/{name}.py": MACHINE,
@@ -120,6 +121,28 @@ def new(project: Project, name: str) -> Made:
         f"tools/{name}.py": TOOLS,
         f"tests/agents/test_{name}.py": TEST,
     }
+    return _written(project, {path: text.replace("@NAME@", name).replace("@PREFIX@", prefix) for path, text in files.items()})
+
+
+def drawn(project: Project, name: str, text: str, file: str) -> Made:
+    """The agent that a Mermaid text draws, its tools and prompts still stubs; `file` is its name in messages.
+
+    Raises DiagramError for a drawing that is no flat machine, ProjectError as `new` does; then nothing is written.
+    """
+    from leverframe.project.diagram import read  # no other command pays for them
+    from leverframe.project.drafted import draft
+
+    _check_name(name)
+    prefix = f"{project.package}." if project.package else ""
+    return _written(project, draft(read(text, file), name, file, prefix))
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name) or keyword.iskeyword(name) or name == "blocking":  # the door that its test imports
+        raise ProjectError(f"{name!r} cannot name an agent; use small letters, digits and _, beginning with a letter")
+
+
+def _written(project: Project, files: Mapping[str, str]) -> Made:
     taken = [path for path in files if (project.rooms / path).exists()]
     if taken:
         raise ProjectError(f"{project.rooms / taken[0]} is there already; choose another name, nothing was written")
@@ -128,9 +151,7 @@ def new(project: Project, name: str) -> Made:
         for room, doc in (("machines", "Machines."), ("states", "States."), ("tools", "Tools."))
         if not (project.rooms / room / "__init__.py").exists()
     ]
-    return made + [
-        _write(project.rooms / path, text.replace("@NAME@", name).replace("@PREFIX@", prefix)) for path, text in files.items()
-    ]
+    return made + [_write(project.rooms / path, text) for path, text in files.items()]
 
 
 MACHINE = '''\
