@@ -32,6 +32,7 @@ ORDER = (
     ("reduce",),
     ("changes",),
     ("check", "graph"),
+    ("diff", "card"),
     ("store", "llm"),
     ("window",),
     ("perform", "ledger"),
