@@ -8,6 +8,7 @@ from leverframe.diff.difference import Difference, detail, picture
 from leverframe.diff.impact import FATES, Parked
 from leverframe.diff.risk import LEVELS, Risk
 from leverframe.graph import mermaid as drawn
+from leverframe.words import cell, code, escaped
 
 LONGEST = 60_000
 """Characters of a comment: GitHub takes 65,536."""
@@ -101,23 +102,23 @@ def _no_pictures(found: Difference) -> Iterator[str]:
 
 
 def _table(found: Difference) -> Iterator[str]:
-    yield f"### {_escaped(headline(found))}"
+    yield f"### {escaped(headline(found))}"
     yield ""
     for one in found.lost:
-        state = f"state {_code(one.state)}: " if one.state else ""
-        yield f"**{one.code}** {state}{_escaped(one.message)}"
+        state = f"state {code(one.state)}: " if one.state else ""
+        yield f"**{one.code}** {state}{escaped(one.message)}"
         yield ""
-        yield from (f"{number}. {_escaped(str(hop))}" for number, hop in enumerate(one.path, 1))
+        yield from (f"{number}. {escaped(str(hop))}" for number, hop in enumerate(one.path, 1))
         yield ""
     if found.changes:
         yield "| risk | change | why |"
         yield "|---|---|---|"
         for judged, change in found.changes:
             level = f"**{judged.level}**" if judged.level == "high" else judged.level
-            yield f"| {level} | {_cell(str(change))} | {_cell(judged.why)} |"
+            yield f"| {level} | {cell(str(change))} | {cell(judged.why)} |"
         yield ""
     if found.mended:
-        yield "Found before, and no longer: " + ", ".join(f"{one.code} {_escaped(one.message)}" for one in found.mended)
+        yield "Found before, and no longer: " + ", ".join(f"{one.code} {escaped(one.message)}" for one in found.mended)
         yield ""
 
 
@@ -127,7 +128,7 @@ def _texts(found: Difference) -> Iterator[str]:
         if not lines:
             continue
         fence = "`" * (max((len(run) for line in lines for run in re.findall("`+", line)), default=2) + 1)
-        yield f"<details><summary>{_escaped(str(change))}</summary>"
+        yield f"<details><summary>{escaped(str(change))}</summary>"
         yield ""
         yield f"{fence}diff"
         yield from lines
@@ -152,19 +153,5 @@ def _parked(found: Sequence[Parked]) -> Iterator[str]:
     yield "| runs under way | state | what becomes of them |"
     yield "|---|---|---|"
     for one in found:
-        yield f"| {one.runs} | {_cell(one.state)} | {_cell(FATES[one.fate] + (f': {one.why}' if one.why else ''))} |"
+        yield f"| {one.runs} | {cell(one.state)} | {cell(FATES[one.fate] + (f': {one.why}' if one.why else ''))} |"
     yield ""
-
-
-def _cell(words: str) -> str:
-    return _escaped(words).replace("|", "\\|").replace("\n", " ")
-
-
-def _code(words: str | None) -> str:
-    return f"`{words}`" if words and "`" not in words else _escaped(words or "")
-
-
-def _escaped(words: str) -> str:
-    """Words as they are: nothing in a name makes a link, a mention, a heading or a tag."""
-    plain = re.sub(r"([\\`*_\[\]#<>~])", r"\\\1", " ".join(words.split()))
-    return plain.replace("@", "@\u200b")

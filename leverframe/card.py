@@ -1,0 +1,159 @@
+"""The machine card: a file beside each machine, written by `leverframe graph --write`, that shows in a pull request all that the
+machine may do. It is a function of the definition alone, so a change of behaviour without a change of the card does not pass the check.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Never, cast
+
+from leverframe import graph
+from leverframe.canon import Object
+from leverframe.check import Finding, Graph, Place, check_text
+from leverframe.check.bounds import Bounds, bounds
+from leverframe.check.codes import finding
+from leverframe.check.proofs import Proof, prove
+from leverframe.clock import span
+from leverframe.machine import BACK, Definition, Machine
+from leverframe.words import cell, code
+
+Others = Mapping[str, Machine[Never]]
+HEAD = "<!-- Written by `leverframe graph --write`, from the machine. `leverframe check` fails where it is stale. -->"
+
+
+def path_of(machine: Machine[Never]) -> Path:
+    """Beside the machine's file, under the machine's name: one file may declare several machines."""
+    return Path(machine.file).with_name(f"{machine.name}.md")
+
+
+def card(machine: Machine[Never], others: Others) -> str:
+    """The card's text. Raises PromptError, DeclarationError where the machine cannot be pinned."""
+    definition = machine.definition(others)
+    beside = {name: Graph(other.definition(others).body) for name, other in others.items() if name != machine.name}
+    return written(definition, beside)
+
+
+def written(definition: Definition, others: Mapping[str, Graph]) -> str:
+    """The card of a definition; `others`: those that it delegates to."""
+    drawn = Graph(definition.body)
+    parts = [
+        [HEAD, f"# {definition.name}", "", *_about(definition)],
+        ["```mermaid", graph.mermaid(definition).rstrip("\n"), "```"],
+        list(_states(definition)),
+        list(_tools(definition)),
+        list(_limits(definition, bounds(drawn))),
+        list(_rules(prove(drawn, others))),
+        list(_accepted(definition, others)),
+        [f"Definition `{definition.hash}`."],
+    ]
+    return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
+
+
+def stale(machine: Machine[Never], others: Others) -> Iterator[Finding]:
+    """The finding for a card that is not what the machine is. One that nobody wrote yet is none."""
+    path = path_of(machine)
+    if not path.is_file():
+        return
+    place = Place(str(path), 1)
+    now, was = card(machine, others).splitlines(), path.read_text("utf-8").splitlines()
+    if now != was:
+        number = next((number for number, (a, b) in enumerate(zip(now, was, strict=False), 1) if a != b), min(len(now), len(was)) + 1)
+        message = f"its card {path.name} shows another machine, from line {number} on"
+        yield finding("LF005", machine.name, message, place=Place(place.file, number))
+
+
+# ── the parts ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _about(definition: Definition) -> list[str]:
+    doc = str(definition.body["doc"])
+    return [doc] if doc else []
+
+
+def _states(definition: Definition) -> Iterator[str]:
+    yield "## States"
+    yield ""
+    yield "| state | kind | what happens there | it ends in |"
+    yield "|---|---|---|---|"
+    for name, spec in sorted(definition.states.items(), key=lambda item: item[0] != definition.start):
+        kind = spec.kind if spec.kind != "end" else f"end, {'success' if spec.success else 'failure'}"
+        ends = ", ".join(f"{outcome} → {to if to != BACK else 'back'}" for outcome, to in spec.edges.items())
+        yield f"| {cell(name)} | {kind} | {cell(_does(definition, name))} | {cell(ends)} |"
+
+
+def _does(definition: Definition, name: str) -> str:
+    """Its docstring, then who is asked, how long, with which prompt and tools."""
+    spec = definition.states[name]
+    more = [
+        f"asks {spec.to}" if spec.to else "",
+        f"runs {spec.body['machine']}" if spec.kind == "delegate" else "",
+        f"within {span(spec.deadline)}" if spec.deadline else "",
+        f"prompt {spec.body['prompt']}" if spec.kind == "ask" else "",
+        f"{'may pick' if spec.kind == 'ask' else 'runs'} {', '.join(sorted(spec.tools))}" if spec.tools else "",
+        f"gives up after {spec.times}" if spec.kind == "compact" else "",
+    ]
+    doc = spec.doc.split("\n\n", maxsplit=1)[0]
+    return " ".join(part for part in (doc, "; ".join(part for part in more if part)) if part)
+
+
+def _tools(definition: Definition) -> Iterator[str]:
+    if not definition.tools:
+        return
+    yield "## Tools"
+    yield ""
+    yield "| tool | effect | needs approval | attempts | within | what it does |"
+    yield "|---|---|---|---|---|---|"
+    for name, tool in definition.tools.items():
+        body = cast(Object, cast(Object, definition.body["tools"])[name])
+        effect = f"{tool.effect}, untrusted" if body.get("untrusted") else tool.effect
+        attempts = tool.retries + 1 if tool.effect in ("read", "keyed") else 1
+        doc = str(body["doc"]).split("\n\n", maxsplit=1)[0]
+        released = "yes" if tool.approval else ""
+        yield f"| {code(name)} | {effect} | {released} | {attempts} | {tool.timeout:g} s | {cell(doc)} |"
+
+
+def _limits(definition: Definition, worst: Bounds) -> Iterator[str]:
+    yield "## Limits"
+    yield ""
+    yield "| | limit | at worst |"
+    yield "|---|---|---|"
+    rows = (
+        ("steps", definition.steps, worst.steps),
+        ("model calls", definition.model_calls, worst.model_calls),
+        ("dollars", _dollars(definition.cost), _dollars(worst.cost)),
+        ("days", definition.days, None),
+    )
+    for what, limit, most in rows:
+        yield f"| {what} | {'none' if limit is None else limit} | {'' if what == 'days' else 'unbounded' if most is None else most} |"
+    yield ""
+    where = f"leads to {definition.exceeded}, with steps and days granted once more" if definition.exceeded else "needs a person's attention"
+    yield f"A limit that is reached {where}."
+    if worst.structural:
+        yield "Every run ends by itself: there is no cycle."
+
+
+def _dollars(cost: int | None) -> str | None:
+    return None if cost is None else f"{cost / 1_000_000:.2f}"
+
+
+def _rules(proofs: list[Proof]) -> Iterator[str]:
+    if not proofs:
+        return
+    yield "## Rules"
+    yield ""
+    yield "| rule | |"
+    yield "|---|---|"
+    for proof in proofs:
+        verdict = f"proven on all paths, {proof.visited} looked at" if proof.proven else "**refuted**"
+        yield f"| {cell(proof.words)} | {verdict} |"
+
+
+def _accepted(definition: Definition, others: Mapping[str, Graph]) -> Iterator[str]:
+    accepts = cast(list[Object], definition.body.get("accepts") or [])
+    if not accepts:
+        return
+    yield "## Findings that it lives with"
+    yield ""
+    yield "| finding | where | because |"
+    yield "|---|---|---|"
+    for one in accepts:
+        yield f"| {one['code']} | {cell(str(one['state'] or 'anywhere'))} | {cell(str(one['reason']))} |"
