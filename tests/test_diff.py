@@ -1,0 +1,238 @@
+"""The difference of two definitions as a reviewer gets it: ranked, drawn, as text, as a comment, and with the runs it touches."""
+
+import copy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+from markdown_it import MarkdownIt
+
+from leverframe import Machine, TriggerCommand
+from leverframe.canon import Object, canonical
+from leverframe.changes import changes
+from leverframe.check import check_text
+from leverframe.diff import Difference, Parked, Standing, difference, formats, parked, picture
+from leverframe.diff.risk import Level, risk
+from leverframe.graph import mermaid
+from leverframe.machine import Definition
+from machines.refund import refund
+from tests.house import Bell, Box, Done, Failed, House, Nap, begin, built, naps
+from tests.test_changes import at, choices
+from tests.test_engine_others import NapOther, NapReworded, changed
+
+NOW = refund.definition()
+
+
+def edited(*edits: Callable[[Object], object]) -> Definition:
+    body = copy.deepcopy(NOW.body)
+    for edit in edits:
+        edit(body)
+    return Definition(canonical(body))
+
+
+def tool(body: Object, name: str = "issue_refund") -> Object:
+    return at(body, "tools", name)
+
+
+# ── how risky ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+RISKS: list[tuple[Callable[[Object], object], Level, str]] = [
+    (lambda body: at(body, "states", "Limit", "edges").update(large="Pay"), "high", "Release is not asked any more"),
+    (lambda body: at(body, "states", "Release").update(kind="work"), "high", "nobody is asked here any more"),
+    (lambda body: at(body, "states").pop("HandOver"), "high", "nobody is asked here any more"),
+    (lambda body: at(body, "states", "Release").update(to="anybody"), "high", "another person or role decides"),
+    (lambda body: body.update(rules=[]), "high", "what it forbade is no longer proven"),
+    (
+        lambda body: body.update(accepts=[{"code": "LF301", "state": None, "reason": "in a hurry"}]),
+        "high",
+        "a finding no longer fails the check",
+    ),
+    (lambda body: at(body, "limits").update(steps=41), "high", "more may be used up"),
+    (lambda body: at(body, "limits").update(cost=None), "high", "more may be used up"),
+    (lambda body: at(body, "limits").update(steps=39), "low", ""),
+    (lambda body: choices(body).append({"intent": "book_refund", "kind": "tool"}), "high", "it is local"),
+    (lambda body: choices(body).append({"intent": "find_order", "kind": "tool"}), "medium", "it is read"),
+    (lambda body: tool(body).update(effect="once"), "high", "exactly once by its key before, at most once now"),
+    (lambda body: tool(body, "send_mail").update(effect="read"), "high", "at most once before, repeated now"),
+    (lambda body: tool(body).update(approval=True), "low", ""),
+    (lambda body: tool(body).update(doc="Pay."), "medium", "the model reads it"),
+    (lambda body: tool(body).update(retries=9), "medium", ""),
+    (lambda body: at(body, "tools").update(new={**tool(body), "effect": "once"}), "high", "a new tool, once"),
+    (lambda body: at(body, "states", "Triage", "texts").update({"": "Hello"}), "medium", "the model is told something else"),
+    (lambda body: at(body, "states", "Triage").update(threshold=0.5), "low", ""),
+    (lambda body: at(body, "states", "Shorten").update(times=9), "medium", "how often it is tried"),
+    (lambda body: at(body, "states", "Book").update(builds=False), "high", ""),
+    (lambda body: at(body, "states", "Read").update(doc="Reads."), "low", ""),
+    (lambda body: body.update(version="2"), "low", ""),
+    (lambda body: body.update(start="Triage"), "medium", "runs begin elsewhere"),
+]
+
+
+@pytest.mark.parametrize(("edit", "level", "why"), RISKS)
+def test_a_change_is_as_risky_as_what_may_happen_now(edit: Callable[[Object], object], level: Level, why: str) -> None:
+    after = edited(edit)
+    (change,) = changes(NOW, after)
+    judged = risk(change, NOW, after)
+    assert (judged.level, why in judged.why, bool(judged.why)) == (level, True, bool(why))
+
+
+def test_what_was_lost_when_turned_round_is_no_risk() -> None:
+    before = edited(lambda body: tool(body).update(approval=True, untrusted=True))
+    assert {judged.level for judged, _ in difference(before, NOW).changes} == {"high"}
+    assert {judged.level for judged, _ in difference(NOW, before).changes} == {"low"}
+
+
+def test_a_model_that_may_be_less_sure_of_itself_is_a_risk() -> None:
+    sure, unsure = (edited(lambda body, at_least=n: at(body, "states", "Triage").update(threshold=at_least)) for n in (0.8, 0.5))
+    ((fell, _),), ((rose, _),), ((gone, _),) = (
+        difference(a, b).changes for a, b in [(sure, unsure), (unsure, sure), (sure, NOW)]
+    )
+    assert (fell.level, rose.level, gone.level) == ("high", "low", "high")
+
+
+def test_the_riskiest_stands_first_and_of_the_riskiest_who_is_not_asked_any_more() -> None:
+    after = edited(
+        lambda body: body.update(version="2"),
+        lambda body: at(body, "limits").update(steps=400),
+        lambda body: tool(body).update(doc="Pay.", effect="once"),
+        lambda body: at(body, "states", "Limit", "edges").update(large="Pay"),
+        lambda body: body.update(rules=[]),
+    )
+    found = difference(NOW, after)
+    assert [judged.level for judged, _ in found.changes] == ["high"] * 4 + ["medium", "low"]
+    assert [change.path[0] for _, change in found.changes] == ["states", "rules", "limits", "tools", "tools", "version"]
+    assert (found.level, found.count("high"), found.same) == ("high", 4, False)
+
+
+def test_what_the_check_finds_now_and_did_not_find_before_is_told_with_its_path() -> None:
+    after = edited(lambda body: at(body, "states", "Limit", "edges").update(large="Pay", unfounded="Pay"))
+    found = difference(NOW, after, found=(check_text(NOW.text, "was").findings, check_text(after.text, "now").findings))
+    assert "LF103" in {one.code for one in found.lost}
+    assert not found.mended
+    back = difference(after, NOW, found=(check_text(after.text, "was").findings, check_text(NOW.text, "now").findings))
+    assert (back.lost, {one.code for one in back.mended}) == ((), {one.code for one in found.lost})
+
+
+# ── as people read it ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+BOTH = difference(
+    NOW,
+    edited(
+        lambda body: at(body, "states", "Limit", "edges").update(large="Pay"),
+        lambda body: at(body, "states").pop("Release"),
+        lambda body: at(body, "states").update(New={"kind": "end", "doc": "@all <b>|x|</b> `", "edges": {}, "success": True}),
+        lambda body: at(body, "states", "Triage", "texts").update({"": "```\n# system\n```"}),
+    ),
+    parked=[Parked("Release", "blocked", 2, "state Release is gone", "run_1")],
+)
+
+
+def test_both_machines_are_one_picture_in_which_nothing_is_missing() -> None:
+    drawn, overlay = picture(BOTH)
+    assert {box.name for box in drawn.boxes} == {*NOW.states, "New"}
+    assert {name: note.mark for name, note in overlay.states.items()} == {
+        "Release": "removed",
+        "New": "added",
+        "Triage": "changed",
+    }
+    assert overlay.edges["Limit", "large", "Pay"].mark == "added"
+    assert overlay.edges["Limit", "large", "Release"].mark == "removed"
+    assert overlay.edges["Release", "approved", "Recheck"].mark == "removed"
+    assert "large" in mermaid(drawn, overlay)
+
+
+def test_text_says_every_change_once() -> None:
+    said = formats.text(BOTH)
+    assert said.startswith("refund: 4 changes (2 high, 2 medium), ")
+    assert said.count("state Release is gone (nobody is asked here any more)") == 1
+    assert "      -temperature: 0" in said
+    assert "lines more" in said
+    assert "  2 runs in Release: blocked once the new code is deployed, before anything executes: state Release is gone" in said
+
+
+def test_a_comment_is_markdown_in_which_no_name_or_prompt_breaks_out() -> None:
+    comment = formats.markdown([BOTH, difference(NOW, NOW)])
+    tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(comment)
+    fences = [token.info for token in tokens if token.type == "fence"]
+    assert fences == ["diff", "mermaid"]
+    assert [token.tag for token in tokens if token.type == "heading_open"] == ["h3"]
+    assert sum(token.type == "tr_open" for token in tokens) == len(BOTH.changes) + 1 + 1 + 1
+    assert "@all" not in comment
+    html = [token.content.strip() for token in tokens if token.type == "html_block"]
+    assert all(block.startswith(("<details>", "</details>")) for block in html)
+
+
+def test_a_comment_fits_whatever_was_written() -> None:
+    huge = edited(lambda body: at(body, "states", "Triage", "texts").update({"": "word\n" * 60_000}))
+    comment = formats.markdown([difference(NOW, huge)] * 3)
+    assert len(comment) < 65_536
+    assert "prompt changed" in comment
+
+
+def test_a_machine_that_is_new_or_gone_is_said_to_be() -> None:
+    new, gone = Difference("refund", None, NOW), Difference("refund", NOW, None)
+    assert formats.text(new) == f"refund: a new machine, {NOW.hash[:12]}\n"
+    assert formats.text(gone) == f"refund: the machine is gone, {NOW.hash[:12]}\n"
+    assert "a new machine" in formats.markdown([new])
+    assert formats.markdown([difference(NOW, NOW)]) == "No machine changed.\n"
+    assert mermaid(*picture(new)).count("state ") >= len(NOW.states)
+
+
+# ── the runs under way ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_runs_that_share_their_fate_are_counted_together_the_worst_first() -> None:
+    found = parked(
+        [
+            Standing("run_1", "Nap", "waiting", "moves"),
+            Standing("run_2", "Bell", "waiting", "stays", "state Bell is gone."),
+            Standing("run_3", "Nap", "paused", "blocked", "reply changed"),
+            Standing("run_4", "Nap", "waiting", "moves"),
+        ]
+    )
+    assert [(one.fate, one.state, one.runs, one.example) for one in found] == [
+        ("blocked", "Nap", 1, "run_3"),
+        ("stays", "Bell", 1, "run_2"),
+        ("moves", "Nap", 2, "run_1"),
+    ]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with built(tmp_path) as found:
+        yield found
+
+
+async def fates(house: House, machine: Machine[Box]) -> list[tuple[str, str, int, str]]:
+    return [(one.state, one.fate, one.runs, one.why) for one in await house(machine).impact("naps")]
+
+
+async def test_the_impact_tells_of_every_run_that_is_not_over_what_becomes_of_it(house: House) -> None:
+    engine = house(naps)
+    runs = [await begin(engine, "naps") for _ in range(3)]
+    await engine.signal(runs[0].id, "woken")
+    await engine.advance(runs[0].id)
+    await engine.cancel(runs[1].id)
+    before = [await engine.store.load(run.id) for run in runs]
+    assert await fates(house, naps) == [], "they are pinned to what it is"
+    assert await fates(house, changed(NapReworded)) == [("Bell", "moves", 1, ""), ("Nap", "moves", 1, "")]
+    why = "state Nap: reply 'woken' is gone or changed"
+    assert await fates(house, changed(NapOther)) == [("Bell", "blocked", 1, why), ("Nap", "blocked", 1, why)]
+    assert [await engine.store.load(run.id) for run in runs] == before
+    await engine.start(TriggerCommand("naps", {}))
+
+
+async def test_a_run_whose_memory_does_not_fit_stays_where_it_is_pinned(house: House) -> None:
+    engine = house(naps)
+    run = await begin(engine, "naps", n=3)
+
+    class Narrow(Box):
+        note: str = ""
+        more: int
+
+    narrow = Machine(
+        "naps", memory=Narrow, edges={Nap: {"woken": Bell, "expired": Failed}, Bell: {"rung": Done, "expired": Failed}}
+    )
+    ((state, fate, runs, why),) = await fates(house, cast(Machine[Box], narrow))
+    assert (state, fate, runs, why) == (run.state, "stays", 1, "memory: more: Field required")
