@@ -21,6 +21,8 @@ from leverframe.errors import (
     DeclarationError,
     InvalidMemory,
     Lost,
+    Tampered,
+    UnknownDefinition,
     UnknownMachine,
     did_you_mean,
 )
@@ -28,10 +30,10 @@ from leverframe.ledger import Ledger, reconcile_task, task_id
 from leverframe.llm import LLM, is_offline
 from leverframe.machine import Definition
 from leverframe.perform import AnyMachine, Bound, Draft, Step, Stuck
-from leverframe.reduce import Need, begin, may_have_run, need_of, reduce, route
+from leverframe.reduce import Need, begin, may_have_run, need_of, reduce, route, set_aside
 from leverframe.run import OVER, Event, Run, event
 from leverframe.state import Call, Delegate, Memory
-from leverframe.store import Claimed, Commit, Deferred, Inbound, NewRun, Store, Task, me
+from leverframe.store import Claimed, Commit, Deferred, Inbound, NewRun, Row, Store, Task, me
 from leverframe.tool import compact
 from leverframe.window import Window
 
@@ -227,8 +229,13 @@ class Drive:
         return run_id in self._held or run_id in self._claiming
 
     async def _taken(self, claimed: Claimed, safe: float | None = None) -> Held:
+        """Raises what stands against reading the run's definition, once it is `blocked` by it: it must not come up again and again."""
         row = claimed.row
-        bound = await self._bind(row.run.definition, row.run.machine)
+        try:
+            bound = await self._bind(row.run.definition, row.run.machine)
+        except (UnknownDefinition, DeclarationError, Tampered) as error:
+            await self._set_aside(row, str(error))
+            raise
         inbound = list(claimed.inbound)
         held = Held(row.run, bound, row.fence, row.tenant, safe or self._safe(), row.want, row.want_by, row.inbox, inbound)
         self._hold(held)
@@ -236,6 +243,15 @@ class Drive:
             reason = f"claimed {row.claims} times without a step: it takes its process down; look, then `leverframe retry {row.run.id}`"
             await self._commit(held, [Draft("quarantined", {"reason": reason})])
         return held
+
+    async def _set_aside(self, row: Row, reason: str) -> None:
+        """Blocks a run whose definition cannot be read, which is all that can be done without it: no wish to cancel either."""
+        if row.run.status == "blocked" and row.want is None:
+            await self.store.release(row.run.id, row.fence, None, row.inbox)
+            return
+        line = event(row.run, self.clock.now(), "blocked", "engine", {"reason": reason})
+        run = set_aside(row.run, line)
+        await self.store.commit(Commit(run, row.fence, row.run.seq, [line], memory_changed=False, clear_want=True))
 
     async def _drive(self, held: Held, *, steps: int | None = None) -> None:
         try:

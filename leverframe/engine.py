@@ -14,7 +14,8 @@ from typing import Never, cast
 from pydantic import ValidationError
 
 from leverframe import perform
-from leverframe.canon import Json, Object, admit, digest
+from leverframe.audit import Replay, broken_chain
+from leverframe.canon import Json, Object, admit
 from leverframe.changes import Change, changes
 from leverframe.clock import SECOND, Clock
 from leverframe.diff import Parked, Standing, parked
@@ -38,7 +39,7 @@ from leverframe.llm import LLM
 from leverframe.machine import Definition
 from leverframe.perform import AnyMachine, Bound, Draft
 from leverframe.reduce import begin, fold
-from leverframe.run import OVER, Event, Run, chain, event
+from leverframe.run import OVER, Event, Run, event
 from leverframe.state import Consult, Reply, Wait
 from leverframe.store import Decided, NewRun, Row, Store, Want, is_dead
 from leverframe.tool import compact
@@ -163,7 +164,13 @@ class Engine(Drive):
         """Runs that are due and nobody holds, held by this process from now on; the worker's door. Take suspects one at a time."""
         safe = self._safe()
         claimed = await self.store.claim_due(self.owner, self.clock.now(), self._lease_until(), limit, suspects=suspects)
-        return [await self._taken(each, safe) for each in claimed]
+        taken: list[Held] = []
+        for each in claimed:
+            try:
+                taken.append(await self._taken(each, safe))
+            except LeverframeError as error:
+                log.warning("run %s: %s", each.row.run.id, error)
+        return taken
 
     async def advance_held(self, held: Held, *, steps: int | None = None) -> None:
         """Goes on with a run this process holds. A lost lease is nobody's fault: whoever has it now goes on.
@@ -395,7 +402,7 @@ class Engine(Drive):
         hash = current.hash if to is None else await self.store.resolve_definition(to, machine.name)
         target = current if hash == current.hash else Definition(await self.store.definition(hash))
         pinned = await self._bind(row.run.definition, machine.name)
-        against = Bound(target, machine, current).against(row.run)
+        against = Bound(target, machine, current).against(row.run, pinned.definition)
         moves = not against and not dry_run and target.hash != row.run.definition
         if moves:
             await self._operate(row, Draft("migrated", {"from": row.run.definition, "to": target.hash, "by": by}))
@@ -417,38 +424,38 @@ class Engine(Drive):
         pinned = await self._bind(run.definition, run.machine)
         if pinned.problems:
             return Standing(run.id, run.state, run.status, "blocked", pinned.problems[0])
-        against = now.against(run)
+        against = now.against(run, pinned.definition)
         return Standing(run.id, run.state, run.status, "stays" if against else "moves", against[0] if against else "")
 
     async def verify(self, run_id: str) -> int:
-        """Folds the log again and checks chain and row; gives the number of events. Raises Tampered naming what does not agree."""
+        """Folds the log again and checks chain, row, effects and tasks; gives the number of events. Raises Tampered naming what does not
+        agree."""
         row = await self.store.load(run_id)
         lines = await self.store.events(run_id)
-        previous = ""
-        for number, line in enumerate(lines, 1):
-            body_hash = digest(line.body)
-            expected = chain(previous, number, line.at, line.type, line.actor, body_hash)
-            if line.seq != number or line.body_hash != body_hash or line.hash != expected:
-                raise Tampered(f"run {run_id}: event {number} is not what was written; the log was changed")
-            previous = line.hash
-        folded = await self._fold(lines)
-        for name in Run.__dataclass_fields__:
-            was, now = getattr(folded, name), getattr(row.run, name)
-            if was != now and not (name == "status" and {was, now} <= {"ready", "running"}):
-                raise Tampered(f"run {run_id}: its row says {name} is {now!r:.80}, its log {was!r:.80}")
+        if not lines:
+            raise Tampered(f"run {run_id}: its log is gone")
+        if problem := broken_chain(lines):
+            raise Tampered(f"run {run_id}: {problem}")
+        replay = Replay((await self._pinned(lines)).__getitem__, lines)
+        effects, tasks = await self.store.effects(run_id), await self.store.tasks(run_id, status=None, limit=len(lines))
+        if found := list(replay.disagreements(row.run, effects, tasks)):
+            raise Tampered(f"run {run_id}: {'; '.join(found[:5])}")
         return len(lines)
 
     async def _fold(self, lines: Sequence[Event]) -> Run:
+        return fold((await self._pinned(lines)).__getitem__, list(lines))
+
+    async def _pinned(self, lines: Sequence[Event]) -> dict[str, Definition]:
+        """Every definition that a run was pinned to, by hash."""
         hashes = {
             cast(str, line.body.get("definition") or line.body.get("to"))
             for line in lines
             if line.type in ("started", "forked", "migrated")
         }
-        definitions = {
+        return {
             hash: self._bound[hash].definition if hash in self._bound else Definition(await self.store.definition(hash))
             for hash in hashes
         }
-        return fold(definitions.__getitem__, list(lines))
 
 
 @dataclass(frozen=True, slots=True)

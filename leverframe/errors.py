@@ -30,6 +30,7 @@
     ├── ModelError                  one call of a model gave nothing usable; takes the `error` edge
     │   ├── BadCompletion           invalid, refused, truncated, empty, undeclared
     │   └── ModelUnavailable        429, 5xx, time-outs: retried with back-off, never shown to the model
+    │       └── ModelRefused        the key, the account, the model's name or the address is wrong: a person must look, the run is blocked
     ├── OfflineMismatch             an offline run would be continued by a real model, or the other way round
     ├── ScriptEnded                 a scripted model was asked for more than its script says (tests)
     ├── Tampered                    the log, its chain or the row do not agree
@@ -222,6 +223,10 @@ class ModelUnavailable(ModelError):
     def __init__(self, message: str, *, retry_after: float | None = None, usage: Spent | None = None) -> None:
         super().__init__(message, usage=usage)
         self.retry_after = retry_after
+
+
+class ModelRefused(ModelUnavailable):
+    pass
 
 
 class OfflineMismatch(LeverframeError):

@@ -14,7 +14,16 @@ from pydantic import BaseModel, ValidationError
 
 from leverframe.canon import MAX_MEMORY, MAX_RESULT, Json, Object, admit, digest, ordered
 from leverframe.clock import SECOND, Clock
-from leverframe.errors import BadCompletion, InputError, LeverframeError, ModelUnavailable, NotDone, PromptError, did_you_mean
+from leverframe.errors import (
+    BadCompletion,
+    InputError,
+    LeverframeError,
+    ModelRefused,
+    ModelUnavailable,
+    NotDone,
+    PromptError,
+    did_you_mean,
+)
 from leverframe.llm import LLM, Choices, Request, pick
 from leverframe.machine import AnyState, AnyTool, Definition, Machine, Spec, differences
 from leverframe.prompt import Prompt, choose, render
@@ -80,18 +89,20 @@ class Bound:
             return [self.gone]
         return [] if self.definition.hash == self.current.hash else differences(self.definition, self.current)
 
-    def against(self, run: Run) -> list[str]:
+    def against(self, run: Run, pinned: Definition) -> list[str]:
         """What stands against moving a run here from the definition it is pinned to; empty where nothing does."""
-        states, found = self.definition.states, list(self.problems)
+        states, tools, found = self.definition.states, self.definition.tools, list(self.problems)
         if run.state not in states:
             found.append(f"state {run.state} is gone.{did_you_mean(run.state, list(states))}")
         elif run.waiting is not None and states[run.state].kind != WAITS_IN[run.waiting.kind]:
             found.append(f"state {run.state} is waiting, and is {states[run.state].kind} there")
-        found += [
-            f"the pending call of {call.tool_name} is unknown there"
-            for call in (run.pending, *run.doubts)
-            if call and call.tool_name not in self.definition.tools
-        ]
+        for call in filter(None, (run.pending, *run.doubts)):
+            what = f"the {'pending' if call is run.pending else 'doubted'} call of {call.tool_name}"
+            was, now = pinned.tools[call.tool_name], tools.get(call.tool_name)
+            if now is None:
+                found.append(f"{what} is unknown there")
+            elif (was.contract, was.effect) != (now.contract, now.effect):
+                found.append(f"{what} was made under another contract; reject, cancel or settle it first")
         try:
             self.machine.memory.model_validate_json(ordered(run.memory))
         except ValidationError as error:
@@ -448,6 +459,8 @@ async def ask(step: Step) -> Draft:
     try:
         with outside(f"model {name}"):
             answer, picked = await pick(llm, request)
+    except ModelRefused as error:
+        return Draft("blocked", {"reason": f"{_one_line(error)}; put it right, then `leverframe retry {step.run.id}`"})
     except ModelUnavailable as error:
         return _later(step, body, error)
     except BadCompletion as error:
@@ -502,6 +515,7 @@ def _later(step: Step, body: Object, error: ModelUnavailable) -> Draft:
             "asked",
             {
                 **body,
+                "why": _one_line(error),
                 "outcome": "error",
                 "error": {"type": "ModelUnavailable", "source": "model", "cause": "the model is unavailable"},
             },

@@ -447,6 +447,11 @@ def _needs_person(status: Status) -> "Reducer":
     return reducer
 
 
+def set_aside(run: Run, event: Event) -> Run:
+    """The run after `blocked`, for one whose definition cannot be read: the event says nothing about the machine."""
+    return but(run, status="blocked", reason=cast(str, event.body["reason"]), postponed=None, seq=event.seq, head=event.hash)
+
+
 def _retried(definition: Definition, run: Run, event: Event) -> Run:
     granted = run.granted + cast(int, event.body.get("grant", 0))
     return but(run, status=_idle(run), reason=None, granted=granted, postponed=None)

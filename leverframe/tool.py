@@ -10,7 +10,7 @@ from __future__ import annotations  # dozens of overloads, evaluated by type che
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -153,10 +153,12 @@ class Tool(Generic[W, P, T_co, R_co]):
         given = self.bind(arguments, **({"key": key} if self.effect == "keyed" else {}))
         import asyncio  # declaring a tool does not pay for it
 
+        from leverframe.threads import in_thread
+
         async with asyncio.timeout(self.options.timeout):
             if inspect.iscoroutinefunction(self.function):
                 return await cast(Callable[..., Awaitable[object]], self.function)(**given)
-            return await asyncio.to_thread(cast(Callable[..., object], self.function), **given)
+            return await in_thread(partial(cast(Callable[..., object], self.function), **given), self.name)
 
     def bind(self, arguments: Object, **given: object) -> dict[str, object]:
         """Keyword arguments for the function: the validated ones and what the engine gives."""
@@ -173,10 +175,12 @@ class Tool(Generic[W, P, T_co, R_co]):
             return None
         import asyncio
 
+        from leverframe.threads import in_thread
+
         async with asyncio.timeout(self.options.timeout):
             if inspect.iscoroutinefunction(ask):
                 return cast(bool | None, await ask(Key(key)))
-            return cast(bool | None, await asyncio.to_thread(ask, Key(key)))
+            return cast(bool | None, await in_thread(partial(ask, Key(key)), self.name))
 
     @cached_property
     def _signature(self) -> inspect.Signature:

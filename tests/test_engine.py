@@ -28,6 +28,7 @@ from leverframe.errors import (
     InvalidAnswer,
     InvalidMemory,
     KeyConflict,
+    ModelRefused,
     ModelUnavailable,
     NotPaused,
     NotRetryable,
@@ -585,6 +586,16 @@ async def test_a_model_that_stays_away_is_an_error_in_the_end(house: House) -> N
     model = Scripted({"Think": ModelUnavailable("500")})
     run = await begin(house(desk, llm=model), "desk")
     assert (run.state, run.failures) == ("Person", {"Think": 3})
+
+
+async def test_a_key_that_is_refused_blocks_the_run_and_says_so(house: House) -> None:
+    model = Scripted([ModelRefused("here/small: HTTP 401; check the key"), Stop()])
+    engine = house(desk, llm=model)
+    run = await begin(engine, "desk")
+    assert (run.status, run.state, len(model.requests)) == ("blocked", "Think", 1)
+    assert "HTTP 401; check the key; put it right, then `leverframe retry" in (run.reason or "")
+    await engine.retry(run.id)
+    assert (await engine.advance(run.id)).run.status == "done"
 
 
 async def test_a_long_postponement_outlives_the_process(house: House) -> None:

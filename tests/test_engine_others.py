@@ -1,17 +1,33 @@
 """Runs among others: two processes on one of them, parents and children, and what became of a run told again."""
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from pydantic import Field
-from sqlmodel import Session
 
-from leverframe import Back, Call, Delegate, Fetch, Machine, Reply, TriggerCommand, Wait, Work, tool
+from leverframe import (
+    Act,
+    Ask,
+    Back,
+    Call,
+    Delegate,
+    Fetch,
+    Key,
+    LeverframeError,
+    Machine,
+    Reply,
+    TriggerCommand,
+    Wait,
+    Work,
+    tool,
+)
 from leverframe.errors import (
     Busy,
     Tampered,
@@ -22,6 +38,7 @@ from leverframe.llm import Scripted
 from leverframe.run import Event, Run
 from leverframe.testing import Crash
 from leverframe.worker import work
+from tests.explorer import Anywhere
 from tests.house import (
     DAY,
     Bell,
@@ -35,7 +52,9 @@ from tests.house import (
     Post,
     Result,
     Short,
+    Sign,
     Stop,
+    asked,
     begin,
     built,
     charge,
@@ -168,6 +187,59 @@ async def test_a_run_that_takes_its_process_down_again_and_again_is_quarantined(
     world.faults = []
     await engine.retry(run.id)
     assert (await engine.advance(run.id)).run.status == "done"
+
+
+@tool(effect="once", timeout=2)
+def quick(n: int) -> int:
+    """Takes no time at all."""
+    return n
+
+
+@tool(effect="read", retries=0, timeout=60)
+def hang(n: int) -> int:
+    """Hangs until it is let go."""
+    assert let_go.wait(60)
+    return n
+
+
+class Hang(Fetch[Box]):
+    runs = (hang,)
+
+    def calls(self, memory: Box) -> list[Call[int]]:
+        return [hang.call(n) for n in range(memory.n)]
+
+
+class Quick(Act[Box]):
+    runs = (quick,)
+
+    def build(self, memory: Box) -> Call[int]:
+        return quick.call(memory.n)
+
+
+let_go = threading.Event()
+hanging = Machine("hanging", memory=Box, edges={Hang: {"ok": Done, "error": Short}, Short: {"retry": Back, "give_up": Failed}})
+quickly = Machine(
+    "quickly",
+    memory=Box,
+    edges={
+        Quick: {"ok": Done, "error": Short, "unknown": FindOut},
+        FindOut: {"happened": Done, "not_happened": Short, "expired": Failed},
+        Short: {"retry": Back, "give_up": Failed},
+    },
+)
+
+
+async def test_a_call_never_waits_for_the_slow_tools_of_other_runs(house: House) -> None:
+    let_go.clear()
+    engine = house(hanging, quickly)
+    row = await engine.start(TriggerCommand("hanging", {"n": 100}))
+    slow = asyncio.create_task(engine.advance(row.run.id))
+    try:
+        assert (await begin(engine, "quickly")).status == "done"
+        assert not slow.done()
+    finally:
+        let_go.set()
+    assert (await slow).run.status == "done"
 
 
 together: list[int] = []
@@ -483,11 +555,106 @@ async def test_a_log_or_a_row_that_was_changed_is_found(house: House) -> None:
     engine = house(naps)
     run = await begin(engine, "naps")
     assert await engine.verify(run.id) == 2
-    with Session(engine.store.engine) as session:
-        session.connection().exec_driver_sql("UPDATE runs SET state = 'Bell'")
-        session.commit()
+    change(house, "UPDATE runs SET state = 'Bell'")
     with pytest.raises(Tampered, match="its row says state is 'Bell', its log 'Nap'"):
         await engine.verify(run.id)
+
+
+def change(house: House, sql: str) -> None:
+    """Somebody is at the database, with a tool that checks nothing."""
+    with closing(sqlite3.connect(house.url.removeprefix("sqlite:///"))) as connection:
+        connection.execute(sql)
+        connection.commit()
+
+
+@pytest.mark.parametrize(
+    ("sql", "why"),
+    [
+        ("DELETE FROM definitions WHERE name = 'naps'", "not in this database"),
+        ("UPDATE definitions SET body = REPLACE(body, 'Failed', 'Done') WHERE name = 'naps'", "is not what was pinned"),
+    ],
+)
+async def test_a_run_whose_definition_cannot_be_read_is_blocked_and_stops_no_other(house: House, sql: str, why: str) -> None:
+    first = house(naps, errand)
+    run = await begin(first, "naps")
+    change(house, sql)
+    other = house(changed(NapReworded), errand)
+    row = await other.start(TriggerCommand("errand", {"n": 2}))
+    house.clock.advance(2 * DAY)
+    await work(other, until_idle=True)
+    assert (await other.store.load(row.run.id)).run.status == "done"
+    after = (await other.store.load(run.id)).run
+    assert (after.status, after.state, why in (after.reason or "")) == ("blocked", "Nap", True)
+    with pytest.raises(LeverframeError, match=why):
+        await other.cancel(run.id)
+    assert await work(other, until_idle=True) == 0, "it does not come up again and again"
+    assert (await other.store.load(run.id)).want is None
+
+
+@pytest.mark.parametrize(
+    ("sql", "why"),
+    [
+        ("DELETE FROM effects", "the effect lf_.* of charge is missing"),
+        ("UPDATE effects SET args = REPLACE(args, '100', '1')", "the arguments of the effect lf_.* of charge were changed"),
+        ("UPDATE effects SET status = 'done'", "the effect lf_.* says charge done, its log charge selected"),
+        ("DELETE FROM human_tasks", "the task task_.* is missing"),
+        ("UPDATE human_tasks SET content = 'Sign here.'", "what the task task_.* showed was changed"),
+        ("UPDATE human_tasks SET call = REPLACE(call, '100', '1')", "what the task task_.* showed was changed"),
+        ("UPDATE human_tasks SET role = 'intern'", "what the task task_.* showed was changed"),
+        ("""UPDATE runs SET memory = REPLACE(memory, '"n":0', '"n":7')""", r"its row says memory\.n is 7, its log 0"),
+        ("DELETE FROM events", "its log is gone"),
+    ],
+)
+async def test_a_row_beside_the_log_that_was_changed_is_found(house: House, sql: str, why: str) -> None:
+    engine = house(desk, llm=Scripted([charge.call(100)]))
+    run = await begin(engine, "desk")
+    assert await engine.verify(run.id)
+    change(house, sql)
+    with pytest.raises(Tampered, match=why):
+        await engine.verify(run.id)
+
+
+async def test_a_decision_that_was_put_into_another_mouth_is_found(house: House) -> None:
+    engine = house(desk, llm=Scripted([charge.call(100)]))
+    run = await begin(engine, "desk")
+    await engine.decide((await asked(engine, run, "approve")).id, by="ann", decision="approved")
+    assert (await engine.advance(run.id)).run.status == "done"
+    assert await engine.verify(run.id)
+    change(house, "UPDATE human_tasks SET decided_by = 'bob'")
+    with pytest.raises(Tampered, match="is decided, by bob; its log says that ann decided"):
+        await engine.verify(run.id)
+
+
+async def test_a_run_with_a_call_made_under_another_contract_is_not_moved(house: House) -> None:
+    engine = house(desk, llm=Scripted([charge.call(100)]))
+    run = await begin(engine, "desk")
+
+    @tool(effect="keyed", retries=2, name="charge")
+    def dearer(key: Key, cents: int, currency: str) -> str:
+        """Charge it."""
+        return world.does("charge", key)
+
+    class ThinkDearer(Ask[Box]):
+        name, prompt, replies = "Think", "desk/think", (dearer, Stop)
+
+    class PayDearer(Act[Box]):
+        name, runs = "Pay", (dearer,)
+
+    other = Anywhere(
+        "desk",
+        memory=Box,
+        edges={
+            ThinkDearer: {"charge": Sign, "stop": Done, "error": Short},
+            Sign: {"approved": PayDearer, "rejected": ThinkDearer, "expired": Person},
+            PayDearer: {"ok": Done, "error": Short, "unknown": FindOut},
+            FindOut: {"happened": Done, "not_happened": Short, "expired": Failed},
+            Short: {"retry": Back, "give_up": Person},
+            Person: {"handled": Done, "expired": Failed},
+        },
+    )
+    found = await house(other, llm=Scripted([])).migrate(run.id)
+    assert found.against == ["the pending call of charge was made under another contract; reject, cancel or settle it first"]
+    assert not found.moved
 
 
 async def test_the_fold_needs_no_user_code(house: House) -> None:

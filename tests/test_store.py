@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields, replace
 
 import pytest
 
-from leverframe.canon import Object
+from leverframe.canon import Object, text_hash
 from leverframe.clock import SECOND
 from leverframe.errors import (
     AlreadyDecided,
@@ -152,9 +152,10 @@ async def test_memory_is_written_only_when_it_changed(store: Store) -> None:
 
 
 async def test_a_definition_is_kept_once(store: Store) -> None:
-    await store.save_definition("f" * 64, "refund", '{"a":1}')
-    await store.save_definition("f" * 64, "refund", '{"a":1}')
-    assert await store.definition("f" * 64) == '{"a":1}'
+    hash_ = text_hash('{"a":1}')
+    await store.save_definition(hash_, "refund", '{"a":1}')
+    await store.save_definition(hash_, "refund", '{"a":1}')
+    assert await store.definition(hash_) == '{"a":1}'
     with pytest.raises(UnknownDefinition):
         await store.definition("0" * 64)
 

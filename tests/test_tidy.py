@@ -21,7 +21,7 @@ Rule: TypeAlias = Callable[[Tree], list[str]]
 
 # Imports point leftwards only. Modules of one line do not import each other. `store` and `llm` are packages, free inside.
 ORDER = (
-    ("errors", "clock", "words"),
+    ("errors", "clock", "words", "threads"),
     ("canon",),
     ("schema",),
     ("state",),
@@ -36,6 +36,7 @@ ORDER = (
     ("store", "llm"),
     ("window",),
     ("perform", "ledger"),
+    ("audit",),
     ("drive",),
     ("engine",),
     ("channel", "trigger", "worker", "project"),

@@ -14,10 +14,11 @@ from typing import cast
 from pydantic import ValidationError
 
 from leverframe.clock import SECOND, Micros
-from leverframe.errors import BadCompletion, ModelError, ModelUnavailable, Spent
+from leverframe.errors import BadCompletion, ModelError, ModelRefused, ModelUnavailable, Spent
 
 # 4xx that are not about what the request says: keys, quota, addresses, time-outs, rate.
 _NOT_ABOUT_US = frozenset({401, 402, 403, 404, 405, 407, 408, 409, 421, 425, 426, 429, 451})
+_OURS_TO_MEND = frozenset({401, 402, 403, 404, 405})
 _BUSY = re.compile(r"rate.?limit|overload|unavailable|server.?error|internal|quota|time.?out|capacity", re.IGNORECASE)
 _HINTS = {
     401: "check the key",
@@ -55,7 +56,8 @@ def _wrong_call(error: Exception, model: str, now: Micros) -> Exception:
         if status < 400 or status >= 500 or status in _NOT_ABOUT_US:
             hint = f"; {_HINTS[status]}" if status in _HINTS else ""
             after = retry_after(cast(Mapping[str, str], error.response.headers), now)
-            return ModelUnavailable(f"{model}: HTTP {status}{hint}", retry_after=after)
+            refused = status in _OURS_TO_MEND
+            return (ModelRefused if refused else ModelUnavailable)(f"{model}: HTTP {status}{hint}", retry_after=after)
         return BadCompletion(f"{model}: HTTP {status}: {_said(error.body)}")
     if isinstance(error, openai.APITimeoutError):
         return ModelUnavailable(f"{model}: the connection timed out")

@@ -151,6 +151,7 @@ class Pile:
             sql.step_memory,
             sql.turn,
             sql.turn_memory,
+            sql.move,
             sql.consume,
             sql.insert["inbound"],
             sql.want,
@@ -283,11 +284,14 @@ def _advance(tx: Tx, guard: Guard, commit: Commit) -> None:
     if commit.clear_want:
         guard.want = guard.want_by = None
     guard.inbox -= len(commit.consume)
-    guard.status, guard.def_hash = run.status, run.definition
+    guard.status = run.status
+    if run.definition != guard.def_hash:
+        guard.def_hash = run.definition
+        tx.pile.add(sql.move, run.definition, run.id)
     guard.wake_at = _wake(tx, guard, commit)
     if not held:
         guard.lease_owner = None
-    turn = (guard.status, guard.def_hash, guard.lease_owner, guard.wake_at, guard.want, guard.want_by)
+    turn = (guard.status, guard.lease_owner, guard.wake_at, guard.want, guard.want_by)
     statement = sql.turn_memory if memory else sql.turn
     tx.pile.add(statement, *position, *turn, *memory, len(commit.consume), run.id)
 

@@ -6,8 +6,9 @@ from typing import Any
 from sqlalchemy import Engine, func, literal_column, select
 from sqlalchemy.sql import Select
 
+from leverframe.canon import text_hash
 from leverframe.clock import Micros
-from leverframe.errors import NotFound, UnknownDefinition, UnknownRun, UnknownTask, did_you_mean
+from leverframe.errors import NotFound, Tampered, UnknownDefinition, UnknownRun, UnknownTask, did_you_mean
 from leverframe.run import OVER, Event
 from leverframe.store import pack
 from leverframe.store.database import READING, refusals
@@ -154,7 +155,10 @@ class Queries:
         found = self._all(select(_definitions.body).where(_definitions.hash == hash_))
         if not found:
             raise UnknownDefinition(f"definition {hash_}: not in this database")
-        return str(found[0][0])
+        text = str(found[0][0])
+        if text_hash(text) != hash_:
+            raise Tampered(f"definition {hash_}: is not what was pinned; somebody changed it in the database")
+        return text
 
     def suspect_due(self, now: Micros) -> bool:
         suspicious = (

@@ -80,14 +80,17 @@ class Statements:
         return other.on_conflict_do_update(index_elements=["id"], set_={name: other.excluded[name] for name in CHANGES})
 
     def _steps(self) -> None:
-        """What a commit changes on the row: `step` while the holder goes on, `turn` when more than its position changes."""
+        """What a commit changes on the row: `step` while the holder goes on, `turn` when more changes, `move` its definition."""
         step = ["state", "execution", "seq", "head_hash", "updated_at", "lease_until"]
-        turn = [*step, "status", "def_hash", "lease_owner", "wake_at", "want", "want_by"]
+        turn = [*step, "status", "lease_owner", "wake_at", "want", "want_by"]
         calm: list[tuple[Column[Any], ColumnElement[Any]]] = [(_runs.claims, literal_column("0"))]
         taken = (_runs.inbox, _runs.inbox - bindparam("taken"))
         self.step = self._text(_change(step, calm), [*step, "at_id"])
         self.step_memory = self._text(_change([*step, "memory"], calm), [*step, "memory", "at_id"])
         self.turn = self._text(_change(turn, [*calm, taken]), [*turn, "taken", "at_id"])
+        self.move = self._text(
+            _change(["def_hash"], []), ["def_hash", "at_id"]
+        )  # apart: it makes the database look for the definition
         self.turn_memory = self._text(_change([*turn, "memory"], [*calm, taken]), [*turn, "memory", "taken", "at_id"])
 
     def _small_changes(self) -> None:
