@@ -132,8 +132,8 @@ def _tool(effect: str) -> Object:
 
 
 def costs(states: int, repeats: int) -> dict[str, float]:
-    """Processor seconds of each thing, the best of some tries: the others measure what else the machine was doing. Each try has a machine of its
-    own, so that nothing is remembered from the one before."""
+    """Processor seconds of each thing, the best of some tries: the others measure what else went on. Each try has a machine of its own,
+    so that nothing is remembered from the one before."""
     tries = [_costs(machine(states, seed)) for seed in range(repeats)]
     return {column: min(one[column] for one in tries) for column in tries[0]}
 
@@ -142,8 +142,8 @@ def _costs(body: Object) -> dict[str, float]:
     text = canonical(body)
     definition, model = Definition(text), Graph(body)
     found = {"graph": _timed(lambda: Graph(body))}
-    for part in PARTS:
-        found[part.__name__] = _timed(partial(_spend, part, model))
+    for name, part in PARTS.items():
+        found[name] = _timed(partial(_spend, part, model))
     found["mermaid"] = _timed(lambda: graph.mermaid(definition))
     found["all"] = sum(found.values())
     found["as JSON"] = _timed(lambda: check_text(text, "random.json"))  # read, validated, and every part again
@@ -151,7 +151,7 @@ def _costs(body: Object) -> dict[str, float]:
 
 
 def _spend(part: Part, model: Graph) -> None:
-    for _ in part(model):
+    for _ in part(model, {}):
         pass
 
 

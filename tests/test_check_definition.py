@@ -38,7 +38,9 @@ def changed(*path: str | int, to: Json = None, drop: bool = False) -> str:
 
 
 def said(given: str) -> list[str]:
-    return [f"{one.code} {one.message}" for one in check_text(given, "desk.json").findings]
+    """Code and message of each finding, without whose it is."""
+    whose = re.compile(r"(machine \w*: )?(state \w+: )?")
+    return [f"{one.code} {whose.sub('', one.message, count=1)}" for one in check_text(given, "desk.json").findings]
 
 
 def test_the_schema_is_one() -> None:
@@ -78,7 +80,7 @@ def test_the_example_of_the_docs_is_sound_and_can_be_executed() -> None:
         (changed("limits", "steps", to=0), "LF001 $.limits.steps: 0 is less than the minimum of 1"),
         (changed("limits", drop=True), "LF001 $: lacks 'limits'"),
         (changed("leverframe", to=2), "LF001 $.leverframe: is 2, not 1"),
-        (changed("rules", to=[{"rule": "precedence", "first": [["Read"]]}]), "LF001 $.rules[0]: lacks 'before'"),
+        (changed("rules", to=[{"rule": "precedence", "first": [["Read"]]}]), "LF001 $.rules[0]: lacks 'first' and 'before' or 'events'"),
         (changed("accepts", to=[{"code": "LF101", "reason": " "}]), "LF001 $.accepts[0].reason"),
         ("[]", "LF001 is a list; a definition is a JSON object"),
         ("", "LF001 is not JSON"),

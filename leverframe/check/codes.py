@@ -115,6 +115,11 @@ def finding(
     place: Place | None = None,
     remedy: str = "",
 ) -> Finding:
-    """A finding of a code of the table, at its level and with its remedy unless a better one is known."""
+    """A finding of a code of the table, at its level and with its remedy unless a better one is known. The message is what is wrong with
+    the state, or with the machine where none is given; both are named before it."""
     known = CODES[code]
-    return Finding(code, known.level, machine, message, remedy or known.remedy, state, outcome, place, tuple(path))
+    whose = [f"machine {machine}"] if machine else []
+    whose += [f"state {state}"] if state is not None else []
+    return Finding(
+        code, known.level, machine, ": ".join([*whose, message]), remedy or known.remedy, state, outcome, place, tuple(path)
+    )

@@ -166,8 +166,14 @@ def _said(error: _Violation) -> str:
             known = list(_object(error.schema.get("properties")))
             extra = [name for name in _object(given) if name not in known]
             return "; ".join(f"has the unknown key {_cut(name)}.{did_you_mean(name[:80], known)}" for name in extra[:5])
+        case "anyOf":
+            return f"lacks {' or '.join(_wanted(form) for form in cast(list[Object], expected))}"
         case _:
             return error.message if len(error.message) <= 200 else error.message[:197] + "..."
+
+
+def _wanted(form: Object) -> str:
+    return " and ".join(repr(name) for name in cast(list[str], form.get("required", [])))
 
 
 def _cut(value: Json) -> str:
