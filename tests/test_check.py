@@ -88,7 +88,7 @@ BROKEN = {
     ),
     "an end that only a lost state leads to": Broken(
         definition(Read=work(go="Over"), Lost=work(go="Late"), Late=end(), Over=end()), "LF103", "Late",
-        says="only Lost leads here", also=["LF103"],
+        says="only Lost leads here, which is never reached either", also=["LF103"],
     ),
     "a dead end": Broken(
         definition(Read=work(go="Next", stop="Over"), Next=work(), Over=end()),

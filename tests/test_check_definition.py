@@ -107,6 +107,11 @@ def test_a_wrong_shape_points_to_its_line() -> None:
     assert '"times": "three"' in given.splitlines()[found.place.line - 1]
 
 
+def test_what_is_no_json_points_to_its_line() -> None:
+    (found,) = check_text('{\n  "name": "desk",\n  oops\n}', "desk.json").findings
+    assert str(found.place) == "desk.json:3"
+
+
 def test_a_wrong_shape_does_not_hide_what_can_be_said_all_the_same() -> None:
     body = definition(
         Read=work(go="Gone", stop="Loop"), Loop=work(again="Loop"), Lost=end(), Odd={"kind": "odd", "edges": {"on": 5}}

@@ -58,7 +58,7 @@ BONES: Mapping[str, Part] = {"references": alone(references), "ways": alone(ways
 def check(subject: Machine[Never] | Definition, *, others: Machines | None = None) -> Report:
     """Everything that is wrong with a machine, or with a definition that a run is pinned to. Raises nothing.
 
-    `others` are the machines that it may delegate to, and that may use the same prompts. A machine's card would be compared here.
+    `others` are the machines that it may delegate to, and that may use the same prompts.
     """
     known = others or {}
     return _of_machine(subject, known) if isinstance(subject, Machine) else check_text(subject.text, subject.name, others=known)
@@ -66,13 +66,13 @@ def check(subject: Machine[Never] | Definition, *, others: Machines | None = Non
 
 def check_text(text: str, file: str, *, others: Machines | None = None) -> Report:
     """Everything that is wrong with the text of a definition, whatever it is. Raises nothing. `file` is what places name."""
-    body, found = outside.read(text)
+    body, found = outside.read(text, file)
     lines = Lines(file, text if body is not None else "")
     if body is None:
         return Report(tuple(locate(one, lines) for one in found), ())
     shape = outside.violations(body)
     located = [locate(one, lines) for one in found]
-    located += [_at(one, lines.at(*path)) for one, path in shape]
+    located += [replace(one, place=lines.at(*path)) for one, path in shape]
     graph = Graph(outside.skeleton(body) if shape else body)
     return _judged(graph, _children(graph, others or {}), BONES if shape else PARTS, lines, located, text_hash(text))
 
@@ -99,6 +99,7 @@ def _of_machine(machine: Machine[Never], others: Machines) -> Report:
             "LF002", machine.name, f"cannot be written as a definition: {error}", place=Place(machine.file, machine.line)
         )
         return Report((about,), ())
+    # Whether the machine's card beside it is fresh belongs here, too: like a prompt file, only the rooms tell.
     located = [locate(one, source) for one in (*found, *rooms(machine, others))]
     graph = Graph(body)
     return _judged(graph, _children(graph, others), PARTS, source, located, "")
@@ -127,7 +128,3 @@ def _judged(
     about = Checked(graph.name, len(graph.nodes), edges, len(graph.tools), pinned)
     lived_with, unneeded = accepted(graph, found)
     return Report.of([*lived_with, *(locate(one, places) for one in unneeded)], [about])
-
-
-def _at(one: Finding, place: Place) -> Finding:
-    return replace(one, place=place)

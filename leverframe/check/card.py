@@ -65,9 +65,9 @@ def _waits(graph: Graph, node: Node) -> Iterator[Finding]:
 
 def _compacts(graph: Graph) -> Iterator[Finding]:
     goals = [name for name, node in graph.nodes.items() if node.kind == "end" or node.kind in PEOPLE]
+    goals += [hop.state for hop in graph.broken]  # it may have been meant as the way
     # A retry leads to what failed before, and a limit is not where giving up leads: neither helps who gives up.
     helped = graph.ending_in(goals, lambda hop: own(hop) and not (hop.outcome == "retry" and _is(graph, hop.state, "compact")))
-    helped |= {hop.state for hop in graph.broken}
     for node in graph.nodes.values():
         for outcome, to in node.edges.items():
             if to == BACK and not (node.kind == "compact" and outcome == "retry"):

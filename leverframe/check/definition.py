@@ -12,7 +12,7 @@ from typing import Protocol, cast
 
 from leverframe.canon import Json, Object, admit
 from leverframe.check.codes import finding
-from leverframe.check.finding import Finding
+from leverframe.check.finding import Finding, Place
 from leverframe.errors import InputError, did_you_mean
 
 SCHEMA = Path(__file__).with_name("definition.schema.json")
@@ -29,7 +29,7 @@ def schema() -> Object:
     return cast(Object, json.loads(SCHEMA.read_text("utf-8")))
 
 
-def read(text: str) -> tuple[Object | None, list[Finding]]:
+def read(text: str, file: str) -> tuple[Object | None, list[Finding]]:
     """The data, and what is wrong with the text; None where there is no data to speak of."""
     twice: list[str] = []
 
@@ -45,7 +45,9 @@ def read(text: str) -> tuple[Object | None, list[Finding]]:
         return None, [_unshaped("is nested too deeply")]
     except InputError as error:
         return None, [_unshaped(str(error))]
-    except ValueError as error:
+    except json.JSONDecodeError as error:
+        return None, [_unshaped(f"is not JSON: {error}", Place(file, error.lineno))]
+    except ValueError as error:  # a number of thousands of digits
         return None, [_unshaped(f"is not JSON: {error}")]
     if not isinstance(data, dict):
         return None, [_unshaped(f"is {_what(data)}; a definition is a JSON object")]
@@ -93,8 +95,8 @@ def _state(body: Object, name: str) -> str | None:
     return name if name in _object(body.get("states")) else None
 
 
-def _unshaped(message: str) -> Finding:
-    return finding("LF001", "", message)
+def _unshaped(message: str, place: Place | None = None) -> Finding:
+    return finding("LF001", "", message, place=place)
 
 
 def _object(value: Json) -> Object:

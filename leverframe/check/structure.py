@@ -75,7 +75,7 @@ def ways(graph: Graph) -> Iterator[Finding]:
         for name in graph.nodes:
             if name not in graph.reached:
                 before = [hop.state for hop in graph.into[name] if hop.state != name]
-                why = f"only {listed(before)} leads here, and nothing leads there" if before else "no edge leads here"
+                why = f"only {listed(before)} leads here, which is never reached either" if before else "no edge leads here"
                 yield finding("LF103", graph.name, f"is never reached: {why}", state=name)
     yield from _traps(graph)
 
