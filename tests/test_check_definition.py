@@ -132,9 +132,13 @@ def test_a_state_without_a_kind_is_no_dead_end() -> None:
     assert [one[:5] for one in said(changed("states", "Over", "kind", drop=True))] == ["LF001"]
 
 
-def test_a_file_of_another_kind_does_not_drown_its_reader() -> None:
-    other = {f"key{number}": number for number in range(1_000)}
-    assert len(said(json.dumps({**other, "states": {f"S{number}": number for number in range(1_000)}}))) <= 1_210
+def test_what_is_wrong_everywhere_is_not_said_for_ever() -> None:
+    strange = said(json.dumps({"states": {f"S{number}": number for number in range(5_000)}}))
+    assert len(strange) < 2_100
+    chain = {f"S{number}": work(go=f"S{number + 1}", other=f"Gone{number}") for number in range(3_000)}
+    broken = said(text(definition(**chain, S3000=end())))
+    assert [one[:5] for one in broken].count("LF102") == 1_000
+    assert any(one.startswith("LF004 over 1,000 findings of one kind") for one in broken)
 
 
 ANYTHING = st.recursive(

@@ -24,7 +24,7 @@ from leverframe.check.card import card
 from leverframe.check.codes import finding
 from leverframe.check.finding import Finding, Hop, Level, Place
 from leverframe.check.model import Graph
-from leverframe.check.places import Lines, Places, Source, locate, refused
+from leverframe.check.places import Lines, Places, Source, locator, refused
 from leverframe.check.prompts import placed, prompts
 from leverframe.check.report import Checked, Report, accepted, merged
 from leverframe.check.rooms import rooms
@@ -41,6 +41,10 @@ Machines: TypeAlias = Mapping[str, Machine[Never]]
 Graphs: TypeAlias = Mapping[str, Graph]
 Part: TypeAlias = Callable[[Graph, Graphs], Iterator[Finding]]
 """Looks at one machine. With it come the machines that it may delegate to, and those that they may, as far as they are known."""
+
+
+MOST = 1_000
+"""Findings that one part may make."""
 
 
 def alone(part: Callable[[Graph], Iterator[Finding]]) -> Part:
@@ -69,10 +73,9 @@ def check_text(text: str, file: str, *, others: Machines | None = None) -> Repor
     body, found = outside.read(text, file)
     lines = Lines(file, text if body is not None else "")
     if body is None:
-        return Report(tuple(locate(one, lines) for one in found), ())
-    shape = outside.violations(body)
-    located = [locate(one, lines) for one in found]
-    located += [replace(one, place=lines.at(*path)) for one, path in shape]
+        return Report(tuple(map(locator(lines), found)), ())
+    shape = list(_bounded(outside.name_of(body), (replace(one, place=lines.at(*path)) for one, path in outside.violations(body))))
+    located = [*map(locator(lines), found), *shape]
     graph = Graph(outside.skeleton(body) if shape else body)
     return _judged(graph, _children(graph, others or {}), BONES if shape else PARTS, lines, located, text_hash(text))
 
@@ -100,7 +103,7 @@ def _of_machine(machine: Machine[Never], others: Machines) -> Report:
         )
         return Report((about,), ())
     # Whether the machine's card beside it is fresh belongs here, too: like a prompt file, only the rooms tell.
-    located = [locate(one, source) for one in (*found, *rooms(machine, others))]
+    located = list(map(locator(source), (*found, *rooms(machine, others))))
     graph = Graph(body)
     return _judged(graph, _children(graph, others), PARTS, source, located, "")
 
@@ -123,8 +126,18 @@ def _children(graph: Graph, others: Machines) -> Graphs:
 def _judged(
     graph: Graph, others: Graphs, parts: Mapping[str, Part], places: Places, before: list[Finding], pinned: str
 ) -> Report:
-    found = before + [locate(one, places) for part in parts.values() for one in part(graph, others)]
+    locate = locator(places)
+    found = before + [locate(one) for part in parts.values() for one in _bounded(graph.name, part(graph, others))]
     edges = sum(len(node.edges) for node in graph.nodes.values())
     about = Checked(graph.name, len(graph.nodes), edges, len(graph.tools), pinned)
     lived_with, unneeded = accepted(graph, found)
-    return Report.of([*lived_with, *(locate(one, places) for one in unneeded)], [about])
+    return Report.of([*lived_with, *map(locate, unneeded)], [about])
+
+
+def _bounded(machine: str, found: Iterator[Finding]) -> Iterator[Finding]:
+    """What is wrong everywhere is not said ten thousand times, each with its path."""
+    for number, one in enumerate(found):
+        if number == MOST:
+            yield finding("LF004", machine, f"over {MOST:,} findings of one kind; the others are left out")
+            return
+        yield one

@@ -17,8 +17,6 @@ from leverframe.errors import InputError, did_you_mean
 
 SCHEMA = Path(__file__).with_name("definition.schema.json")
 LARGEST = 64 * 1024 * 1024
-MOST = 200
-"""Findings about the shape that are shown; a file of another kind would have one for each line."""
 
 KINDS = ("work", "fetch", "ask", "act", "approve", "consult", "wait", "delegate", "compact", "end")
 
@@ -55,15 +53,12 @@ def read(text: str, file: str) -> tuple[Object | None, list[Finding]]:
     return data, [finding("LF110", name_of(data), doubled.format(name), state=_state(data, name)) for name in sorted(set(twice))]
 
 
-def violations(body: Object) -> list[tuple[Finding, tuple[str | int, ...]]]:
+def violations(body: Object) -> Iterator[tuple[Finding, tuple[str | int, ...]]]:
     """What violates the schema, each with the way to it."""
-    found: list[tuple[Finding, tuple[str | int, ...]]] = []
-    for error in sorted(_errors(body), key=lambda error: [str(part) for part in error.absolute_path]):
+    for error in _errors(body):
         path = tuple(error.absolute_path)
         state = str(path[1]) if len(path) > 1 and path[0] == "states" else None
-        if len(found) < MOST:
-            found.append((finding("LF001", name_of(body), f"{error.json_path}: {_said(error)}", state=state), path))
-    return found
+        yield finding("LF001", name_of(body), f"{error.json_path}: {_said(error)}", state=state), path
 
 
 def skeleton(body: Object) -> Object:
