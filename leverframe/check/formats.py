@@ -128,7 +128,7 @@ def _result(one: Finding, rank: int) -> Object:
     result: Object = {
         "ruleId": one.code,
         "ruleIndex": rank,
-        "level": one.level,
+        "level": "note" if one.accepted is not None else one.level,  # not every reader honours a suppression
         "message": {"text": _long(one)},
         "locations": [_location(one.place, (one.machine, one.state, one.outcome))],
         "partialFingerprints": {"leverframe/v1": _fingerprint(one)},
@@ -139,6 +139,9 @@ def _result(one: Finding, rank: int) -> Object:
     if one.accepted is not None:
         result["suppressions"] = [{"kind": "inSource", "justification": one.accepted}]
     return result
+
+
+# GitHub refuses a whole file for one location that is in no file, so everything that a check finds has a place.
 
 
 def _step(machine: str, hop: Hop) -> Object:
