@@ -1,4 +1,4 @@
-"""What a review costs as machines grow: `python -m benchmarks.review [--sizes 100,300,1000,3000] [--json]`.
+"""What a review costs as machines grow: `python -m benchmarks.review [--sizes 100,300,1000,3000] [--wild] [--json]`.
 
 Random machines with five edges a state, sound as far as the card goes, so that no part stops early. Every part that `leverframe check`
 has registered is timed by itself, with reading and validating the same machine as JSON and drawing it as Mermaid. `growth` is the
@@ -28,21 +28,32 @@ TARGET = 2.0
 """Seconds that everything together may take for 1,000 states and 5,000 edges."""
 
 
-def machine(states: int, seed: int = 1) -> Object:
-    """A machine of so many states, `EDGES` times as many edges, tools of every effect class, and a few places where errors go."""
+def machine(states: int, seed: int = 1, *, wild: bool = False) -> Object:
+    """A machine of so many states, `EDGES` times as many edges, tools of every effect class, and a few places where errors go.
+
+    What an Ask picks is released by an Approve and executed by an Act behind it; edges lead anywhere else. In a `wild` machine that edge
+    leads anywhere too, and no Act executes what is pending: calls are carried through it all, which no sound machine does.
+    """
     chance = random.Random(seed)
-    kinds = chance.choices(
-        ["work", "fetch", "ask", "act", "approve", "consult", "wait"], [40, 12, 16, 12, 6, 6, 8], k=states - COMPACTS - TOOLS - 3
-    )
-    names = [f"S{number}" for number in range(len(kinds))]
     bodies: dict[str, Object] = {}
-    for number, (name, kind) in enumerate(zip(names, kinds, strict=True)):
-        following = names[number + 1] if number + 1 < len(names) else "Done"
-        bodies[name] = _state(kind, following, lambda: chance.choice(names), chance)
+    asks: list[str] = []
+    names: list[str] = []  # of the states that may be entered from anywhere
+    room = states - COMPACTS - TOOLS - 4
+    while len(bodies) < room:
+        name, following = f"S{len(names)}", f"S{len(names) + 1}"
+        kind = chance.choices(["work", "fetch", "ask", "act", "consult", "wait"], [46, 12, 16, 12, 6, 8])[0]
+        kind = kind if len(bodies) + 3 <= room else "work"
+        names.append(name)
+        bodies[name] = _state(kind, following, chance)
         if kind == "ask":
+            asks.append(name)
             bodies[name]["texts"] = {"": f"# user\nWhat now, in {name} of {seed}? {{{{ text }}}}\n"}
-    bodies |= _common(lambda: chance.choice(names))
-    _fill(bodies, states * EDGES, lambda: chance.choice(names), chance)
+            bodies |= _behind(name, bodies[name], following, chance)
+    bodies[f"S{len(names)}"] = {"kind": "work", "doc": "", "edges": {"next": "Done", "again": names[0]}}
+    bodies |= _common(names, chance)
+    for name in asks if wild else ():
+        cast(dict[str, str], bodies[name]["edges"])[_picked(bodies[name])] = chance.choice(names)
+    _fill(bodies, states * EDGES, names, chance)
     return {
         "leverframe": 1,
         "name": f"random {states}",
@@ -52,17 +63,34 @@ def machine(states: int, seed: int = 1) -> Object:
         "states": cast(Json, bodies),
         "tools": {"find": _tool("read"), **{f"tool{n}": _tool("keyed" if n % 4 else "once") for n in range(TOOLS)}},
         "limits": {"steps": 1_000, "model_calls": 200, "cost": None, "days": None, "exceeded": "Help"},
-        "rules": [{"rule": "precedence", "first": [["Help", "handled"], [names[0], "next"]], "before": "tool1"}],
+        "rules": [{"rule": "precedence", "first": [[f"{name} gate", "approved"] for name in asks], "before": "tool0"}],
     }
 
 
-def _common(anywhere: Callable[[], str]) -> dict[str, Object]:
+def _picked(ask: Object) -> str:
+    return cast(str, cast(list[Object], ask["choices"])[1]["intent"])
+
+
+def _behind(name: str, ask: Object, following: str, chance: random.Random) -> dict[str, Object]:
+    """What an Ask's call goes through: a person, and the Act that executes it."""
+    tool = _picked(ask)
+    unknown, error = f"Find{tool.removeprefix('tool')}", f"Shorten{chance.randrange(COMPACTS)}"
+    cast(dict[str, str], ask["edges"])[tool] = f"{name} gate"
+    gate: Json = {"approved": f"{name} act", "rejected": name, "expired": following}
+    act: Json = {"ok": following, "error": error, "unknown": unknown}
+    return {
+        f"{name} gate": {"kind": "approve", "doc": "", "to": "boss", "deadline": DAY, "edges": gate},
+        f"{name} act": {"kind": "act", "doc": "", "tools": [tool], "builds": False, "edges": act},
+    }
+
+
+def _common(names: list[str], chance: random.Random) -> dict[str, Object]:
     """Where errors, doubts and limits lead, and the ends."""
     bodies: dict[str, Object] = {}
     for number in range(COMPACTS):
         bodies[f"Shorten{number}"] = {"kind": "compact", "doc": "", "times": 3, "edges": {"retry": "Back", "give_up": "Help"}}
     for number in range(TOOLS):
-        edges: Json = {"happened": anywhere(), "not_happened": "Shorten0", "error": "Shorten1"}
+        edges: Json = {"happened": chance.choice(names), "not_happened": "Shorten0", "error": "Shorten1"}
         bodies[f"Find{number}"] = {"kind": "fetch", "doc": "", "tools": ["find"], "edges": edges}
     handled: Json = [{"intent": "handled", "kind": "reply", "schema": {}}]
     bodies["Help"] = {
@@ -78,42 +106,33 @@ def _common(anywhere: Callable[[], str]) -> dict[str, Object]:
     return bodies
 
 
-def _state(kind: str, following: str, anywhere: Callable[[], str], chance: random.Random) -> Object:
+def _state(kind: str, following: str, chance: random.Random) -> Object:
     error, number = f"Shorten{chance.randrange(COMPACTS)}", chance.randrange(TOOLS)
-    tool = f"tool{number}"
     match kind:
         case "fetch":
             return {"kind": kind, "doc": "", "tools": ["find"], "edges": {"ok": following, "error": error}}
         case "ask":
-            edges: Object = {"go": following, tool: anywhere(), "error": error}
-            choices: Json = [{"intent": "go", "kind": "reply", "schema": {}}, {"intent": tool, "kind": "tool"}]
+            choices: Json = [{"intent": "go", "kind": "reply", "schema": {}}, {"intent": f"tool{number}", "kind": "tool"}]
+            edges: Json = {"go": following, "error": error}
             return {"kind": kind, "doc": "Think.", "prompt": "random/think", "choices": choices, "edges": edges}
         case "act":
+            number += number % 4 == 0  # the first of four needs a person, whom a call that is built never sees
             edges = {"ok": following, "error": error, "unknown": f"Find{number}"}
-            return {"kind": kind, "doc": "", "tools": [tool], "builds": True, "edges": edges}
-        case "approve":
-            edges = {"approved": following, "rejected": anywhere(), "expired": anywhere()}
-            return {"kind": kind, "doc": "", "to": "boss", "deadline": DAY, "edges": edges}
+            return {"kind": kind, "doc": "", "tools": [f"tool{number}"], "builds": True, "edges": edges}
         case "consult" | "wait":
             to: Object = {"to": "customer"} if kind == "consult" else {}
             answered: Json = [{"intent": "answered", "kind": "reply", "schema": {}}]
-            return {
-                "kind": kind,
-                "doc": "",
-                **to,
-                "deadline": DAY,
-                "choices": answered,
-                "edges": {"answered": following, "expired": anywhere()},
-            }
+            edges = {"answered": following, "expired": following}
+            return {"kind": kind, "doc": "", **to, "deadline": DAY, "choices": answered, "edges": edges}
         case _:
-            return {"kind": kind, "doc": "Decide.", "edges": {"next": following, "other": anywhere()}}
+            return {"kind": kind, "doc": "Decide.", "edges": {"next": following}}
 
 
-def _fill(bodies: dict[str, Object], edges: int, anywhere: Callable[[], str], chance: random.Random) -> None:
-    """More outcomes of code, until there are as many edges as asked for."""
+def _fill(bodies: dict[str, Object], edges: int, names: list[str], chance: random.Random) -> None:
+    """More outcomes of code, to anywhere, until there are as many edges as asked for."""
     rows = [cast(dict[str, str], body["edges"]) for body in bodies.values() if body["kind"] == "work"]
     for number in range(edges - sum(len(cast(Object, body["edges"])) for body in bodies.values())):
-        chance.choice(rows)[f"more{number}"] = anywhere()
+        chance.choice(rows)[f"more{number}"] = chance.choice(names)
 
 
 def _tool(effect: str) -> Object:
@@ -125,16 +144,16 @@ def _tool(effect: str) -> Object:
         "output": {},
         "contract": HASH,
     }
-    return {"doc": "", "effect": effect, "approval": False, **options}
+    return {"doc": "", "effect": effect, "approval": effect == "once", **options}
 
 
 # ── measuring ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def costs(states: int, repeats: int) -> dict[str, float]:
+def costs(states: int, repeats: int, *, wild: bool) -> dict[str, float]:
     """Processor seconds of each thing, the best of some tries: the others measure what else went on. Each try has a machine of its own,
     so that nothing is remembered from the one before."""
-    tries = [_costs(machine(states, seed)) for seed in range(repeats)]
+    tries = [_costs(machine(states, seed, wild=wild)) for seed in range(repeats)]
     return {column: min(one[column] for one in tries) for column in tries[0]}
 
 
@@ -177,10 +196,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="100,300,1000,3000")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--wild", action="store_true", help="machines in which calls are carried anywhere")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     sizes = [int(size) for size in str(given.sizes).split(",")]
-    found = {size: costs(size, int(given.repeats)) for size in sizes}
+    found = {size: costs(size, int(given.repeats), wild=bool(given.wild)) for size in sizes}
     print(json.dumps(found, indent=2) if given.json else "\n".join(table(sizes, found)))
 
 

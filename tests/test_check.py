@@ -7,7 +7,8 @@ from typing import cast
 
 import pytest
 
-from leverframe.canon import Json, Object
+from benchmarks.review import machine
+from leverframe.canon import Json, Object, canonical
 from leverframe.check import Report, check, check_text
 from leverframe.check.codes import CODES
 from leverframe.machine import Definition
@@ -393,6 +394,13 @@ def test_a_long_chain_of_states_is_no_trouble() -> None:
     states = {f"S{number}": work(go=f"S{number + 1}") for number in range(5_000)}
     report = review(definition(**states, S5000=work(go="S4990")))
     assert [(one.code, one.state, len(one.path)) for one in report.findings] == [("LF105", "S4990", 4990)]
+
+
+@pytest.mark.parametrize("wild", [False, True])
+def test_the_machines_of_the_benchmark_are_of_their_size_and_sound(wild: bool) -> None:
+    report = check_text(canonical(machine(200, seed=2, wild=wild)), "random.json")
+    assert [f"{one.code}: {one.message}" for one in report.findings if one.code < "LF3"] == []
+    assert [(one.states, one.edges) for one in report.checked] == [(200, 1_000)]
 
 
 # ── what a machine lives with ────────────────────────────────────────────────────────────────────────────────────────────────
