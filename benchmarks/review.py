@@ -32,7 +32,7 @@ def machine(states: int, seed: int = 1, *, wild: bool = False) -> Object:
     """A machine of so many states, `EDGES` times as many edges, tools of every effect class, and a few places where errors go.
 
     What an Ask picks is released by an Approve and executed by an Act behind it; edges lead anywhere else. In a `wild` machine that edge
-    leads anywhere too, and no Act executes what is pending: calls are carried through it all, which no sound machine does.
+    leads anywhere, and no Act executes what is pending: calls are carried through it all, which no sound machine does.
     """
     chance = random.Random(seed)
     bodies: dict[str, Object] = {}
@@ -48,12 +48,13 @@ def machine(states: int, seed: int = 1, *, wild: bool = False) -> Object:
         if kind == "ask":
             asks.append(name)
             bodies[name]["texts"] = {"": f"# user\nWhat now, in {name} of {seed}? {{{{ text }}}}\n"}
-            bodies |= _behind(name, bodies[name], following, chance)
+            bodies |= {} if wild else _behind(name, bodies[name], following, chance)
     bodies[f"S{len(names)}"] = {"kind": "work", "doc": "", "edges": {"next": "Done", "again": names[0]}}
     bodies |= _common(names, chance)
     for name in asks if wild else ():
         cast(dict[str, str], bodies[name]["edges"])[_picked(bodies[name])] = chance.choice(names)
     _fill(bodies, states * EDGES, names, chance)
+    first: Json = [[name, "go"] if wild else [f"{name} gate", "approved"] for name in asks]
     return {
         "leverframe": 1,
         "name": f"random {states}",
@@ -63,7 +64,7 @@ def machine(states: int, seed: int = 1, *, wild: bool = False) -> Object:
         "states": cast(Json, bodies),
         "tools": {"find": _tool("read"), **{f"tool{n}": _tool("keyed" if n % 4 else "once") for n in range(TOOLS)}},
         "limits": {"steps": 1_000, "model_calls": 200, "cost": None, "days": None, "exceeded": "Help"},
-        "rules": [{"rule": "precedence", "first": [[f"{name} gate", "approved"] for name in asks], "before": "tool0"}],
+        "rules": [{"rule": "precedence", "first": first, "before": "tool0"}],
     }
 
 

@@ -437,6 +437,7 @@ def test_an_acceptance_of_another_state_accepts_nothing_and_is_a_finding() -> No
     [
         ({"code": "LF160", "reason": "no"}, "LF160 is accepted, and there is no such code. Did you mean"),
         ({"code": "LF106", "state": "Wiat", "reason": "no"}, "there is no such state. Did you mean 'Wait'?"),
+        ({"code": "LF002", "reason": "no"}, "LF002 is accepted, and such a finding cannot be"),
         ({"code": "LF103", "reason": "no"}, "LF103 is accepted, and nothing of that kind is found"),
     ],
 )

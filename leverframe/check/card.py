@@ -17,7 +17,7 @@ PEOPLE: frozenset[Kind] = frozenset({"approve", "consult"})
 
 def card(graph: Graph) -> Iterator[Finding]:
     for node in graph.nodes.values():
-        yield from _model_calls(graph, node)
+        yield from _calls(graph, node)
         yield from _errors(graph, node)
         yield from _waits(graph, node)
     yield from _compacts(graph)
@@ -25,7 +25,7 @@ def card(graph: Graph) -> Iterator[Finding]:
     yield from _limits(graph)
 
 
-def _model_calls(graph: Graph, node: Node) -> Iterator[Finding]:
+def _calls(graph: Graph, node: Node) -> Iterator[Finding]:
     """Model calls only in Ask; and what a Fetch does without anybody's choice only reads."""
     asks = [key for key in ("prompt", "texts", "threshold") if node.body.get(key)]
     asks += [f"the choice of a tool, {choice['intent']!r}" for choice in choices(node) if choice["kind"] == "tool"]

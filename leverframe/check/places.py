@@ -180,8 +180,10 @@ class Lines:
         self._file, self._text = file, text
 
     def of(self, state: str | None, outcome: str | None, table: bool) -> Place | None:
+        if outcome == EXCEEDED and (state is None or ("states", state, "edges", EXCEEDED) not in self._lines):
+            return self.at("limits", EXCEEDED)
         if state is None:
-            return self.at("limits", "exceeded") if outcome == EXCEEDED else Place(self._file, 1)
+            return Place(self._file, 1)
         return self.at("states", state, "edges", *([outcome] if outcome else []) if table or outcome else ())
 
     def file(self, place: Place) -> Place | None:
