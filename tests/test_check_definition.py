@@ -13,6 +13,7 @@ from leverframe import project
 from leverframe.canon import Json, Object
 from leverframe.check import check, check_text
 from leverframe.check.definition import schema
+from leverframe.check.places import Lines
 from leverframe.machine import Definition
 from tests import repository
 from tests.definitions import ask, compact, definition, end, fetch, text, work
@@ -98,6 +99,19 @@ def test_the_example_of_the_docs_is_sound_and_can_be_executed() -> None:
 )  # fmt: skip
 def test_a_wrong_shape_is_said_with_its_path(given: str, finding: str) -> None:
     assert any(finding in one for one in said(given)), said(given)[:5]
+
+
+@pytest.mark.parametrize("ascii", [True, False])
+def test_every_key_is_found_in_its_line_whatever_it_holds(ascii: bool) -> None:
+    names = ['a"b', "{", "}],[", "\\", '\\"', "x: [", "é", "\u2028", "\n", ""]
+    given = json.dumps({"states": {name: {"list": [{"on": 1}, {name: 2}]} for name in names}}, indent=1, ensure_ascii=ascii)
+    lines, rows = Lines("desk.json", given), given.split("\n")
+    for number, name in enumerate(names):
+        begin = 3 + number * 10  # a state of this shape is ten lines long
+        assert rows[begin - 1].strip() == json.dumps(name, ensure_ascii=ascii) + ": {"
+        assert str(lines.at("states", name)) == f"desk.json:{begin}"
+        assert str(lines.at("states", name, "list", 1)) == f"desk.json:{begin + 5}"
+        assert str(lines.at("states", name, "list", 1, name, "deeper")) == f"desk.json:{begin + 6}"
 
 
 def test_a_wrong_shape_points_to_its_line() -> None:
