@@ -224,15 +224,6 @@ class Machine(Generic[M]):
             return {"times": state.times}
         return {"success": state.success} if issubclass(state, End) else {}
 
-    def _found(self, state: type[Ask[Never]], refuse: "Refuse") -> "list[Prompt] | None":
-        from leverframe.prompt import find
-
-        try:
-            return find(self.home, state.prompt)
-        except PromptError as error:
-            refuse(state.name, error)
-            return None
-
     def _delegate_body(
         self,
         state: type[Delegate[Never, Never]],
@@ -240,15 +231,8 @@ class Machine(Generic[M]):
         inside: tuple[str, ...],
         refuse: "Refuse | None",
     ) -> Object:
+        pinned = self._pinned(state, others, inside, refuse)
         returns = schema.schema_of(state.returns) if state.returns else None
-        try:
-            pinned = self._pinned(state, others, inside)
-        except DeclarationError as error:
-            if refuse is None:
-                raise
-            pinned = ""
-            if not isinstance(error, PromptError):  # that is the other machine's own
-                refuse(state.name, error)
         return {
             "machine": state.machine,
             "definition": pinned,
@@ -258,22 +242,6 @@ class Machine(Generic[M]):
             "returns": returns,
         }
 
-    def _pinned(
-        self, state: type[Delegate[Never, Never]], others: "Mapping[str, Machine[Never]]", inside: tuple[str, ...]
-    ) -> str:
-        """The hash of the definition of the machine that a state delegates to."""
-        other = others.get(state.machine)
-        if state.machine in inside:
-            raise DeclarationError(
-                f"machine {self.name}: state {state.name} delegates to {state.machine}, which contains it; machines cannot recurse"
-            )
-        if other is None:
-            hint = did_you_mean(state.machine, list(others))
-            raise DeclarationError(
-                f"machine {self.name}: state {state.name} delegates to {state.machine!r}, which is not in machines/.{hint}"
-            )
-        return Definition(canonical(other._body(others, (*inside, other.name)))).hash
-
     def prompts(self, state: type[Ask[Never]]) -> "list[Prompt]":
         """The variants of a state's prompt, checked against what its templates may use."""
         from leverframe.prompt import find
@@ -282,6 +250,47 @@ class Machine(Generic[M]):
         for prompt in found:
             prompt.check({*self.memory.model_fields, "memory", "window", "choices"}, intents(state, state.replies))
         return found
+
+    def _found(self, state: type[Ask[Never]], refuse: "Refuse") -> "list[Prompt] | None":
+        from leverframe.prompt import find
+
+        try:
+            return find(self.home, state.prompt)
+        except PromptError as error:
+            refuse(state.name, error)
+            return None
+
+    def _pinned(
+        self,
+        state: type[Delegate[Never, Never]],
+        others: "Mapping[str, Machine[Never]]",
+        inside: tuple[str, ...],
+        refuse: "Refuse | None",
+    ) -> str:
+        """The hash of the definition of the machine that a state delegates to."""
+        try:
+            return Definition(canonical(self._delegated(state, others, inside)._body(others, (*inside, state.machine)))).hash
+        except DeclarationError as error:
+            if refuse is None:
+                raise
+            if not isinstance(error, PromptError):  # that is the other machine's own
+                refuse(state.name, error)
+            return ""
+
+    def _delegated(
+        self, state: type[Delegate[Never, Never]], others: "Mapping[str, Machine[Never]]", inside: tuple[str, ...]
+    ) -> "Machine[Never]":
+        if state.machine in inside:
+            raise DeclarationError(
+                f"machine {self.name}: state {state.name} delegates to {state.machine}, which contains it; machines cannot recurse"
+            )
+        other = others.get(state.machine)
+        if other is None:
+            hint = did_you_mean(state.machine, list(others))
+            raise DeclarationError(
+                f"machine {self.name}: state {state.name} delegates to {state.machine!r}, which is not in machines/.{hint}"
+            )
+        return other
 
     def _rows(self) -> Iterator[tuple[str, AnyState, dict[str, str]]]:
         for name, state in self.states.items():

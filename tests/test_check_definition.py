@@ -13,6 +13,7 @@ from leverframe import project
 from leverframe.canon import Json, Object
 from leverframe.check import check, check_text
 from leverframe.check.definition import schema
+from leverframe.check.places import Lines
 from leverframe.machine import Definition
 from tests import repository
 from tests.definitions import ask, compact, definition, end, fetch, text, work
@@ -38,7 +39,9 @@ def changed(*path: str | int, to: Json = None, drop: bool = False) -> str:
 
 
 def said(given: str) -> list[str]:
-    return [f"{one.code} {one.message}" for one in check_text(given, "desk.json").findings]
+    """Code and message of each finding, without whose it is."""
+    whose = re.compile(r"(machine \w*: )?(state \w+: )?")
+    return [f"{one.code} {whose.sub('', one.message, count=1)}" for one in check_text(given, "desk.json").findings]
 
 
 def test_the_schema_is_one() -> None:
@@ -78,7 +81,7 @@ def test_the_example_of_the_docs_is_sound_and_can_be_executed() -> None:
         (changed("limits", "steps", to=0), "LF001 $.limits.steps: 0 is less than the minimum of 1"),
         (changed("limits", drop=True), "LF001 $: lacks 'limits'"),
         (changed("leverframe", to=2), "LF001 $.leverframe: is 2, not 1"),
-        (changed("rules", to=[{"rule": "precedence", "first": [["Read"]]}]), "LF001 $.rules[0]: lacks 'before'"),
+        (changed("rules", to=[{"rule": "precedence", "first": [["Read"]]}]), "LF001 $.rules[0]: lacks 'first' and 'before' or 'events'"),
         (changed("accepts", to=[{"code": "LF101", "reason": " "}]), "LF001 $.accepts[0].reason"),
         ("[]", "LF001 is a list; a definition is a JSON object"),
         ("", "LF001 is not JSON"),
@@ -98,11 +101,29 @@ def test_a_wrong_shape_is_said_with_its_path(given: str, finding: str) -> None:
     assert any(finding in one for one in said(given)), said(given)[:5]
 
 
+@pytest.mark.parametrize("ascii", [True, False])
+def test_every_key_is_found_in_its_line_whatever_it_holds(ascii: bool) -> None:
+    names = ['a"b', "{", "}],[", "\\", '\\"', "x: [", "é", "\u2028", "\n", ""]
+    given = json.dumps({"states": {name: {"list": [{"on": 1}, {name: 2}]} for name in names}}, indent=1, ensure_ascii=ascii)
+    lines, rows = Lines("desk.json", given), given.split("\n")
+    for number, name in enumerate(names):
+        begin = 3 + number * 10  # a state of this shape is ten lines long
+        assert rows[begin - 1].strip() == json.dumps(name, ensure_ascii=ascii) + ": {"
+        assert str(lines.at("states", name)) == f"desk.json:{begin}"
+        assert str(lines.at("states", name, "list", 1)) == f"desk.json:{begin + 5}"
+        assert str(lines.at("states", name, "list", 1, name, "deeper")) == f"desk.json:{begin + 6}"
+
+
 def test_a_wrong_shape_points_to_its_line() -> None:
     given = changed("states", "Shorten", "times", to="three")
     (found,) = check_text(given, "desk.json").findings
     assert found.place is not None
     assert '"times": "three"' in given.splitlines()[found.place.line - 1]
+
+
+def test_what_is_no_json_points_to_its_line() -> None:
+    (found,) = check_text('{\n  "name": "desk",\n  oops\n}', "desk.json").findings
+    assert str(found.place) == "desk.json:3"
 
 
 def test_a_wrong_shape_does_not_hide_what_can_be_said_all_the_same() -> None:
@@ -125,9 +146,13 @@ def test_a_state_without_a_kind_is_no_dead_end() -> None:
     assert [one[:5] for one in said(changed("states", "Over", "kind", drop=True))] == ["LF001"]
 
 
-def test_a_file_of_another_kind_does_not_drown_its_reader() -> None:
-    other = {f"key{number}": number for number in range(1_000)}
-    assert len(said(json.dumps({**other, "states": {f"S{number}": number for number in range(1_000)}}))) <= 1_210
+def test_what_is_wrong_everywhere_is_not_said_for_ever() -> None:
+    strange = said(json.dumps({"states": {f"S{number}": number for number in range(5_000)}}))
+    assert len(strange) < 2_100
+    chain = {f"S{number}": work(go=f"S{number + 1}", other=f"Gone{number}") for number in range(3_000)}
+    broken = said(text(definition(**chain, S3000=end())))
+    assert [one[:5] for one in broken].count("LF102") == 1_000
+    assert any(one.startswith("LF004 over 1,000 findings of one kind") for one in broken)
 
 
 ANYTHING = st.recursive(

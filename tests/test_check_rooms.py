@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import pytest
 from typer.testing import CliRunner
@@ -121,6 +121,19 @@ class Hears(Deaf):
         memory.text = reply.intent
 
 
+class Takes(Protocol):
+    text: str
+
+
+class Odd(Consult[Desk]):
+    to = "boss"
+    deadline = timedelta(days=1)
+    replies = (Yes, No)
+
+    def keep(self, memory: Desk, reply: Takes) -> None:
+        memory.text = reply.text
+
+
 class Gone(Delegate[Desk, Desk]):  # class Gone
     machine = "nobody"
     deadline = timedelta(days=1)
@@ -213,6 +226,11 @@ def test_a_reply_that_keep_does_not_take_is_found() -> None:
 
 def test_a_keep_that_takes_every_reply_is_sound() -> None:
     machine = Machine("hears", memory=Desk, edges={Hears: {"yes": Over, "no": Over, "expired": Over}})
+    assert not check(machine).findings
+
+
+def test_a_keep_of_which_nobody_can_tell_what_it_takes_is_left_alone() -> None:
+    machine = Machine("odd", memory=Desk, edges={Odd: {"yes": Over, "no": Over, "expired": Over}})
     assert not check(machine).findings
 
 

@@ -8,10 +8,12 @@ prompts      prompts as a definition pins them                 rooms     what on
 definition   definitions from outside, of any shape            places    file and line
 report       findings of several machines; acceptances         formats   text, JSON, GitHub, SARIF
 
-A part is a function from a graph to findings; a new one is a line in `PARTS`.
+A part is a function from graphs to findings; a new one is an entry of `PARTS`, and its codes are rows of `CODES`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import Never, TypeAlias
 
 from pydantic.errors import PydanticUserError
@@ -22,7 +24,7 @@ from leverframe.check.card import card
 from leverframe.check.codes import finding
 from leverframe.check.finding import Finding, Hop, Level, Place
 from leverframe.check.model import Graph
-from leverframe.check.places import Lines, Places, Source, locate, refused
+from leverframe.check.places import Lines, Places, Source, locator, refused
 from leverframe.check.prompts import placed, prompts
 from leverframe.check.report import Checked, Report, accepted, merged
 from leverframe.check.rooms import rooms
@@ -35,35 +37,47 @@ __all__ = [
     "check", "check_text", "merged", "unloaded",
 ]  # fmt: skip
 
-Part: TypeAlias = Callable[[Graph], Iterator[Finding]]
-Others: TypeAlias = Mapping[str, Machine[Never]]
+Machines: TypeAlias = Mapping[str, Machine[Never]]
+Graphs: TypeAlias = Mapping[str, Graph]
+Part: TypeAlias = Callable[[Graph, Graphs], Iterator[Finding]]
+"""Looks at one machine. With it come the machines that it may delegate to, and those that they may, as far as they are known."""
 
-PARTS: tuple[Part, ...] = (structure, prompts, card)
+
+MOST = 1_000
+"""Findings that one part may make."""
+
+
+def alone(part: Callable[[Graph], Iterator[Finding]]) -> Part:
+    """A part that needs no other machine."""
+    return lambda graph, others: part(graph)
+
+
+PARTS: Mapping[str, Part] = {"structure": alone(structure), "prompts": alone(prompts), "card": alone(card)}
 """What is looked for in every definition of the right shape."""
 
-BONES: tuple[Part, ...] = (references, ways)
+BONES: Mapping[str, Part] = {"references": alone(references), "ways": alone(ways)}
 """What can be said of one that has the wrong shape."""
 
 
-def check(subject: Machine[Never] | Definition, *, others: Others | None = None) -> Report:
+def check(subject: Machine[Never] | Definition, *, others: Machines | None = None) -> Report:
     """Everything that is wrong with a machine, or with a definition that a run is pinned to. Raises nothing.
 
-    `others` are the machines that it may delegate to, and that may use the same prompts. A machine's card would be compared here.
+    `others` are the machines that it may delegate to, and that may use the same prompts.
     """
-    return _of_machine(subject, others or {}) if isinstance(subject, Machine) else check_text(subject.text, subject.name)
+    known = others or {}
+    return _of_machine(subject, known) if isinstance(subject, Machine) else check_text(subject.text, subject.name, others=known)
 
 
-def check_text(text: str, file: str) -> Report:
+def check_text(text: str, file: str, *, others: Machines | None = None) -> Report:
     """Everything that is wrong with the text of a definition, whatever it is. Raises nothing. `file` is what places name."""
-    body, found = outside.read(text)
+    body, found = outside.read(text, file)
     lines = Lines(file, text if body is not None else "")
     if body is None:
-        return Report(tuple(locate(one, lines) for one in found), ())
-    shape = outside.violations(body)
-    located = [locate(one, lines) for one in found]
-    located += [_at(one, lines.at(*path)) for one, path in shape]
+        return Report(tuple(map(locator(lines), found)), ())
+    shape = list(_bounded(outside.name_of(body), (replace(one, place=lines.at(*path)) for one, path in outside.violations(body))))
+    located = [*map(locator(lines), found), *shape]
     graph = Graph(outside.skeleton(body) if shape else body)
-    return _judged(graph, BONES if shape else PARTS, lines, located, text_hash(text))
+    return _judged(graph, _children(graph, others or {}), BONES if shape else PARTS, lines, located, text_hash(text))
 
 
 def unloaded(file: str, place: Place, error: LeverframeError) -> Finding:
@@ -72,7 +86,7 @@ def unloaded(file: str, place: Place, error: LeverframeError) -> Finding:
     return finding("LF002", "", f"{file} cannot be loaded: {message}", place=refused(place, message))
 
 
-def _of_machine(machine: Machine[Never], others: Others) -> Report:
+def _of_machine(machine: Machine[Never], others: Machines) -> Report:
     found: list[Finding] = []
 
     def refuse(state: str, error: DeclarationError) -> None:
@@ -88,19 +102,42 @@ def _of_machine(machine: Machine[Never], others: Others) -> Report:
             "LF002", machine.name, f"cannot be written as a definition: {error}", place=Place(machine.file, machine.line)
         )
         return Report((about,), ())
-    located = [locate(one, source) for one in (*found, *rooms(machine, others))]
-    return _judged(Graph(body), PARTS, source, located, "")
+    # Whether the machine's card beside it is fresh belongs here, too: like a prompt file, only the rooms tell.
+    located = list(map(locator(source), (*found, *rooms(machine, others))))
+    graph = Graph(body)
+    return _judged(graph, _children(graph, others), PARTS, source, located, "")
 
 
-def _judged(graph: Graph, parts: tuple[Part, ...], places: Places, before: list[Finding], pinned: str) -> Report:
-    found = before + [locate(one, places) for part in parts for one in part(graph)]
+def _children(graph: Graph, others: Machines) -> Graphs:
+    """The machines that one may delegate to, and those that they may. One that cannot be written as data is left out: its own check says so."""
+    found: dict[str, Graph] = {}
+    todo = [graph]
+    while todo:
+        for node in todo.pop().nodes.values():
+            name = str(node.body.get("machine"))
+            if node.kind != "delegate" or name in found or name not in others:
+                continue
+            with suppress(LeverframeError, PydanticUserError):
+                found[name] = Graph(others[name].draft(others, lambda state, error: None))
+                todo.append(found[name])
+    return found
+
+
+def _judged(
+    graph: Graph, others: Graphs, parts: Mapping[str, Part], places: Places, before: list[Finding], pinned: str
+) -> Report:
+    locate = locator(places)
+    found = before + [locate(one) for part in parts.values() for one in _bounded(graph.name, part(graph, others))]
     edges = sum(len(node.edges) for node in graph.nodes.values())
     about = Checked(graph.name, len(graph.nodes), edges, len(graph.tools), pinned)
     lived_with, unneeded = accepted(graph, found)
-    return Report.of([*lived_with, *(locate(one, places) for one in unneeded)], [about])
+    return Report.of([*lived_with, *map(locate, unneeded)], [about])
 
 
-def _at(one: Finding, place: Place) -> Finding:
-    from dataclasses import replace
-
-    return replace(one, place=place)
+def _bounded(machine: str, found: Iterator[Finding]) -> Iterator[Finding]:
+    """What is wrong everywhere is not said ten thousand times, each with its path."""
+    for number, one in enumerate(found):
+        if number == MOST:
+            yield finding("LF004", machine, f"over {MOST:,} findings of one kind; the others are left out")
+            return
+        yield one

@@ -17,7 +17,7 @@ PEOPLE: frozenset[Kind] = frozenset({"approve", "consult"})
 
 def card(graph: Graph) -> Iterator[Finding]:
     for node in graph.nodes.values():
-        yield from _model_calls(graph, node)
+        yield from _calls(graph, node)
         yield from _errors(graph, node)
         yield from _waits(graph, node)
     yield from _compacts(graph)
@@ -25,7 +25,7 @@ def card(graph: Graph) -> Iterator[Finding]:
     yield from _limits(graph)
 
 
-def _model_calls(graph: Graph, node: Node) -> Iterator[Finding]:
+def _calls(graph: Graph, node: Node) -> Iterator[Finding]:
     """Model calls only in Ask; and what a Fetch does without anybody's choice only reads."""
     asks = [key for key in ("prompt", "texts", "threshold") if node.body.get(key)]
     asks += [f"the choice of a tool, {choice['intent']!r}" for choice in choices(node) if choice["kind"] == "tool"]
@@ -65,9 +65,9 @@ def _waits(graph: Graph, node: Node) -> Iterator[Finding]:
 
 def _compacts(graph: Graph) -> Iterator[Finding]:
     goals = [name for name, node in graph.nodes.items() if node.kind == "end" or node.kind in PEOPLE]
+    goals += [hop.state for hop in graph.broken]  # it may have been meant as the way
     # A retry leads to what failed before, and a limit is not where giving up leads: neither helps who gives up.
     helped = graph.ending_in(goals, lambda hop: own(hop) and not (hop.outcome == "retry" and _is(graph, hop.state, "compact")))
-    helped |= {hop.state for hop in graph.broken}
     for node in graph.nodes.values():
         for outcome, to in node.edges.items():
             if to == BACK and not (node.kind == "compact" and outcome == "retry"):

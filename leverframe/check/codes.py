@@ -26,7 +26,8 @@ _ALL = (
     ),
     Code("LF002", "error", "A machine cannot be loaded", "make its file importable; nothing else can be said of it before"),
     Code("LF003", "warning", "An acceptance that nothing needs", "remove it, or correct its code or state"),
-    # LF005 is kept for a machine card that is stale.
+    Code("LF004", "error", "More than can be shown", "begin with what is shown, and check again"),
+    # LF005 is kept for a machine's card that is stale.
     Code("LF101", "error", "The start is no state", "name a state of the table as the start", table=True),
     Code("LF102", "error", "An edge leads to a state that does not exist", "declare that state, or correct the name", table=True),
     Code("LF103", "error", "A state that no path reaches", "lead an edge to it, or remove it", table=True),
@@ -115,6 +116,11 @@ def finding(
     place: Place | None = None,
     remedy: str = "",
 ) -> Finding:
-    """A finding of a code of the table, at its level and with its remedy unless a better one is known."""
+    """A finding of a code of the table, at its level and with its remedy unless a better one is known. The message is what is wrong with
+    the state, or with the machine where none is given; both are named before it."""
     known = CODES[code]
-    return Finding(code, known.level, machine, message, remedy or known.remedy, state, outcome, place, tuple(path))
+    whose = [f"machine {machine}"] if machine else []
+    whose += [f"state {state}"] if state is not None else []
+    return Finding(
+        code, known.level, machine, ": ".join([*whose, message]), remedy or known.remedy, state, outcome, place, tuple(path)
+    )

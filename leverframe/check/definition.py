@@ -12,13 +12,11 @@ from typing import Protocol, cast
 
 from leverframe.canon import Json, Object, admit
 from leverframe.check.codes import finding
-from leverframe.check.finding import Finding
+from leverframe.check.finding import Finding, Place
 from leverframe.errors import InputError, did_you_mean
 
 SCHEMA = Path(__file__).with_name("definition.schema.json")
 LARGEST = 64 * 1024 * 1024
-MOST = 200
-"""Findings about the shape that are shown; a file of another kind would have one for each line."""
 
 KINDS = ("work", "fetch", "ask", "act", "approve", "consult", "wait", "delegate", "compact", "end")
 
@@ -29,7 +27,7 @@ def schema() -> Object:
     return cast(Object, json.loads(SCHEMA.read_text("utf-8")))
 
 
-def read(text: str) -> tuple[Object | None, list[Finding]]:
+def read(text: str, file: str) -> tuple[Object | None, list[Finding]]:
     """The data, and what is wrong with the text; None where there is no data to speak of."""
     twice: list[str] = []
 
@@ -45,7 +43,9 @@ def read(text: str) -> tuple[Object | None, list[Finding]]:
         return None, [_unshaped("is nested too deeply")]
     except InputError as error:
         return None, [_unshaped(str(error))]
-    except ValueError as error:
+    except json.JSONDecodeError as error:
+        return None, [_unshaped(f"is not JSON: {error}", Place(file, error.lineno))]
+    except ValueError as error:  # a number of thousands of digits
         return None, [_unshaped(f"is not JSON: {error}")]
     if not isinstance(data, dict):
         return None, [_unshaped(f"is {_what(data)}; a definition is a JSON object")]
@@ -53,15 +53,12 @@ def read(text: str) -> tuple[Object | None, list[Finding]]:
     return data, [finding("LF110", name_of(data), doubled.format(name), state=_state(data, name)) for name in sorted(set(twice))]
 
 
-def violations(body: Object) -> list[tuple[Finding, tuple[str | int, ...]]]:
+def violations(body: Object) -> Iterator[tuple[Finding, tuple[str | int, ...]]]:
     """What violates the schema, each with the way to it."""
-    found: list[tuple[Finding, tuple[str | int, ...]]] = []
-    for error in sorted(_errors(body), key=lambda error: [str(part) for part in error.absolute_path]):
+    for error in _errors(body):
         path = tuple(error.absolute_path)
         state = str(path[1]) if len(path) > 1 and path[0] == "states" else None
-        if len(found) < MOST:
-            found.append((finding("LF001", name_of(body), f"{error.json_path}: {_said(error)}", state=state), path))
-    return found
+        yield finding("LF001", name_of(body), f"{error.json_path}: {_said(error)}", state=state), path
 
 
 def skeleton(body: Object) -> Object:
@@ -93,8 +90,8 @@ def _state(body: Object, name: str) -> str | None:
     return name if name in _object(body.get("states")) else None
 
 
-def _unshaped(message: str) -> Finding:
-    return finding("LF001", "", message)
+def _unshaped(message: str, place: Place | None = None) -> Finding:
+    return finding("LF001", "", message, place=place)
 
 
 def _object(value: Json) -> Object:
@@ -166,8 +163,14 @@ def _said(error: _Violation) -> str:
             known = list(_object(error.schema.get("properties")))
             extra = [name for name in _object(given) if name not in known]
             return "; ".join(f"has the unknown key {_cut(name)}.{did_you_mean(name[:80], known)}" for name in extra[:5])
+        case "anyOf":
+            return f"lacks {' or '.join(_wanted(form) for form in cast(list[Object], expected))}"
         case _:
             return error.message if len(error.message) <= 200 else error.message[:197] + "..."
+
+
+def _wanted(form: Object) -> str:
+    return " and ".join(repr(name) for name in cast(list[str], form.get("required", [])))
 
 
 def _cut(value: Json) -> str:

@@ -40,7 +40,7 @@ class Finding:
     """One thing that is wrong, or may be.
 
     code        `LF101`; stable, documented in docs/checks.md
-    message     why, in one line; names state and outcome
+    message     why, in one line; names machine, state and outcome
     remedy      what to do about it
     path        a shortest counter-example, from the start of the machine; empty where there is none to show
     accepted    the reason a machine gives for living with it; such a finding fails nothing, and is shown in every review

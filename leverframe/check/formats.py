@@ -16,13 +16,13 @@ from leverframe.check.report import Report
 
 def text(report: Report) -> str:
     """One block for each finding, and at the end what was checked."""
-    blocks = ["\n".join(map(_plain, _block(one))) for one in report.findings]
-    return "\n\n".join([*blocks, _plain(summary(report))]) + "\n"
+    blocks = ["\n".join(map(plain, _block(one))) for one in report.findings]
+    return "\n\n".join([*blocks, plain(summary(report))]) + "\n"
 
 
 def _block(one: Finding) -> Iterator[str]:
     level = "accepted" if one.accepted is not None else one.level
-    yield f"{one.place or one.machine}: {one.code} {level}: {_about(one)}"
+    yield f"{one.place or 'everywhere'}: {one.code} {level}: {one.message}"
     for number, hop in enumerate(one.path, 1):
         yield f"  {number:>3}. {hop}"
     if one.accepted is not None:
@@ -42,15 +42,7 @@ def summary(report: Report) -> str:
     )
 
 
-def _about(one: Finding) -> str:
-    """`machine refund, state Limit: …`"""
-    whose = ", ".join(
-        part for part in (f"machine {one.machine}" if one.machine else "", f"state {one.state}" if one.state else "") if part
-    )
-    return f"{whose}: {one.message}" if whose else one.message
-
-
-def _plain(words: str) -> str:
+def plain(words: str) -> str:
     """Nothing that a name or a message says can move the cursor."""
     return "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in words)
 
@@ -83,7 +75,7 @@ def _long(one: Finding) -> str:
     """Everything there is to say, in lines."""
     steps = [f"{number}. {hop}" for number, hop in enumerate(one.path, 1)]
     last = f"Accepted because: {one.accepted}" if one.accepted is not None else f"To do: {one.remedy}"
-    return "\n".join(map(_plain, [_about(one), *steps, last]))
+    return "\n".join(map(plain, [one.message, *steps, last]))
 
 
 def _data(words: str) -> str:
@@ -136,7 +128,7 @@ def _result(one: Finding, rank: int) -> Object:
     result: Object = {
         "ruleId": one.code,
         "ruleIndex": rank,
-        "level": one.level,
+        "level": "note" if one.accepted is not None else one.level,  # not every reader honours a suppression
         "message": {"text": _long(one)},
         "locations": [_location(one.place, (one.machine, one.state, one.outcome))],
         "partialFingerprints": {"leverframe/v1": _fingerprint(one)},
@@ -147,6 +139,9 @@ def _result(one: Finding, rank: int) -> Object:
     if one.accepted is not None:
         result["suppressions"] = [{"kind": "inSource", "justification": one.accepted}]
     return result
+
+
+# GitHub refuses a whole file for one location that is in no file, so everything that a check finds has a place.
 
 
 def _step(machine: str, hop: Hop) -> Object:

@@ -52,7 +52,8 @@ class Graph:
             for outcome, to in row.items()
             if to != BACK and to not in rows
         ]
-        self.nodes = {name: self._node(name, state, set(rows)) for name, state in raw.items()}
+        known = set(rows)
+        self.nodes = {name: self._node(name, state, known) for name, state in raw.items()}
 
     def _node(self, name: str, body: Object, known: set[str]) -> Node:
         kind, row = cast(Kind, body["kind"]), cast(dict[str, str], body["edges"])

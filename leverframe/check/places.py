@@ -7,7 +7,7 @@ is known.
 import ast
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -30,16 +30,22 @@ class Places(Protocol):
         ...
 
 
-def locate(found: Finding, places: Places) -> Finding:
-    """The finding with its place, and with those of its path."""
-    known = CODES.get(found.code)
-    place = places.file(found.place) if found.place else None
-    place = place or places.of(found.state, found.outcome, table=known is not None and known.table)
-    return replace(found, place=place, path=tuple(_located(hop, places) for hop in found.path))
+def locator(places: Places) -> Callable[[Finding], Finding]:
+    """Gives a finding its place, and those of its path. Paths share most of their steps, so each step is looked up once."""
+    steps: dict[Hop, Hop] = {}
 
+    def step(hop: Hop) -> Hop:
+        if hop not in steps:
+            steps[hop] = replace(hop, place=places.of(hop.state, hop.outcome, table=True))
+        return steps[hop]
 
-def _located(hop: Hop, places: Places) -> Hop:
-    return replace(hop, place=places.of(hop.state, hop.outcome, table=True))
+    def locate(found: Finding) -> Finding:
+        known = CODES.get(found.code)
+        place = places.file(found.place) if found.place else None
+        place = place or places.of(found.state, found.outcome, table=known is not None and known.table)
+        return replace(found, place=place, path=tuple(map(step, found.path)))
+
+    return locate
 
 
 # ── of a machine in Python ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -174,8 +180,10 @@ class Lines:
         self._file, self._text = file, text
 
     def of(self, state: str | None, outcome: str | None, table: bool) -> Place | None:
+        if outcome == EXCEEDED and (state is None or ("states", state, "edges", EXCEEDED) not in self._lines):
+            return self.at("limits", EXCEEDED)
         if state is None:
-            return self.at("limits", "exceeded") if outcome == EXCEEDED else Place(self._file, 1)
+            return Place(self._file, 1)
         return self.at("states", state, "edges", *([outcome] if outcome else []) if table or outcome else ())
 
     def file(self, place: Place) -> Place | None:

@@ -7,7 +7,7 @@ from typing import cast
 
 from leverframe.canon import Object
 from leverframe.check.codes import CODES, finding
-from leverframe.check.finding import Finding, Place
+from leverframe.check.finding import Finding, Hop, Place
 from leverframe.check.model import Graph
 from leverframe.errors import did_you_mean
 
@@ -73,7 +73,15 @@ class Report:
 
     def seen_from(self, folder: Path) -> "Report":
         """With the places that are in a folder named from there."""
-        return replace(self, findings=tuple(_seen_from(one, folder) for one in self.findings))
+        steps: dict[tuple[Hop, Place | None], Hop] = {}  # paths share most of their steps
+
+        def step(hop: Hop) -> Hop:
+            if (hop, hop.place) not in steps:
+                steps[hop, hop.place] = replace(hop, place=_from(hop.place, folder))
+            return steps[hop, hop.place]
+
+        named = (replace(one, place=_from(one.place, folder), path=tuple(map(step, one.path))) for one in self.findings)
+        return replace(self, findings=tuple(named))
 
 
 def merged(reports: Sequence[Report]) -> Report:
@@ -96,7 +104,7 @@ def accepted(graph: Graph, found: Sequence[Finding]) -> tuple[list[Finding], lis
     judged: list[Finding] = []
     for one in found:
         key = next((key for key in ((one.code, one.state), (one.code, None)) if key in reasons), None)
-        if key is None or one.code in ("LF001", "LF002"):
+        if key is None or one.code.startswith("LF0"):  # those are about the review itself
             judged.append(one)
             continue
         needed.add(key)
@@ -108,6 +116,8 @@ def _unneeded(graph: Graph, code: str, state: str | None) -> Finding:
     where = f" in {state}" if state else ""
     if code not in CODES:
         why = f"there is no such code.{did_you_mean(code, list(CODES))}"
+    elif code.startswith("LF0"):
+        why = "such a finding cannot be"
     elif state is not None and state not in graph.nodes:
         why = f"there is no such state.{did_you_mean(state, list(graph.nodes))}"
     else:
@@ -118,11 +128,6 @@ def _unneeded(graph: Graph, code: str, state: str | None) -> Finding:
 def _order(one: Finding) -> tuple[str, int, str, str, str, str]:
     file, line = (one.place.file, one.place.line) if one.place else ("", 0)
     return file, line, one.code, one.machine, one.state or "", one.outcome or ""
-
-
-def _seen_from(one: Finding, folder: Path) -> Finding:
-    path = tuple(replace(hop, place=_from(hop.place, folder)) for hop in one.path)
-    return replace(one, place=_from(one.place, folder), path=path)
 
 
 def _from(place: Place | None, folder: Path) -> Place | None:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from types import UnionType
+from types import CodeType, UnionType
 from typing import Never, Union, cast, get_args, get_origin
 
 from leverframe.check.codes import finding
@@ -41,8 +41,8 @@ def _taken(keep: Callable[..., object]) -> tuple[type, ...]:
     """The classes that the last parameter of `keep` is annotated with; none where it takes anything, or nobody can tell."""
     if keep.__qualname__.split(".")[0] in ("Ask", "Consult", "Wait"):
         return ()  # not overridden: there is nothing that could fail
-    code = keep.__code__
-    names = code.co_varnames[: code.co_argcount]
+    code = cast(CodeType | None, getattr(keep, "__code__", None))  # none where it is wrapped in something that is no function
+    names = code.co_varnames[: code.co_argcount] if code else ()
     annotation: object = keep.__annotations__.get(names[-1]) if names else None
     if isinstance(annotation, str):
         try:
@@ -50,7 +50,8 @@ def _taken(keep: Callable[..., object]) -> tuple[type, ...]:
         except Exception:  # noqa: BLE001 (whatever it raises: nobody can tell)
             return ()
     parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-    return tuple(part for part in parts if isinstance(part, type)) if all(isinstance(part, type) for part in parts) else ()
+    known = [part for part in parts if isinstance(part, type) and not getattr(part, "_is_protocol", False)]
+    return tuple(known) if len(known) == len(parts) else ()
 
 
 # ── prompt files ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

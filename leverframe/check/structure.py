@@ -25,6 +25,8 @@ NAMED: Mapping[str, frozenset[str]] = {
     "end": frozenset[str](),
 }
 """The kinds whose outcomes are always the same."""
+HINTS = 50
+"""Near misses that are looked for: each costs a comparison with every name there is."""
 UNSHOWN = "not every drawing, log and schema can show it"
 
 
@@ -49,8 +51,9 @@ def references(graph: Graph) -> Iterator[Finding]:
     known = list(graph.nodes)
     if graph.start not in graph.nodes:
         yield finding("LF101", graph.name, f"starts in {graph.start!r}, which is no state.{did_you_mean(graph.start, known)}")
-    for hop in graph.broken:
-        message = f"{hop.outcome!r} leads to {hop.to!r}, which is no state.{did_you_mean(hop.to, known)}"
+    for number, hop in enumerate(graph.broken):
+        near = did_you_mean(hop.to, known) if number < HINTS else ""
+        message = f"{hop.outcome!r} leads to {hop.to!r}, which is no state.{near}"
         yield finding("LF102", graph.name, message, state=hop.state, outcome=hop.outcome, path=graph.path(hop.state))
     if graph.exceeded is not None and graph.exceeded not in graph.nodes:
         message = f"its limits lead to {graph.exceeded!r}, which is no state.{did_you_mean(graph.exceeded, known)}"
@@ -60,7 +63,8 @@ def references(graph: Graph) -> Iterator[Finding]:
 def _tools(graph: Graph, node: Node) -> Iterator[Finding]:
     for name in dict.fromkeys(node.tools):
         if name not in graph.tools:
-            message = f"names the tool {name!r}, which is not under `tools`.{did_you_mean(name, list(graph.tools))}"
+            near = did_you_mean(name, list(graph.tools)[:HINTS])
+            message = f"names the tool {name!r}, which is not under `tools`.{near}"
             yield finding("LF115", graph.name, message, state=node.name)
     if node.kind == "act" and not node.tools:
         yield finding("LF117", graph.name, "executes calls and runs no tool, so every call is refused here", state=node.name)
@@ -75,7 +79,7 @@ def ways(graph: Graph) -> Iterator[Finding]:
         for name in graph.nodes:
             if name not in graph.reached:
                 before = [hop.state for hop in graph.into[name] if hop.state != name]
-                why = f"only {listed(before)} leads here, and nothing leads there" if before else "no edge leads here"
+                why = f"only {listed(before)} leads here, which is never reached either" if before else "no edge leads here"
                 yield finding("LF103", graph.name, f"is never reached: {why}", state=name)
     yield from _traps(graph)
 
