@@ -67,9 +67,13 @@ def _words(box: Box, note: Note) -> list[str]:
     return ([short(box.doc)] if box.doc else []) + [f"· {part}" for part in more if part]
 
 
+_SIGNS = re.compile(r"[^\w \-.,!?()'/+…–—·\u200c\u200d]|d(?=irection\s)|(?<![^\W_])_|_(?![^\W_])", re.IGNORECASE)
+
+
 def _text(words: str) -> str:
-    """Words that Mermaid shows as they are: letters stay, whatever could mean something to it becomes an entity."""
-    return re.sub(r"[^\w \-.,!?()'/+…–—·\u200c\u200d]", lambda sign: f"#{ord(sign[0])};", plain(words))
+    """Words that Mermaid shows as they are: letters stay, whatever could mean something to it becomes an entity; also the `_` around
+    a word, and `direction LR`, which it obeys wherever in a line it stands."""
+    return _SIGNS.sub(lambda sign: f"#{ord(sign[0])};", plain(words))
 
 
 def _quoted(words: str) -> str:

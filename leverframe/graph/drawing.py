@@ -200,6 +200,7 @@ def _pick(tool: AnyTool, details: bool) -> Pick:
 def _details(machine: Machine[Never], state: AnyState) -> Details:
     prompts: dict[str, str] = {}
     replies: Sequence[object] = ()
+    place = _place(machine.home, state)
     if issubclass(state, Ask):
         replies = state.replies
         try:
@@ -210,14 +211,11 @@ def _details(machine: Machine[Never], state: AnyState) -> Details:
         replies = state.replies
     elif issubclass(state, Wait):
         replies = state.events
-    answers = {
-        cast(type[Reply[str]], reply).intent: schema.schema_of(cast(Hashable, reply))
-        for reply in replies
-        if isinstance(reply, type)
-    }
+    kinds = [reply for reply in replies if isinstance(reply, type) and issubclass(reply, Reply)]
+    answers = {cast(type[Reply[str]], reply).intent: schema.schema_of(cast(Hashable, reply)) for reply in kinds}
     if issubclass(state, Delegate) and state.returns:
         answers = {"done": schema.schema_of(state.returns)}
-    return Details(prompts, answers, _place(machine.home, state))
+    return Details(prompts, answers, place)
 
 
 def _place(home: Path, state: AnyState) -> str:
