@@ -192,6 +192,27 @@ def test_a_line_of_an_error_and_its_retry_is_dotted_only_where_neither_was_taken
         assert f"style={style}" in line
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_two_definitions_can_be_drawn_in_one(name: str) -> None:
+    states: Object = {
+        "Read": state("work", {"large": "Hold", "small": "Done"}),
+        "Hold": state("approve", {"approved": "Done", "rejected": "Lost", "expired": "Lost"}, word="ada"),
+        "Done": state("end", {}),
+        "Lost": state("end", {}, success=False),
+    }
+    both = graph.union(drawing(SMALL), drawing(drawn.definition("small", states, start="Read")))
+    assert both.more == (("Read", "large", "Ask"),)
+    assert [box.name for box in both.boxes] == ["Read", "Hold", "Done", "Lost", "Ask", "Shorten"]
+    assert ("Shorten", "retry", "Ask") in [arrow.edge for arrow in both.arrows()]
+    marks = Overlay(
+        "", {"Ask": Note("removed")}, {("Read", "large", "Ask"): Note("removed"), ("Read", "large", "Hold"): Note("added")}
+    )
+    shown = FORMATS[name](both, marks) if name != "html" else graph.html(both, marks).split("<body>")[1]
+    if name != "mermaid":
+        assert {"+ ", "− "} <= set(re.findall(r"[+−] ", shown))
+    assert len(re.findall(r"Ask \(ask\) \[− removed\]|− Ask|m_removed", shown)) >= 1
+
+
 # ── the command ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -256,7 +277,12 @@ def test_a_definition_from_a_file_is_drawn_also_a_broken_one(leverframe: Callabl
     assert "k_missing" in leverframe("graph", "--definition", str(file), "--format", "svg")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"leverframe": 2}', '{"leverframe": 1}', '{"leverframe": 1, "name": "x"}'])
+STRANGE = drawn.definition("x", {"A": state("dream", {})}, start="A").text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", '{"leverframe": 2}', '{"leverframe": 1}', '{"leverframe": 1, "name": "x"}', STRANGE]
+)
 def test_what_is_no_definition_is_one_clear_line(leverframe: Callable[..., str], tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)
     said = leverframe("graph", "--definition", str(tmp_path / "x.json"), code=1)

@@ -182,7 +182,7 @@ def _line_of(recedes: bool, mark: Mark | None, weight: float) -> str:
 def _outcome(arrow: Arrow, note: Note, recedes: bool) -> list[str]:
     """The words at an edge. What its line tells is left out: that it is an error, or was never taken."""
     lines = () if note.mark == "unused" else note.lines
-    if recedes and arrow.outcome in ("error", "retry") and not lines:
+    if recedes and arrow.outcome in ("error", "retry") and not lines and note.mark in (None, "unused"):
         return []
     colour = MARKS[note.mark][0] if note.mark else LOOKS["limits"].ink if recedes else INK
     said = "<BR/>".join(_wrapped((MARKS[note.mark][1] if note.mark else "") + arrow.outcome))
