@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from playwright.sync_api import Browser, Page, expect
 
 from leverframe import graph, project
+from leverframe.graph import Note, Overlay
 from leverframe.graph.drawing import drawing, plain
 from leverframe.graph.layout import strokes, svg_of
 from leverframe.machine import Definition, Machine
@@ -38,6 +39,7 @@ def everything() -> dict[str, Drawn]:
 @given(drawn.definitions())
 @sampled
 def test_every_generated_machine_is_drawn_whole(definition: Definition) -> None:
+    ET.fromstring(graph.svg(definition, drawn.overlay(definition)))
     told, picture = drawing(definition), ET.fromstring(graph.svg(definition))
     groups = [(group.get("id", ""), group.get("class", "")) for group in picture.iter(f"{SVG}g") if group.get("id")]
     assert len(groups) == len(set(groups))
@@ -79,11 +81,12 @@ def test_a_page_holds_what_a_machine_says_as_data_and_names_the_hashes_of_its_co
 def test_graphviz_takes_every_generated_machine(definition: Definition) -> None:
     program = shutil.which("dot")
     assert program, "Graphviz itself lays these out: apt install graphviz"
-    done = subprocess.run([program, "-Tsvg"], input=graph.dot(definition).encode(), capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    ids = set(re.findall(r'<g id="(s\d+)" class="node', done.stdout.decode()))
-    assert ids == {f"s{number}" for number in range(len(drawing(definition).boxes))}
-    assert set(re.findall(r'<g id="(s\d+)" class="node', svg_of(graph.dot(definition)))) == ids
+    for text in (graph.dot(definition), graph.dot(definition, drawn.overlay(definition))):
+        done = subprocess.run([program, "-Tsvg"], input=text.encode(), capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        ids = set(re.findall(r'<g id="(s\d+)" class="node', done.stdout.decode()))
+        assert ids == {f"s{number}" for number in range(len(drawing(definition).boxes))}
+        assert set(re.findall(r'<g id="(s\d+)" class="node', svg_of(text))) == ids
 
 
 # ── Mermaid ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -135,7 +138,9 @@ def test_mermaid_reads_every_generated_machine_and_shows_its_names(
 ) -> None:
     told = drawing(definition)
     wanted = {f"s{number}": " ".join(plain(box.name).split()) for number, box in enumerate(told.boxes)}
-    assert mermaid(graph.mermaid(definition)) == wanted | ({"limits": "from any state"} if told.exceeded else {})
+    wanted |= {"limits": "from any state"} if told.exceeded else {}
+    assert mermaid(graph.mermaid(definition)) == wanted
+    assert mermaid(graph.mermaid(definition, drawn.overlay(definition))) == wanted
 
 
 @pytest.mark.long
@@ -155,7 +160,7 @@ def test_a_page_of_hostile_names_shows_them_and_does_nothing_else(
     watched: browser.Watched, tmp_path_factory: pytest.TempPathFactory, definition: Definition
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "hostile.html"
-    file.write_text(graph.html(definition), "utf-8")
+    file.write_text(graph.html(definition, drawn.overlay(definition)), "utf-8")
     page = watched.open(file)
     boxes = drawing(definition).boxes
     for number, row in enumerate(page.locator("#list button").all()[:3]):
@@ -173,7 +178,7 @@ def test_a_browser_shows_every_picture(
     watched: browser.Watched, tmp_path_factory: pytest.TempPathFactory, definition: Definition
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "picture.svg"
-    file.write_text(graph.svg(definition), "utf-8")
+    file.write_text(graph.svg(definition, drawn.overlay(definition)), "utf-8")
     page = watched.open(file)
     assert page.evaluate("document.documentElement.tagName") == "svg"
     assert page.evaluate("document.querySelectorAll('parsererror').length") == 0
@@ -201,9 +206,13 @@ def overlap(one: Rectangle, other: Rectangle) -> bool:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("busy", [False, True])
 @pytest.mark.parametrize("name", everything())
-def test_no_words_lie_on_others_or_leave_their_card(chromium: Browser, tmp_path: Path, name: str) -> None:
-    (tmp_path / "picture.svg").write_text(graph.svg(everything()[name]), "utf-8")
+def test_no_words_lie_on_others_or_leave_their_card(chromium: Browser, tmp_path: Path, name: str, busy: bool) -> None:
+    machine = everything()[name]
+    note = Note(None, ("12,044 · 34 %", "p50 2.25 s · p95 41.5 min", "$0.125 · 3.5 % failed"), 0.5)
+    traffic = Overlay("12,044 runs since yesterday", {}, {arrow.edge: note for arrow in drawing(machine).arrows()})
+    (tmp_path / "picture.svg").write_text(graph.svg(machine, traffic if busy else graph.PLAIN), "utf-8")
     page = browser.Watched(chromium).open(tmp_path / "picture.svg")
     found = page.evaluate(BOXES)
     nodes = {node["id"]: node for node in found["nodes"]}

@@ -199,12 +199,12 @@ def _of_machine(machine: Machine[Never], details: bool) -> Drawing:
 
 
 def _waits(state: AnyState) -> str:
+    if not issubclass(state, Approve | Consult | Wait | Delegate):
+        return ""
+    until = span(state.deadline.total_seconds()) if state.deadline else ""
     if issubclass(state, Delegate):
-        return f"to {cast(type[Delegate[Never, Never]], state).machine}"
-    if issubclass(state, Approve | Consult | Wait):
-        until = span(state.deadline.total_seconds()) if state.deadline else ""
-        return until if issubclass(state, Wait) else f"{state.to}, {until}"
-    return ""
+        return f"to {cast(type[Delegate[Never, Never]], state).machine}, {until}"
+    return until if issubclass(state, Wait) else f"{state.to}, {until}"
 
 
 def _pick(tool: AnyTool, details: bool) -> Pick:
@@ -258,9 +258,8 @@ def _of_definition(definition: Definition, details: bool) -> Drawing:
     for spec in _from_start(definition):
         if spec.kind not in KINDS:
             raise DeclarationError(f"state {spec.name}: there is no kind {spec.kind!r}.{did_you_mean(spec.kind, KINDS)}")
-        parts = [spec.to, span(spec.deadline / 1_000_000) if spec.deadline else ""]
-        if spec.kind == "delegate":
-            parts = [f"to {spec.body['machine']}"]
+        whom = f"to {spec.body['machine']}" if spec.kind == "delegate" else spec.to
+        parts = [whom, span(spec.deadline / 1_000_000) if spec.deadline else ""]
         picked: Json = [choice["intent"] for choice in spec.choices if choice["kind"] == "tool"]
         box = Box(
             spec.name,

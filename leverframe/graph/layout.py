@@ -118,11 +118,8 @@ def _card(box: Box, note: Note) -> str:
     needs += [_tool(box, pick) for pick in box.picks]
     rows += [f'<FONT POINT-SIZE="10" COLOR="{ink}">{part}</FONT>' for need in needs for part in _wrapped(need)]
     colour = MARKS[note.mark][0] if note.mark else INK
-    rows += [
-        f'<FONT POINT-SIZE="10" COLOR="{colour}"><B>{_words(part)}</B></FONT>'
-        for said in note.lines
-        for part in textwrap.wrap(said, LINE)
-    ]
+    more = [part for said in note.lines for part in _wrapped(said)]
+    rows += [f'<FONT POINT-SIZE="10" COLOR="{colour}"><B>{part}</B></FONT>' for part in more]
     return _table(rows)
 
 
@@ -200,7 +197,7 @@ def _exceeded(drawn: Drawing, ids: dict[str, str], overlay: Overlay) -> Iterator
     yield f"    limits [{_node('limits', 'limits', said, None, dims(overlay, note))}, margin=0.02, height=0.2]"
     label = _beside(_outcome(arrow, note, True))
     dim = " dim" if dims(overlay, note) else ""
-    colour = MARKS[note.mark][0] if note.mark in ("path", "here") else FAINT
+    colour = MARKS[note.mark][0] if note.mark else FAINT
     yield (
         f'    limits -> {ids[drawn.exceeded or ""]} [id="exceeded", class="recedes{dim}", style=dotted, color="{colour}", '
         f"arrowsize=0.5, label=<{label}>]"
