@@ -13,7 +13,7 @@ from leverframe.graph.drawing import Style
 from leverframe.graph.layout import svg_of
 from leverframe.graph.look import DOUBLE, INK, LOOKS, MARKS, MUTED, NIGHT, PAPER
 from leverframe.graph.overlay import Mark
-from tests import repository
+from tests import drawn, repository
 
 MACHINES = project.find(repository.ROOT).machines
 
@@ -85,19 +85,21 @@ def _edges(text: str) -> set[tuple[str, str, frozenset[str]]]:
 
 
 def test_hostile_names_and_docstrings_stay_words() -> None:
-    drawn = graph.mermaid(HOSTILE)
-    lines = drawn.splitlines()
+    shown = graph.mermaid(HOSTILE)
+    lines = shown.splitlines()
     assert [line for line in lines if line.startswith("    state ")] == [
         '    state "note" as s0',
         '    state "end" as s1',
         '    state "state v2.1" as s2',
         '    state "from any state" as limits',
     ]
-    timer, told = [line for line in lines if line.startswith("    note ")]
-    assert timer == "    note right of s0: · 1 hour"
-    words = told.removeprefix("    note right of s2: ")
+    timer, ended, told = [line for line in lines if line.startswith("    note ")]
+    assert timer == "    note right of s0: · wait, 1 hour"
+    assert ended == "    note right of s1: · end, success"
+    assert told.endswith("<br/>· end, failure")
+    words = told.removeprefix("    note right of s2: ").removesuffix("<br/>· end, failure")
     assert not set(re.sub(r"#\d+;", "", words)) & set('":;#<>[]{}%`')
-    assert "limits --> s2: exceeded" in drawn
+    assert "limits --> s2: exceeded" in shown
 
 
 def test_kinds_are_told_apart_and_failures_from_successes() -> None:
@@ -121,7 +123,8 @@ def test_a_consult_without_words_is_drawn() -> None:
 
     bare = Machine("bare", memory=Memory, edges={Person: {"answered": Ended, "expired": Ended}})
     assert "Person (consult, ada, 90 seconds)" in graph.text(bare)
-    assert re.findall("note right of .*", graph.mermaid(bare)) == ["note right of s0: · ada, 90 seconds"]
+    assert re.findall("note right of s0: .*", graph.mermaid(bare)) == ["note right of s0: · consult, ada, 90 seconds"]
+    assert "note" not in graph.mermaid(bare, notes=False)
 
 
 # ── how it looks ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -171,6 +174,15 @@ def test_marks_can_be_made_out_too(mark: Mark) -> None:
     if mark != "unused":
         assert _contrast(MARKS[mark][0], PAPER) >= 4.5
         assert _contrast(NIGHT[MARKS[mark][0]], NIGHT[PAPER]) >= 4.5
+
+
+def test_notes_and_lines_tell_the_tools_with_their_effects_and_what_each_needs() -> None:
+    (triage,) = re.findall("note right of .*: (Decide what the customer is owed.*)", graph.mermaid(MACHINES["refund"]))
+    assert triage == "Decide what the customer is owed.<br/>· ask<br/>· may pick issue_refund (keyed)"
+    assert "    runs find_order (read), earlier_refunds (read)\n" in graph.text(MACHINES["refund"])
+    risky = drawn.definition("risky", {"Go": drawn.state("act", {"ok": "Go"}, tools=["d"])}, ["a", "b", "c", "d"], start="Go")
+    assert "    runs d (once, needs approval)\n" in graph.text(risky)
+    assert "d · once · approval" in graph.dot(risky)
 
 
 def test_errors_recede_and_a_retry_shares_the_line_of_its_error() -> None:

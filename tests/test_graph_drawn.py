@@ -18,7 +18,8 @@ from playwright.sync_api import Browser, Page, expect
 from leverframe import graph, project
 from leverframe.graph import Note, Overlay
 from leverframe.graph.drawing import drawing, plain
-from leverframe.graph.layout import strokes, svg_of
+from leverframe.graph.layout import bare, strokes, svg_of
+from leverframe.graph.picture import part_of, tips
 from leverframe.machine import Definition, Machine
 from tests import browser, drawn, repository
 
@@ -87,6 +88,22 @@ def test_graphviz_takes_every_generated_machine(definition: Definition) -> None:
         ids = set(re.findall(r'<g id="(s\d+)" class="node', done.stdout.decode()))
         assert ids == {f"s{number}" for number in range(len(drawing(definition).boxes))}
         assert set(re.findall(r'<g id="(s\d+)" class="node', svg_of(text))) == ids
+
+
+@pytest.mark.long
+def test_a_picture_is_the_same_by_either_program() -> None:
+    """Other places for the words, the same words."""
+    program = shutil.which("dot")
+    assert program, "Graphviz itself lays these out: apt install graphviz"
+    told = drawing(MACHINES["refund"])
+    text = bare(told, graph.PLAIN, titled=True)
+    theirs = subprocess.run([program, "-Tsvg"], input=text.encode(), capture_output=True, check=True).stdout.decode()
+    ours, other = (part_of(laid_out, tips(told, graph.PLAIN)) for laid_out in (svg_of(text), theirs))
+    assert other.width == pytest.approx(ours.width, rel=0.2)
+    assert sorted(re.findall(r">([^<>]*\w[^<>]*)<", other.inner)) == sorted(re.findall(r">([^<>]*\w[^<>]*)<", ours.inner))
+    assert sorted(re.findall(r'<g id="[^"]*" class="[^"]*">', other.inner)) == sorted(
+        re.findall(r'<g id="[^"]*" class="[^"]*">', ours.inner)
+    )
 
 
 # ── Mermaid ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
