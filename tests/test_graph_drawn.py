@@ -277,6 +277,20 @@ def test_a_click_on_a_state_shows_its_prompt_replies_tools_and_code(refund: Page
 
 
 @pytest.mark.long
+def test_signs_that_nobody_sees_are_spelled_out(chromium: Browser, tmp_path: Path) -> None:
+    asks = drawn.state("ask", {"error": "Done"}, "Pay \u202eevil\u202c only\u200b.", "a/b\u2066c")
+    definition = drawn.definition("turned", {"Ask": asks, "Done": drawn.state("end", {})}, start="Ask")
+    (tmp_path / "turned.html").write_text(graph.html(definition), "utf-8")
+    watched = browser.Watched(chromium)
+    page = watched.open(tmp_path / "turned.html")
+    page.locator("#list button").first.click()
+    expect(page.locator("#details .doc")).to_have_text("Pay ⟦U+202E⟧evil⟦U+202C⟧ only⟦U+200B⟧.")
+    expect(page.locator("#details pre").first).to_contain_text("a/b⟦U+2066⟧c")
+    assert watched.wrong == []
+    page.close()
+
+
+@pytest.mark.long
 def test_search_narrows_the_list_and_enter_chooses(refund: Page) -> None:
     refund.keyboard.press("/")
     refund.keyboard.type("issue_refund keyed")
