@@ -32,6 +32,7 @@ class Watched:
 
     def __init__(self, browser: Browser, scheme: Literal["light", "dark"] = "light") -> None:
         self.page: Page = browser.new_page(viewport={"width": 1400, "height": 900}, color_scheme=scheme)
+        self.page.set_default_timeout(5_000)
         self.wrong: list[str] = []
         self.page.on("console", lambda message: self.wrong.append(f"console {message.type}: {message.text}"))
         self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))

@@ -210,6 +210,8 @@ def test_two_definitions_can_be_drawn_in_one(name: str) -> None:
     shown = FORMATS[name](both, marks) if name != "html" else graph.html(both, marks).split("<body>")[1]
     if name != "mermaid":
         assert {"+ ", "− "} <= set(re.findall(r"[+−] ", shown))
+    if name == "text":
+        assert "    large → Hold [+ added]\n    small → Done\n    large → Ask [− removed]\n" in shown
     assert len(re.findall(r"Ask \(ask\) \[− removed\]|− Ask|m_removed", shown)) >= 1
 
 
