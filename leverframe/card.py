@@ -8,7 +8,7 @@ from typing import Never, cast
 
 from leverframe import graph
 from leverframe.canon import Object
-from leverframe.check import Finding, Graph, Place, check_text
+from leverframe.check import Finding, Graph, Place
 from leverframe.check.bounds import Bounds, bounds
 from leverframe.check.codes import finding
 from leverframe.check.proofs import Proof, prove
@@ -56,7 +56,9 @@ def stale(machine: Machine[Never], others: Others) -> Iterator[Finding]:
     place = Place(str(path), 1)
     now, was = card(machine, others).splitlines(), path.read_text("utf-8").splitlines()
     if now != was:
-        number = next((number for number, (a, b) in enumerate(zip(now, was, strict=False), 1) if a != b), min(len(now), len(was)) + 1)
+        number = next(
+            (number for number, (a, b) in enumerate(zip(now, was, strict=False), 1) if a != b), min(len(now), len(was)) + 1
+        )
         message = f"its card {path.name} shows another machine, from line {number} on"
         yield finding("LF005", machine.name, message, place=Place(place.file, number))
 
@@ -125,7 +127,11 @@ def _limits(definition: Definition, worst: Bounds) -> Iterator[str]:
     for what, limit, most in rows:
         yield f"| {what} | {'none' if limit is None else limit} | {'' if what == 'days' else 'unbounded' if most is None else most} |"
     yield ""
-    where = f"leads to {definition.exceeded}, with steps and days granted once more" if definition.exceeded else "needs a person's attention"
+    where = (
+        f"leads to {definition.exceeded}, with steps and days granted once more"
+        if definition.exceeded
+        else "needs a person's attention"
+    )
     yield f"A limit that is reached {where}."
     if worst.structural:
         yield "Every run ends by itself: there is no cycle."

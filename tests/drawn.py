@@ -1,10 +1,13 @@
 """Machines to draw, as definitions: generated ones with hostile names, and a large one that looks like somebody's own."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 from hypothesis import strategies as st
 
 from leverframe.canon import Json, Object, canonical
+from leverframe.graph import Mark, Note, Overlay, drawing
+from leverframe.graph.look import MARKS
 from leverframe.machine import Definition
 
 OUTCOMES: Mapping[str, tuple[str, ...]] = {
@@ -58,6 +61,19 @@ def definitions(draw: st.DrawFn) -> Definition:
         states[name] = state(kind, edges, draw(words), draw(words), used, success=draw(st.booleans()))
     exceeded = draw(st.one_of(st.none(), st.sampled_from(names)))
     return definition(draw(words), states, tools, start=draw(st.sampled_from(names)), exceeded=exceeded, doc=draw(words))
+
+
+def overlay(definition: Definition) -> Overlay:
+    """Every mark there is, on states and edges in turn, with hostile words."""
+    told, said = drawing(definition), cycle(HOSTILE)
+    every: list[Mark | None] = [*MARKS, None]
+    marks = cycle(every)
+    return Overlay(
+        next(said),
+        {box.name: Note(next(marks), (next(said), next(said)), 0.5) for box in told.boxes},
+        {edge: Note(next(marks), (next(said),), 1.0) for edge in [*(arrow.edge for arrow in told.arrows()), *told.exceeding()]},
+        dims=len(told.boxes) % 2 == 0,
+    )
 
 
 def state(

@@ -25,6 +25,7 @@ from leverframe.errors import (
 )
 from leverframe.run import Pending, Run, Waiting, chain, event
 from leverframe.store import Committed, Decided, Inbound, Started, Store, is_dead, me
+from leverframe.store.store import HISTORIES
 from tests.stored import CLOCK, DEFINITION, LEASE, asking, effect, letting_go, new, opened, step, task
 
 
@@ -170,6 +171,25 @@ async def test_runs_are_listed_newest_first_by_machine_and_status_a_page_at_a_ti
     assert [row.run.id for row in page + rest] == newest
     assert {row.run.machine for row in await store.runs(machine="restock", status="ready")} == {"restock"}
     assert await store.runs(status="done") == []
+
+
+async def test_a_history_is_every_event_of_the_runs_of_one_machine_since_a_moment(store: Store) -> None:
+    await store.start(new(machine="refund"))
+    since = CLOCK.now()
+    wanted: dict[str, list[int]] = {}
+    for _ in range(2 * HISTORIES + 3):
+        run, fence = await held(store)
+        await store.commit(step(run, fence))
+        wanted[run.id] = [1, 2]
+    await store.start(new(machine="restock"))
+    found: dict[str, list[int]] = {}
+    last = ""
+    async for run_id, line in store.history("refund", since):
+        assert run_id == last or run_id not in found, "each run's events come together"
+        last = run_id
+        found.setdefault(run_id, []).append(line.seq)
+    assert found == wanted
+    assert [run_id async for run_id, _ in store.history("refund", CLOCK.now())] == []
 
 
 async def test_the_beginning_of_an_id_is_enough_and_a_wrong_one_gets_a_suggestion(store: Store) -> None:

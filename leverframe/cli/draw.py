@@ -95,11 +95,14 @@ def _show(drawn: "Drawable", overlay: "Overlay | None", format: Format, out: Pat
 
 def _read(file: Path) -> "Definition":
     """A definition from a file: as runs are pinned to it, or as another tool wrote it."""
+    from leverframe import graph as drawings
     from leverframe.errors import DeclarationError
     from leverframe.machine import Definition
 
     try:
-        return Definition(file.read_text("utf-8"))
+        definition = Definition(file.read_text("utf-8"))
+        drawings.drawing(definition, details=True)  # what is missing is found here, whatever the notation
+        return definition
     except OSError as error:
         fail(f"{file}: {error.strerror}")
     except (DeclarationError, ValueError) as error:

@@ -5,14 +5,14 @@ proven, what it means for runs under way, and one picture of both.
 import difflib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from leverframe.canon import Json, Object
 from leverframe.changes import Change, changes
 from leverframe.check import Finding
 from leverframe.diff.impact import Parked
 from leverframe.diff.risk import LEVELS, Level, Risk, ranked
-from leverframe.graph import Drawing, Edge, Mark, Note, Overlay, drawing
+from leverframe.graph import Drawing, Edge, Mark, Note, Overlay, drawing, union
 from leverframe.machine import Definition
 
 
@@ -113,14 +113,10 @@ def picture(found: Difference) -> tuple[Drawing, Overlay]:
     if found.before is None or found.after is None:
         return now, Overlay(f"{found.name} is {'new' if found.before is None else 'gone'}")
     was = drawing(found.before)
-    here = {box.name for box in now.boxes}
-    gone = tuple(box for box in was.boxes if box.name not in here)
-    old_edges, new_edges = {arrow.edge for arrow in was.arrows()}, {arrow.edge for arrow in now.arrows()}
-    lost = tuple(arrow for arrow in was.arrows() if arrow.edge not in new_edges)
-    both = replace(now, boxes=(*now.boxes, *(replace(box, edges={}) for box in gone)), gone=lost)
-    states = dict(_state_marks(found, {box.name for box in was.boxes}, here))
-    edges: dict[Edge, Note] = {edge: Note("added") for edge in new_edges - old_edges}
-    edges |= {arrow.edge: Note("removed") for arrow in lost}
+    both = union(was, now)
+    old, new = ({arrow.edge for arrow in side.arrows()} for side in (was, now))
+    edges: dict[Edge, Note] = {edge: Note("added") for edge in new - old} | {edge: Note("removed") for edge in old - new}
+    states = dict(_state_marks(found, {box.name for box in was.boxes}, {box.name for box in now.boxes}))
     return both, Overlay(f"{found.before.hash[:12]} → {found.after.hash[:12]}", states, edges)
 
 

@@ -13,6 +13,7 @@ from leverframe.graph.drawing import Drawable as Drawable
 from leverframe.graph.drawing import Drawing as Drawing
 from leverframe.graph.drawing import Edge as Edge
 from leverframe.graph.drawing import drawing as drawing
+from leverframe.graph.drawing import union as union
 from leverframe.graph.listing import text as text
 from leverframe.graph.overlay import PLAIN as PLAIN
 from leverframe.graph.overlay import Mark as Mark

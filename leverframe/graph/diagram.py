@@ -15,8 +15,9 @@ from leverframe.machine import EXCEEDED
 BREAK = "<br/>"
 
 
-def mermaid(machine: Drawable, overlay: Overlay = PLAIN) -> str:
-    """A `stateDiagram-v2`; kinds are told apart by colour and border, docstrings, tools, approvers and deadlines are notes."""
+def mermaid(machine: Drawable, overlay: Overlay = PLAIN, *, notes: bool = True) -> str:
+    """A `stateDiagram-v2`; kinds are told apart by colour and border. Notes beside the states hold docstrings, kinds, approvers,
+    deadlines and tools; without them, for where a table says the same, the drawing is a third as wide."""
     drawn = drawing(machine)
     ids = {box.name: f"s{number}" for number, box in enumerate(drawn.boxes)}
     title = " · ".join(part for part in (drawn.name, overlay.title) if part)
@@ -35,7 +36,7 @@ def mermaid(machine: Drawable, overlay: Overlay = PLAIN) -> str:
         lines += ['    state "from any state" as limits', "    class limits k_limits"]
         lines += [f"    limits --> {ids[drawn.exceeded]}: {_said(EXCEEDED, note)}"]
     for box in drawn.boxes:
-        if words := _words(box, overlay.states.get(box.name, NOTHING)):
+        if words := _words(box, overlay.states.get(box.name, NOTHING), notes):
             lines.append(f"    note right of {ids[box.name]}: {BREAK.join(_text(part) for part in words)}")
     return "\n".join(lines) + "\n"
 
@@ -60,16 +61,21 @@ def _said(outcome: str, note: Note) -> str:
     return BREAK.join(_text(part) for part in (sign + outcome, *note.lines))
 
 
-def _words(box: Box, note: Note) -> list[str]:
-    """What is noted beside a state: its docstring, then, each behind a dot, what it waits for, its tools, and what an overlay says."""
+def _words(box: Box, note: Note, told: bool) -> list[str]:
+    """What is noted beside a state: its docstring, then, each behind a dot, what it is, its tools, and what an overlay says."""
     sign = MARKS[note.mark][1] if note.mark else ""
-    more = [box.waits, *(f"{box.verb} {pick}" for pick in box.picks), *(sign + part for part in note.lines)]
-    return ([short(box.doc)] if box.doc else []) + [f"· {part}" for part in more if part]
+    more = [box.about, *(f"{box.verb} {pick}" for pick in box.picks)] if told else []
+    doc = [short(box.doc)] if box.doc and told else []
+    return doc + [f"· {part}" for part in (*more, *(sign + part for part in note.lines))]
+
+
+_SIGNS = re.compile(r"[^\w \-.,!?()'/+…–—·\u200c\u200d]|d(?=irection\s)|(?<![^\W_])_|_(?![^\W_])", re.IGNORECASE)
 
 
 def _text(words: str) -> str:
-    """Words that Mermaid shows as they are: letters stay, whatever could mean something to it becomes an entity."""
-    return re.sub(r"[^\w \-.,!?()'/+…–—·\u200c\u200d]", lambda sign: f"#{ord(sign[0])};", plain(words))
+    """Words that Mermaid shows as they are: letters stay, whatever could mean something to it becomes an entity; also the `_` around
+    a word, and `direction LR`, which it obeys wherever in a line it stands."""
+    return _SIGNS.sub(lambda sign: f"#{ord(sign[0])};", plain(words))
 
 
 def _quoted(words: str) -> str:

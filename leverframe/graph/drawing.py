@@ -7,14 +7,14 @@ drawn as missing, so that a broken one can be looked at. Prompts, schemas and co
 import inspect
 import textwrap
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Never, TypeAlias, cast, get_args
 
 from leverframe import schema
 from leverframe.canon import Json, Object
 from leverframe.clock import micros, span
-from leverframe.errors import PromptError
+from leverframe.errors import DeclarationError, PromptError, did_you_mean
 from leverframe.machine import (
     BACK,
     EXCEEDED,
@@ -33,6 +33,7 @@ from leverframe.state import Approve, Ask, Consult, Delegate, Effect, End, Kind,
 Style: TypeAlias = Literal[
     "work", "fetch", "ask", "act", "approve", "consult", "wait", "delegate", "compact", "end", "failure", "missing", "limits"
 ]
+KINDS: list[str] = list(get_args(Kind))
 Edge: TypeAlias = tuple[str, str, str]
 """A move as overlays name it: the state that is left, how it ended, where that leads."""
 
@@ -122,21 +123,22 @@ class Drawing:
     boxes: tuple[Box, ...]
     exceeded: str | None
     limits: str
-    gone: tuple[Arrow, ...] = ()  # edges of an earlier definition, drawn beside those of this one
+    more: tuple[Edge, ...] = ()  # edges beside those of the table: what another definition had
 
     def back(self) -> list[str]:
         """The states that `Back` can mean."""
         return back_targets({box.name: (box.kind, box.edges) for box in self.boxes})
 
     def arrows(self) -> Iterator[Arrow]:
-        """Every edge but `exceeded`, in the order of the table."""
+        """Every edge but `exceeded`, in the order of the table, then those beside it."""
         compacts = {box.name for box in self.boxes if box.kind == "compact"}
         back = self.back()
         for box in self.boxes:
             for outcome, target in box.edges.items():
                 for meant in back if target == BACK else [target]:
                     yield Arrow(box.name, outcome, meant, target == BACK or meant in compacts)
-        yield from self.gone
+        for state, outcome, to in self.more:
+            yield Arrow(state, outcome, to, to in compacts or (state in compacts and outcome == "retry"))
 
     def exceeding(self) -> list[Edge]:
         """The edges that `exceeded` stands for: one from every state but an End."""
@@ -154,14 +156,25 @@ Drawable: TypeAlias = Machine[Never] | Definition | Drawing
 
 
 def drawing(machine: Drawable, *, details: bool = False) -> Drawing:
-    """What is drawn of it; with `details`, also what takes longer to read: prompts, schemas, code places."""
+    """What is drawn of it; with `details`, also what takes longer to read: prompts, schemas, code places.
+
+    Raises DeclarationError for a definition with a state of a kind that does not exist.
+    """
     if isinstance(machine, Drawing):
         return machine
     drawn = _of_definition(machine, details) if isinstance(machine, Definition) else _of_machine(machine, details)
     known = {box.name for box in drawn.boxes} | {BACK}
     named = [drawn.start, *(target for box in drawn.boxes for target in box.edges.values()), drawn.exceeded or drawn.start]
     lost = [Box(name, "work", "", {}, missing=True) for name in dict.fromkeys(named) if name not in known]
-    return Drawing(drawn.name, drawn.doc, drawn.start, (*drawn.boxes, *lost), drawn.exceeded, drawn.limits)
+    return replace(drawn, boxes=(*drawn.boxes, *lost))
+
+
+def union(old: Drawing, new: Drawing) -> Drawing:
+    """Both in one, for an overlay that says what is only in one of them: all of the new one, and what only the old one had."""
+    names = {box.name for box in new.boxes}
+    both = replace(new, boxes=(*new.boxes, *(box for box in old.boxes if box.name not in names)))
+    drawn = {arrow.edge for arrow in both.arrows()}
+    return replace(both, more=tuple(arrow.edge for arrow in old.arrows() if arrow.edge not in drawn))
 
 
 # ── from a machine ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -187,12 +200,12 @@ def _of_machine(machine: Machine[Never], details: bool) -> Drawing:
 
 
 def _waits(state: AnyState) -> str:
+    if not issubclass(state, Approve | Consult | Wait | Delegate):
+        return ""
+    until = span(micros(state.deadline)) if state.deadline else ""
     if issubclass(state, Delegate):
-        return f"to {cast(type[Delegate[Never, Never]], state).machine}"
-    if issubclass(state, Approve | Consult | Wait):
-        until = span(micros(state.deadline)) if state.deadline else ""
-        return until if issubclass(state, Wait) else f"{state.to}, {until}"
-    return ""
+        return f"to {cast(type[Delegate[Never, Never]], state).machine}, {until}"
+    return until if issubclass(state, Wait) else f"{state.to}, {until}"
 
 
 def _pick(tool: AnyTool, details: bool) -> Pick:
@@ -202,25 +215,30 @@ def _pick(tool: AnyTool, details: bool) -> Pick:
 
 def _details(machine: Machine[Never], state: AnyState) -> Details:
     prompts: dict[str, str] = {}
-    replies: Sequence[object] = ()
+    answers: dict[str, Object] = {}
+    place = _place(machine.home, state)
     if issubclass(state, Ask):
-        replies = state.replies
+        answers = _answers(state.replies)
         try:
             prompts = {prompt.variant: prompt.text for prompt in machine.prompts(state)}
         except PromptError as error:  # a machine whose prompts are not written yet can be looked at, too
             prompts = {"": str(error)}
     elif issubclass(state, Consult):
-        replies = state.replies
+        answers = _answers(state.replies)
     elif issubclass(state, Wait):
-        replies = state.events
-    answers = {
-        cast(type[Reply[str]], reply).intent: schema.schema_of(cast(Hashable, reply))
-        for reply in replies
-        if isinstance(reply, type)
-    }
-    if issubclass(state, Delegate) and state.returns:
+        answers = _answers(state.events)
+    elif issubclass(state, Delegate) and state.returns:
         answers = {"done": schema.schema_of(state.returns)}
-    return Details(prompts, answers, _place(machine.home, state))
+    return Details(prompts, answers, place)
+
+
+def _answers(replies: Sequence[object]) -> dict[str, Object]:
+    """The schema of each reply; a tool that can be picked shows its own."""
+    found: dict[str, Object] = {}
+    for reply in replies:
+        if isinstance(reply, type) and issubclass(reply, Reply):
+            found[cast(type[Reply[str]], reply).intent] = schema.schema_of(cast(Hashable, reply))
+    return found
 
 
 def _place(home: Path, state: AnyState) -> str:
@@ -239,9 +257,10 @@ def _of_definition(definition: Definition, details: bool) -> Drawing:
     boxes: list[Box] = []
     tools = cast(dict[str, Object], definition.body["tools"])
     for spec in _from_start(definition):
-        parts = [spec.to, span(spec.deadline) if spec.deadline else ""]
-        if spec.kind == "delegate":
-            parts = [f"to {spec.body['machine']}"]
+        if spec.kind not in KINDS:
+            raise DeclarationError(f"state {spec.name}: there is no kind {spec.kind!r}.{did_you_mean(spec.kind, KINDS)}")
+        whom = f"to {spec.body['machine']}" if spec.kind == "delegate" else spec.to
+        parts = [whom, span(spec.deadline) if spec.deadline else ""]
         picked: Json = [choice["intent"] for choice in spec.choices if choice["kind"] == "tool"]
         box = Box(
             spec.name,

@@ -110,17 +110,16 @@ def _card(box: Box, note: Note) -> str:
     """The words of a state."""
     ink = LOOKS[box.style].ink
     sign = MARKS[note.mark][1] if note.mark else ""
-    rows = [f'<FONT POINT-SIZE="13"><B>{_words(sign + box.name)}</B></FONT>']
-    rows.append(f'<FONT POINT-SIZE="9" COLOR="{LOOKS[box.style].stroke}"><B>{_words(_kind(box))}</B></FONT>')
+    rows = [f'<FONT POINT-SIZE="13"><B>{part}</B></FONT>' for part in _wrapped(sign + box.name)]
+    rows += [f'<FONT POINT-SIZE="9" COLOR="{LOOKS[box.style].stroke}"><B>{part}</B></FONT>' for part in _wrapped(_kind(box))]
     said = textwrap.wrap(line(box.doc), LINE, max_lines=DOCS, placeholder=" …")
     rows += [f'<FONT POINT-SIZE="10" COLOR="{MUTED}">{_words(part)}</FONT>' for part in said]
-    rows += [f'<FONT POINT-SIZE="10" COLOR="{ink}">{_words(part)}</FONT>' for part in _needs(box)]
+    needs = [box.waits.replace(", ", " · ")] if box.waits else []
+    needs += [_tool(box, pick) for pick in box.picks]
+    rows += [f'<FONT POINT-SIZE="10" COLOR="{ink}">{part}</FONT>' for need in needs for part in _wrapped(need)]
     colour = MARKS[note.mark][0] if note.mark else INK
-    rows += [
-        f'<FONT POINT-SIZE="10" COLOR="{colour}"><B>{_words(part)}</B></FONT>'
-        for said in note.lines
-        for part in textwrap.wrap(said, LINE)
-    ]
+    more = [part for said in note.lines for part in _wrapped(said)]
+    rows += [f'<FONT POINT-SIZE="10" COLOR="{colour}"><B>{part}</B></FONT>' for part in more]
     return _table(rows)
 
 
@@ -128,11 +127,6 @@ def _kind(box: Box) -> str:
     if box.kind == "end" and not box.missing:
         return "END · SUCCESS" if box.success else "END · FAILURE"
     return (box.style + (f" · {box.prompt}" if box.prompt else "")).replace(box.style, box.style.upper(), 1)
-
-
-def _needs(box: Box) -> list[str]:
-    """For whom or what it waits, and its tools: the dangerous ones say so."""
-    return textwrap.wrap(box.waits.replace(", ", " · "), LINE) + [_tool(box, pick) for pick in box.picks]
 
 
 def _tool(box: Box, pick: Pick) -> str:
@@ -153,7 +147,7 @@ def _beside(rows: Sequence[str]) -> str:
 
 def _edge(stroke: Stroke, ids: dict[str, str], overlay: Overlay) -> str:
     notes = [(arrow, overlay.edges.get(arrow.edge, NOTHING)) for arrow in stroke.arrows]
-    mark = next((note.mark for _, note in notes if note.mark not in (None, "unused")), None) or notes[0][1].mark
+    mark = _mark_of([note for _, note in notes])
     first = stroke.arrows[0]
     rows = [row for arrow, note in notes for row in _outcome(arrow, note, stroke.recedes)]
     label = f", label=<{_beside(rows)}>" if rows else ""
@@ -163,6 +157,14 @@ def _edge(stroke: Stroke, ids: dict[str, str], overlay: Overlay) -> str:
     both = ", dir=both" if stroke.both else ""
     free = ", constraint=false" if all(arrow.outcome == "retry" for arrow in stroke.arrows) else ""
     return f'    {ids[first.state]} -> {ids[first.to]} [id="{stroke.id}", class="{names}"{drawn}{both}{free}{label}]'
+
+
+def _mark_of(notes: Sequence[Note]) -> Mark | None:
+    """Of a line that stands for several edges: unused only where all of them are."""
+    marks: list[Mark] = [note.mark for note in notes if note.mark and note.mark != "unused"]
+    if marks:
+        return marks[0]
+    return "unused" if all(note.mark for note in notes) else None
 
 
 def _line_of(recedes: bool, mark: Mark | None, weight: float) -> str:
@@ -177,10 +179,10 @@ def _line_of(recedes: bool, mark: Mark | None, weight: float) -> str:
 def _outcome(arrow: Arrow, note: Note, recedes: bool) -> list[str]:
     """The words at an edge. What its line tells is left out: that it is an error, or was never taken."""
     lines = () if note.mark == "unused" else note.lines
-    if recedes and arrow.outcome in ("error", "retry") and not lines:
+    if recedes and arrow.outcome in ("error", "retry") and not lines and note.mark in (None, "unused"):
         return []
     colour = MARKS[note.mark][0] if note.mark else LOOKS["limits"].ink if recedes else INK
-    said = _words((MARKS[note.mark][1] if note.mark else "") + arrow.outcome)
+    said = "<BR/>".join(_wrapped((MARKS[note.mark][1] if note.mark else "") + arrow.outcome))
     if note.mark == "path" and lines:  # the numbers of a path come first
         said, lines = f"<B>{_words(lines[0])}</B> · {said}", lines[1:]
     strong = MARKS[note.mark][0] if note.mark else MUTED
@@ -195,7 +197,7 @@ def _exceeded(drawn: Drawing, ids: dict[str, str], overlay: Overlay) -> Iterator
     yield f"    limits [{_node('limits', 'limits', said, None, dims(overlay, note))}, margin=0.02, height=0.2]"
     label = _beside(_outcome(arrow, note, True))
     dim = " dim" if dims(overlay, note) else ""
-    colour = MARKS[note.mark][0] if note.mark in ("path", "here") else FAINT
+    colour = MARKS[note.mark][0] if note.mark else FAINT
     yield (
         f'    limits -> {ids[drawn.exceeded or ""]} [id="exceeded", class="recedes{dim}", style=dotted, color="{colour}", '
         f"arrowsize=0.5, label=<{label}>]"
@@ -204,13 +206,19 @@ def _exceeded(drawn: Drawing, ids: dict[str, str], overlay: Overlay) -> Iterator
 
 def _title(drawn: Drawing, overlay: Overlay) -> str:
     rows = [f'<FONT POINT-SIZE="18"><B>{_words(drawn.name)}</B></FONT>']
-    rows += [f'<FONT COLOR="{MUTED}">{_words(part)}</FONT>' for part in (drawn.doc, drawn.limits) if part]
+    said = [part for words in (drawn.doc, drawn.limits) for part in textwrap.wrap(words, 3 * LINE)]
+    rows += [f'<FONT COLOR="{MUTED}">{_words(part)}</FONT>' for part in said]
     rows += [f"<B>{_words(overlay.title)}</B>"] if overlay.title else []
     return _table(rows)
 
 
 def _words(words: str) -> str:
-    return escape(plain(words))
+    return escape(plain(words)).replace("]", "&#93;")  # alone in its element, a bare one ends Graphviz's reading
+
+
+def _wrapped(words: str) -> list[str]:
+    """In lines that fit a card; a tool's name that is too long is broken rather than the card stretched."""
+    return [_words(part) for part in textwrap.wrap(plain(words), LINE + 4)] or [_words(words)]
 
 
 # ── the legend ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -260,12 +268,12 @@ def _lines(drawn: Drawing, overlay: Overlay) -> list[tuple[str, str]]:
 # ── the program ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def svg_of(text: str) -> str:
+def svg_of(text: str, beside: Path | None = None) -> str:
     """What the layout program makes of a DOT text: `graphviz-pure` where it is installed, else `dot`.
 
-    Raises ProjectError where there is neither, or where it fails.
+    `beside` is the folder of this Python's own programs. Raises ProjectError where there is neither program, or where it fails.
     """
-    command = [str(_program()), "-Tsvg"]
+    command = [_program(beside or Path(sys.executable).parent), "-Tsvg"]
     done = subprocess.run(command, input=text.encode(), capture_output=True, check=False)  # noqa: S603 (our own text)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it says nothing"]
@@ -273,12 +281,12 @@ def svg_of(text: str) -> str:
     return done.stdout.decode()
 
 
-def _program() -> Path:
-    beside = Path(sys.executable).parent / "graphviz-pure"  # found also where the environment is not activated
-    found = beside if beside.exists() else shutil.which("graphviz-pure") or shutil.which("dot")
+def _program(beside: Path) -> str:
+    """`graphviz-pure` is found beside Python also where its environment is not activated."""
+    found = shutil.which("graphviz-pure", path=beside) or shutil.which("graphviz-pure") or shutil.which("dot")
     if found is None:
         raise ProjectError(
             "svg and html need a program that lays graphs out: pip install 'leverframe[draw]', or apt install graphviz. "
             "mermaid, dot and text need none"
         )
-    return Path(found)
+    return found

@@ -27,11 +27,11 @@ def _state(drawn: Drawing, box: Box, overlay: Overlay) -> list[str]:
     lines = [head + _said(overlay.states.get(box.name, NOTHING))]
     if box.picks:
         lines.append(f"    {box.verb} {', '.join(map(str, box.picks))}")
-    width = max(map(len, box.edges), default=0)
-    for outcome, target in box.edges.items():
+    beside = [(outcome, to) for name, outcome, to in drawn.more if name == box.name]
+    width = max(map(len, [*box.edges, *(outcome for outcome, _ in beside)]), default=0)
+    for outcome, target in [*box.edges.items(), *beside]:
         meant = drawn.back() if target == BACK else [target]
-        notes = {name: _said(overlay.edges.get((box.name, outcome, name), NOTHING)) for name in meant}
-        where = ", ".join(name + said for name, said in notes.items())
+        where = ", ".join(name + _said(overlay.edges.get((box.name, outcome, name), NOTHING)) for name in meant)
         lines.append(f"    {outcome:<{width}} → {'back to ' if target == BACK else ''}{where}")
     return lines
 

@@ -129,9 +129,13 @@ class Quantiles:
     def __init__(self) -> None:
         self._buckets: Counter[int] = Counter()
         self._total = 0
+        self._least: Micros = 0
+        self._most: Micros = 0
 
     def add(self, value: Micros) -> None:
         self._buckets[math.ceil(math.log(value) / _LOG_GAMMA) if value > 0 else -1] += 1
+        self._least = min(value, self._least) if self._total else value
+        self._most = max(value, self._most)
         self._total += 1
 
     def at(self, share: float) -> float:
@@ -139,7 +143,8 @@ class Quantiles:
         for bucket in sorted(self._buckets):
             seen += self._buckets[bucket]
             if seen > rank:
-                return math.exp(bucket * _LOG_GAMMA) * (1 - PRECISION) if bucket >= 0 else 0.0
+                middle = math.exp(bucket * _LOG_GAMMA) * (1 - PRECISION) if bucket >= 0 else 0.0
+                return min(max(middle, self._least), self._most)
         return 0.0
 
 

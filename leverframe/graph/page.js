@@ -14,7 +14,10 @@
     element.append(...inside);
     return element;
   };
-  const words = (tag, names, text) => Object.assign(make(tag, names, text), { dir: "auto" });
+  // Signs that nobody sees, and that can turn the words around them, are spelled out: what is read in a review must be what is there.
+  const code = (sign) => `⟦U+${sign.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟧`;
+  const seen = (text) => text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (sign) => ("\n\t\u200c\u200d".includes(sign) ? sign : code(sign)));
+  const words = (tag, names, text) => Object.assign(make(tag, names, seen(text)), { dir: "auto" });
 
   // ── pan and zoom: the view is the picture's viewBox ──
   const whole = canvas.viewBox.baseVal;
@@ -86,7 +89,10 @@
     if (look) centre(drawn.get(id));
   };
   const titled = (title, ...inside) => (inside.length ? [make("h3", "", title), ...inside] : []);
-  const folded = (title, value) => make("details", "", make("summary", "", title), words("pre", "", typeof value === "string" ? value : JSON.stringify(value, null, 2)));
+  const folded = (title, value) => {
+    const text = typeof value === "string" ? value : JSON.stringify(value, null, 2);
+    return make("details", "", words("summary", "", title), words("pre", "", text));
+  };
   const about = (state) => {
     const close = make("button", "", "×");
     close.title = "Close (Esc)";
@@ -121,7 +127,7 @@
   const hop = (edge, other) => {
     const state = states.get(other);
     const button = make("button", "hop", words("bdi", "outcome", edge.outcome), edge.to === other ? "→" : "←", words("bdi", "", state.name));
-    if (edge.said.length) button.append(make("small", "", edge.said.join("; ")));
+    if (edge.said.length) button.append(words("small", "", edge.said.join("; ")));
     button.addEventListener("click", () => choose(other));
     return button;
   };
@@ -149,7 +155,8 @@
   for (const state of data.states) {
     const group = drawn.get(state.id);
     if (!group) continue;
-    for (const [name, value] of [["tabindex", "0"], ["role", "button"], ["aria-label", `${state.name}, ${state.about}`]]) group.setAttribute(name, value);
+    const spoken = { tabindex: "0", role: "button", "aria-label": `${state.name}, ${state.about}` };
+    for (const [name, value] of Object.entries(spoken)) group.setAttribute(name, value);
     group.addEventListener("click", () => moved > 4 || choose(state.id, false));
     group.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" && event.key !== " ") return;

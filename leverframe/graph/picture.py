@@ -46,14 +46,15 @@ def svg(machine: Drawable, overlay: Overlay = PLAIN) -> str:
 
 def drawn_part(drawn: Drawing, overlay: Overlay, *, titled: bool) -> Part:
     """The drawing, every state and line of it with a tooltip."""
-    return _part(svg_of(bare(drawn, overlay, titled=titled)), tips(drawn, overlay))
+    return part_of(svg_of(bare(drawn, overlay, titled=titled)), tips(drawn, overlay))
 
 
 def legend_part(drawn: Drawing, overlay: Overlay) -> Part:
-    return _part(svg_of(legend(drawn, overlay)), {})
+    return part_of(svg_of(legend(drawn, overlay)), {})
 
 
-def _part(laid_out: str, tips: Mapping[str, str]) -> Part:
+def part_of(laid_out: str, tips: Mapping[str, str]) -> Part:
+    """What a layout program wrote, without its frame, remarks and fonts, and with our tooltips."""
     head = _HEAD.search(laid_out)
     assert head, "the layout program writes another kind of SVG"
     inner = _NOISE.sub("", laid_out[head.end() : laid_out.rindex("</svg>")])

@@ -92,7 +92,8 @@ class Queries:
 
     def started(self, machine: str, since: Micros, after: tuple[Micros, str] | None, limit: int) -> list[tuple[Micros, str]]:
         """`(created_at, id)` of the runs of a machine that started since, the oldest first."""
-        wanted = select(_runs.created_at, _runs.id).where(_runs.machine == machine, _runs.created_at >= since)
+        columns = [_runs.created_at, _runs.id]
+        wanted = select(*columns).where(_runs.machine == machine, _runs.created_at >= since)
         if after is not None:
             at, run_id = after
             wanted = wanted.where((_runs.created_at > at) | ((_runs.created_at == at) & (_runs.id > run_id)))
