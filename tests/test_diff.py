@@ -62,7 +62,7 @@ RISKS: list[tuple[Callable[[Object], object], Level, str]] = [
     (lambda body: at(body, "states", "Triage", "texts").update({"": "Hello"}), "medium", "the model is told something else"),
     (lambda body: at(body, "states", "Triage").update(threshold=0.5), "low", ""),
     (lambda body: at(body, "states", "Shorten").update(times=9), "medium", "how often it is tried"),
-    (lambda body: at(body, "states", "Book").update(builds=False), "high", ""),
+    (lambda body: at(body, "states", "Book").update(builds=False), "medium", ""),
     (lambda body: at(body, "states", "Read").update(doc="Reads."), "low", ""),
     (lambda body: body.update(version="2"), "low", ""),
     (lambda body: body.update(start="Triage"), "medium", "runs begin elsewhere"),

@@ -1,6 +1,7 @@
 """The rooms of a drawn machine: they load, draw the same, type-check, run as far as they are written, and say what is not."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -142,7 +143,13 @@ def test_what_is_written_draws_what_was_drawn(house: Path, drawn: dict[str, str]
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_drawing_of_a_shipped_machine_comes_back_to_the_letter(house: Path, drawn: dict[str, str], name: str) -> None:
-    assert printed(house, DRAW)[name] == drawn[name]
+    assert words(printed(house, DRAW)[name]) == words(drawn[name])
+
+
+def words(drawing: str) -> str:
+    """A drawing without what it says of tools, people and times: a stub knows none of them yet."""
+    noted = re.sub(r"(?:<br/>)?· .*$", "", drawing, flags=re.MULTILINE)
+    return re.sub(r"^    note right of \w+: $\n", "", noted, flags=re.MULTILINE)
 
 
 def test_what_is_written_passes_the_strictest_checks(house: Path) -> None:
@@ -179,7 +186,7 @@ def test_a_run_comes_to_the_first_thing_that_is_not_written(house: Path) -> None
     assert '("waiting", "HandOver")' in (house / "tests/agents/test_restock.py").read_text()
     assert '("attention", "Limit")' in (house / "tests/agents/test_desk.py").read_text()
     assert '("attention", "Each")' in (house / "tests/agents/test_day.py").read_text()
-    assert "delegates to 'TODO'" in (house / "tests/agents/test_sales_report.py").read_text()
+    assert '("attention", "Find")' in (house / "tests/agents/test_sales_report.py").read_text()
 
 
 def test_everything_that_is_not_written_is_marked_where_a_check_looks(tmp_path: Path) -> None:

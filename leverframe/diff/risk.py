@@ -154,7 +154,7 @@ _FIELDS: Mapping[str, Callable[[Change], Risk]] = {
     "to": _always("high", "another person or role decides"),
     "deadline": _always("medium"),
     "times": _always("medium", "how often it is tried before somebody takes over"),
-    "builds": _always("high", "it makes its own call, which nobody chose or released"),
+    "builds": lambda change: Risk("high", "it makes its own call, which nobody chose") if change.now else Risk("medium"),
     "success": _always("medium", "what counts as a success"),
     "max_failed": _always("medium", "how many child runs may fail"),
     "concurrency": _always("low"),

@@ -206,7 +206,7 @@ class Sketch:
             else:
                 self.problems.append((line, "the note is never closed; end it with a line `end note`"))
             text = " ".join(words)
-        self._said.append(("note", id, plain(text), line))
+        self._said.append(("note", id, plain(_said(text)), line))
 
     def _say(self) -> None:
         """What notes and class lines say; they may stand before the state they are about."""
@@ -256,3 +256,10 @@ def _misread(line: str) -> str:
     return (
         'not understood; a line is `A --> B : outcome`, `A : text`, `state "Name" as A`, `note right of A: text` or `class A ask`'
     )
+
+
+def _said(note: str) -> str:
+    """A note without what our own drawings add to it, behind dots: of that a reader needs only which machine a Delegate runs."""
+    words, *facts = re.split(r"(?:^|<br/>)· ", note)
+    runs = next((found[1] for fact in facts if (found := re.match(r"delegate, to ([^,]+)", fact))), None)
+    return f"delegate to {runs} – {words}" if runs else words
