@@ -562,6 +562,8 @@ def inputs(step: Step) -> list[Memory]:
     state = cast(Delegate[Memory, BaseModel], step.state())
     memory = step.memory()
     given = cast("Memory | Sequence[Memory]", _run_user_code(f"{state.name}.give", lambda: state.give(memory)))
+    if step.spec.body.get("many") is False and not isinstance(given, Memory):
+        raise Stuck(f"{state.name}.give gave a list, and its annotation promises one {step.spec.body['machine']} run")
     return [given] if isinstance(given, Memory) else list(given)
 
 
