@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias, cast
 
 from leverframe.canon import Json, Object
+from leverframe.errors import DeclarationError
 
 
 class Letter(NamedTuple):
@@ -80,11 +81,13 @@ class Automaton:
 
 
 def compiled(rule: Object) -> Automaton:
-    """The automaton of a rule as data. Raises KeyError for a pattern there is none of."""
+    """The automaton of a rule as data. Raises DeclarationError for a pattern there is none of."""
     if per_call(rule):
         first = [ended(state, outcome) for state, outcome in cast(list[tuple[str, str]], rule["first"])]
         return of_each_call(first, [executed(cast(str, rule["before"]))])
     pattern, scope = cast(str, rule["rule"]), cast(Object, rule.get("scope") or {})
+    if pattern not in PATTERNS:
+        raise DeclarationError(f"a rule is of pattern {pattern!r}; there are {', '.join(sorted(PATTERNS))}")
     events, other = _letters(rule, "events"), _letters(rule, "other")
     roles: dict[Letter, int] = {}
     only = frozenset(letter.name for letter in events) if pattern == "universality" else None
@@ -105,6 +108,11 @@ def compiled(rule: Object) -> Automaton:
 def per_call(rule: Object) -> bool:
     """Is it judged for each call of a tool since that call was made, rather than over the run?"""
     return isinstance(rule.get("before"), str)
+
+
+def enforceable(rule: Object) -> bool:
+    """Can a run follow it? It does not see what its children do."""
+    return not any(letter.machine for letter in atoms(rule))
 
 
 def _letters(holder: Object, key: str) -> list[Letter]:
@@ -253,10 +261,11 @@ def in_words(rule: Object) -> str:
         first = " or ".join(f"{state}: {outcome}" for state, outcome in cast(list[tuple[str, str]], rule["first"]))
         return f"each call of {rule['before']} is executed only after {first}, since it was made"
     events, other = _spoken(rule, "events"), _spoken(rule, "other")
+    names = _listed(letter.name for letter in _letters(rule, "events"))
     said = {
         "absence": f"never: {events}",
         "existence": f"at some time: {events}",
-        "universality": f"no state is entered but {_listed(state for state in _names(rule))}",
+        "universality": f"no state is entered but {names}",
         "bounded_existence": f"at most {rule.get('at_most')} times: {events}",
         "precedence": f"first {events}, only then {other}",
         "response": f"after each {other}, in the end {events}",
@@ -271,10 +280,6 @@ def _scope_words(scope: Object) -> str:
     if until:
         return f", between {after} and {until}" if scope.get("closed") else f", from {after} until {until}"
     return f", after {after}" if after else ""
-
-
-def _names(rule: Object) -> list[str]:
-    return [str(item["state"]) for item in cast(list[Object], rule["events"])]
 
 
 def _spoken(holder: Object, key: str) -> str:

@@ -6,7 +6,7 @@ Whoever holds a run's lease goes on with it; everybody else leaves word (`want`,
 import asyncio
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Never, cast
 
@@ -32,7 +32,7 @@ from leverframe.errors import (
 )
 from leverframe.machine import Definition
 from leverframe.perform import Bound, Draft
-from leverframe.reduce import begin, fold
+from leverframe.reduce import begin, fold, migrated_rules, rules_of
 from leverframe.run import OVER, Event, Run, chain, event
 from leverframe.state import Consult, Reply, Wait
 from leverframe.store import Decided, NewRun, Row, Want, is_dead
@@ -287,12 +287,12 @@ class Engine(Drive):
         await self._operate(row, Draft("retried", {"by": by, "grant": grant}))
         return await self.store.load(run_id)
 
-    async def _operate(self, row: Row, draft: Draft) -> None:
+    async def _operate(self, row: Row, draft: Draft | Callable[[Run], Draft]) -> None:
         held = await self._claim(row.run.id)
         if held is None:
             raise Busy(f"run {row.run.id} is held by another process; try again")
         try:
-            await self._commit(held, [draft])
+            await self._commit(held, [draft if isinstance(draft, Draft) else draft(held.run)])
             await self._let_go(held)
         finally:
             self._drop(held)
@@ -330,6 +330,7 @@ class Engine(Drive):
         optional: Object = {
             "offline": past.offline,
             "back": past.back,
+            "rules": list(rules_of(bound.definition, past)) or None,
             "asks": bound.definition.states[state].kind == "ask" or None,
         }
         body |= {name: value for name, value in optional.items() if value is not None}
@@ -347,7 +348,13 @@ class Engine(Drive):
         against = _against(row.run, target, Bound(target, machine, current))
         if against or dry_run or target.hash == row.run.definition:
             return against
-        await self._operate(row, Draft("migrated", {"from": row.run.definition, "to": target.hash, "by": by}))
+        was = Definition(await self.store.definition(row.run.definition))
+
+        def migrated(run: Run) -> Draft:
+            rules: Object = {"rules": list(read)} if (read := migrated_rules(was, target, run)) else {}
+            return Draft("migrated", {"from": run.definition, "to": target.hash, "by": by, **rules})
+
+        await self._operate(row, migrated)
         return []
 
     async def verify(self, run_id: str) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Never, TypeAlias, cast
 
 from leverframe import schema
-from leverframe.automaton import Automaton, compiled, per_call
+from leverframe.automaton import Automaton, compiled, enforceable, per_call
 from leverframe.canon import Json, Object, canonical, text_hash
 from leverframe.clock import Micros, micros
 from leverframe.errors import DeclarationError, EdgeError, did_you_mean
@@ -470,6 +470,7 @@ class Definition:
         self.start = cast(str, body["start"])
         self.rules = cast(list[Object], body["rules"])
         self.call_rules = [rule for rule in self.rules if per_call(rule)]
+        self.run_rules = [rule for rule in self.rules if not per_call(rule) and enforceable(rule)]
         self.tools = {name: _tool_spec(name, cast(Object, tool)) for name, tool in cast(Object, body["tools"]).items()}
         raw = cast(dict[str, Object], body["states"])
         settlers = {cast(dict[str, str], state["edges"]).get("unknown") for state in raw.values()}
@@ -486,9 +487,8 @@ class Definition:
 
     @cached_property
     def automata(self) -> tuple[Automaton, ...]:
-        """Of the rules that are judged over the run, those a run can follow: it does not see what its children do."""
-        own = (compiled(rule) for rule in self.rules if not per_call(rule))
-        return tuple(automaton for automaton in own if not automaton.machines)
+        """Of `run_rules`."""
+        return tuple(map(compiled, self.run_rules))
 
     @cached_property
     def compiled(self) -> "Compiled":

@@ -18,7 +18,7 @@ from leverframe.errors import BadCompletion, InputError, LeverframeError, ModelU
 from leverframe.llm import LLM, Choices, Request, pick
 from leverframe.machine import AnyState, AnyTool, Definition, Machine, Spec, differences
 from leverframe.prompt import Prompt, choose, render
-from leverframe.reduce import KEY_LIFE
+from leverframe.reduce import KEY_LIFE, forbidden
 from leverframe.run import Pending, Run, but
 from leverframe.state import (
     Act,
@@ -233,6 +233,8 @@ async def fetch(step: Step) -> Draft:
     for call in calls:
         if call.tool_name not in step.spec.tools:
             raise Stuck(f"{state.name}.calls asks for {call.tool_name}, which its runs do not list")
+        if why := forbidden(step.bound.definition, step.run, call.tool_name):
+            return Draft("quarantined", {"reason": why})
     done = await asyncio.gather(*(_repeatable(step, call) for call in calls))
     log: list[Json] = []
     for call, (_, value, error) in zip(calls, done, strict=True):

@@ -616,7 +616,7 @@ class Explorer:
         limits = None if over else (config.phase, run.exceeded, run.granted, self._counted(run))
         return (
             (run.status, run.was, run.state, (run.reason or "")[:5], run.postponed is not None),
-            (counts, limits, self.delegates and run.did),
+            (counts, limits, self.delegates and run.did, run.rules),
             self._call_key(config, run.pending),
             tuple(self._call_key(config, call) for call in run.doubts),
             run.waiting and (run.waiting.kind, run.waiting.ended, run.waiting.failed, len(run.waiting.children)),

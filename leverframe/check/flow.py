@@ -1,0 +1,203 @@
+"""How a run can move: the reducer's transitions without its data, so that everything about them can be asked at once.
+
+A `Spot` is what decides where a run can go next: its state, the tool of the pending call, whether the doubt it settles is the one that
+led there, and whether `exceeded` was taken. Who made the call, whose call is in doubt and where `Back` leads are the *origin*: a state.
+Origins never decide a move, they only travel along, so a search carries all of them through a spot at once, as the bits of an integer:
+exact, and near-linear where one search for each maker would be quadratic.
+
+Left open, because no edge shows it: what code, models, people, tools and clocks decide, and the counts of errors. So a Compact may
+retry or give up at any time (with `times = 1` it never retries an error), and any move may be the one on which a limit trips.
+A state that finds out about a call in doubt, and is entered although none is known to be, may find any that the machine can doubt.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
+
+from leverframe.automaton import RENEWED, Letter, ended, entered, executed
+from leverframe.check.finding import Hop
+from leverframe.check.model import Graph, Node
+from leverframe.machine import BACK, EXCEEDED
+from leverframe.outcomes import RISKY
+
+NOBODY = 1
+"""The bit of no origin at all."""
+KEEP = 0
+
+
+class Spot(NamedTuple):
+    """Where a run is, as far as it decides where it can go."""
+
+    state: str
+    tool: str = ""  # of the pending call; the origin is its maker
+    settles: bool = False  # a doubt is known to be here; the origin is that call's maker
+    exceeded: bool = False
+    returns: str = (
+        ""  # of a Compact: back to this state, which settles a doubt of the origin; else the origin is where `Back` leads
+    )
+    erred: bool = False  # of a Compact: an error led here, and nothing was gained since
+
+
+class Move(NamedTuple):
+    """One way on. `origin`: the bits it goes on with, or KEEP. `does`: before the state ends; `says`: of its end."""
+
+    outcome: str
+    to: Spot
+    origin: int
+    does: tuple[Letter, ...]
+    says: tuple[Letter, ...]
+    ended: str  # the outcome, also where a limit leads elsewhere
+
+    def hop(self, state: str) -> Hop:
+        return Hop(state, self.outcome, self.to.state)
+
+
+class Flow:
+    """The moves of one machine. Targets that do not exist lead nowhere."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes = graph.nodes
+        self.bits = {name: 2 << index for index, name in enumerate(graph.nodes)}
+        self.names = list(graph.nodes)
+        self.settlers = {node.edges["unknown"] for node in graph.nodes.values() if "unknown" in node.edges}
+        self.exceeded = graph.exceeded if graph.exceeded in graph.nodes else None
+        self.moves = cache(self._moves)
+        self.risky = {name for name, tool in graph.tools.items() if tool.get("effect") in RISKY}
+
+    @property
+    def start(self) -> Spot:
+        return Spot(self.graph.start)
+
+    def origins(self, bits: int) -> Iterator[str]:
+        """The states that some bits stand for."""
+        bits >>= 1
+        while bits:
+            low = bits & -bits
+            yield self.names[low.bit_length() - 1]
+            bits ^= low
+
+    def runs(self, spot: Spot) -> tuple[str, ...]:
+        """The tools of which an Act executes one here; none where the engine refuses."""
+        node = self.nodes[spot.state]
+        if node.kind != "act":
+            return ()
+        if node.builds:
+            return node.tools
+        return (spot.tool,) if spot.tool in node.tools else ()
+
+    # ── moves ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _moves(self, spot: Spot) -> tuple[Move, ...]:
+        """All but those that lead `Back`."""
+        node = self.nodes[spot.state]
+        found: dict[Move, None] = {}
+        for does, tool in self._done(spot, node):
+            for outcome, to in node.edges.items():
+                if node.kind == "act" and outcome == "unknown" and tool not in self.risky:
+                    continue
+                if to in self.nodes:
+                    for move in self._to(spot, node, outcome, to, does):
+                        found[move] = None
+        if node.kind == "approve" and spot.tool:
+            found[Move("edited", spot, KEEP, (RENEWED,), (), "edited")] = None
+        return tuple(found)
+
+    def _done(self, spot: Spot, node: Node) -> list[tuple[tuple[Letter, ...], str]]:
+        if node.kind != "act":
+            return [((), "")]
+        made = (RENEWED,) if node.builds else ()
+        return [((*made, executed(tool)), tool) for tool in self.runs(spot)]
+
+    def back(self, spot: Spot, bits: int) -> Iterator[tuple[int, Move]]:
+        """Where `Back` leads a Compact from here: for each origin its moves."""
+        node = self.nodes[spot.state]
+        for outcome, to in node.edges.items():
+            if to != BACK or (spot.erred and int(str(node.body.get("times", 3))) <= 1):
+                continue
+            if spot.returns:
+                target = Spot(spot.returns, settles=True, exceeded=spot.exceeded)
+                yield bits, Move(outcome, target, KEEP, (), _says(spot, outcome, target, node), outcome)
+                yield from ((bits, move) for move in self._limited(spot, node, outcome, spot.returns, ()))
+                continue
+            for name in self.origins(bits):
+                target = Spot(name, exceeded=spot.exceeded)
+                yield self.bits[name], Move(outcome, target, NOBODY, (), _says(spot, outcome, target, node), outcome)
+                yield from ((self.bits[name], move) for move in self._limited(spot, node, outcome, name, ()))
+
+    def _to(self, spot: Spot, node: Node, outcome: str, to: str, does: tuple[Letter, ...]) -> Iterator[Move]:
+        for target, origin in self._entered(spot, node, outcome, to):
+            yield Move(outcome, target, origin, does, _says(spot, outcome, target, node), outcome)
+        yield from self._limited(spot, node, outcome, to, does)
+
+    def _limited(self, spot: Spot, node: Node, outcome: str, to: str, does: tuple[Letter, ...]) -> Iterator[Move]:
+        """The same, should a limit trip on entering its target: see `leverframe.reduce.route`. Ends are entered whatever the limits."""
+        limit = self.exceeded
+        if limit is None or spot.exceeded or self.nodes[to].kind == "end":
+            return
+        if to == limit and self.nodes[limit].kind != "ask" and to != spot.state:
+            return  # it leads there anyway, and the limit is not used up
+        for target, origin in self._entered(spot, node, outcome, limit):
+            yield Move(EXCEEDED, target._replace(exceeded=True), origin, does, _says(spot, outcome, target, node), outcome)
+
+    def carried(self, spot: Spot, outcome: str) -> str:
+        """The tool of the pending call when the state has ended, before it enters the next."""
+        node = self.nodes[spot.state]
+        if node.kind == "ask":
+            return outcome if outcome in node.tools else ""
+        if node.kind == "act" or (node.kind == "approve" and outcome != "approved") or outcome == "unsure":
+            return ""
+        return spot.tool
+
+    def _entered(self, spot: Spot, node: Node, outcome: str, to: str) -> list[tuple[Spot, int]]:
+        """The spots that the end of a state leads to, each with its origin. Mirrors `_carried`, `_settle` and `back` of the reducer."""
+        target, here = self.nodes[to], self.bits[spot.state]
+        if target.kind == "compact":
+            return self._compacted(spot, node, outcome, to)
+        tool = self.carried(spot, outcome)
+        if target.kind in ("ask", "consult", "end") or target.builds:
+            tool = ""
+        doubted = node.kind == "act" and outcome == "unknown"
+        if tool:
+            return [(Spot(to, tool, exceeded=spot.exceeded), here if node.kind == "ask" else KEEP)]
+        if to in self.settlers and doubted:
+            return [(Spot(to, settles=True, exceeded=spot.exceeded), here if node.builds else KEEP)]
+        still = spot.returns or (spot.settles and outcome not in ("happened", "not_happened"))
+        if to in self.settlers and still:
+            return [(Spot(to, settles=True, exceeded=spot.exceeded), KEEP)]
+        return [(Spot(to, exceeded=spot.exceeded), NOBODY)]
+
+    def _compacted(self, spot: Spot, node: Node, outcome: str, to: str) -> list[tuple[Spot, int]]:
+        entered_as = Spot(to, exceeded=spot.exceeded, erred=outcome == "error")
+        if node.kind == "compact":
+            return [(entered_as._replace(returns=spot.returns, erred=spot.erred), KEEP)]
+        here = self.bits[spot.state]
+        settling = spot.state in self.settlers and outcome in ("happened", "not_happened")
+        if spot.settles and settling:
+            origin = KEEP if outcome == "not_happened" else here
+            return [(entered_as._replace(erred=outcome == "not_happened"), origin)]
+        if spot.settles:
+            return [(entered_as._replace(returns=spot.state), KEEP)]
+        own = KEEP if spot.tool and not node.builds else here
+        found = [(entered_as, own)]
+        if settling and outcome == "not_happened" and self._doubtable:
+            found.append((entered_as._replace(erred=True), self._doubtable))
+        return found
+
+    @property
+    def _doubtable(self) -> int:
+        """The makers of all calls that can ever be in doubt."""
+        found = 0
+        for act in self.nodes.values():
+            if act.kind == "act" and "unknown" in act.edges:
+                asks = (name for name, ask in self.nodes.items() if ask.kind == "ask" and set(ask.tools) & set(act.tools))
+                for name in [act.name] if act.builds else asks:
+                    found |= self.bits[name]
+        return found
+
+
+def _says(spot: Spot, outcome: str, target: Spot, node: Node) -> tuple[Letter, ...]:
+    """The end of a state as letters; between them, whether the pending call is another one now."""
+    made = node.builds or (node.kind == "ask" and target.tool)
+    renewed = (RENEWED,) if made or (spot.tool and not target.tool) else ()
+    return (ended(spot.state, outcome), *renewed, entered(target.state))
