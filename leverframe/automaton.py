@@ -8,7 +8,7 @@ What happens is a sequence of letters. Of a step they are, in this order: the to
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, TypeAlias, cast
 
 from leverframe.canon import Json, Object
@@ -58,6 +58,7 @@ class Automaton:
     steps: tuple[tuple[int, ...], ...]
     broken: frozenset[int]
     unfinished: frozenset[int]
+    each_call: bool = False  # judges pending calls: what a Fetch makes and executes in one is never preceded by anything
 
     def role(self, letter: Letter) -> int:
         role = self.roles.get(letter, 0)
@@ -249,7 +250,7 @@ def of_each_call(first: Iterable[Letter], second: Iterable[Letter]) -> Automaton
             return "in", 1
         return _BROKEN if role & SECOND and state[1] == 0 else state
 
-    return _tabulated(roles, None, ("in", 0), following, lambda state: False)
+    return replace(_tabulated(roles, None, ("in", 0), following, lambda state: False), each_call=True)
 
 
 # ── in words ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────

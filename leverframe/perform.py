@@ -18,7 +18,7 @@ from leverframe.errors import BadCompletion, InputError, LeverframeError, ModelU
 from leverframe.llm import LLM, Choices, Request, pick
 from leverframe.machine import AnyState, AnyTool, Definition, Machine, Spec, differences
 from leverframe.prompt import Prompt, choose, render
-from leverframe.reduce import KEY_LIFE, forbidden
+from leverframe.reduce import KEY_LIFE, unfetchable
 from leverframe.run import Pending, Run, but
 from leverframe.state import (
     Act,
@@ -233,7 +233,7 @@ async def fetch(step: Step) -> Draft:
     for call in calls:
         if call.tool_name not in step.spec.tools:
             raise Stuck(f"{state.name}.calls asks for {call.tool_name}, which its runs do not list")
-        if why := forbidden(step.bound.definition, step.run, call.tool_name):
+        if why := unfetchable(step.bound.definition, step.run, call.tool_name):
             return Draft("quarantined", {"reason": why})
     done = await asyncio.gather(*(_repeatable(step, call) for call in calls))
     log: list[Json] = []

@@ -132,6 +132,16 @@ def refusal(definition: Definition, run: Run, spec: Spec, call: Pending) -> str:
     return forbidden(definition, run, call.tool_name) if definition.automata else ""
 
 
+def unfetchable(definition: Definition, run: Run, name: str) -> str:
+    """Why a Fetch must not run this tool now; empty if it may. Nobody sees a call that is made and executed in one."""
+    tool = definition.tools.get(name)
+    if tool is not None and tool.approval:
+        return f"{name} needs an approval, and state {run.state} fetches it without one"
+    if rule := next((rule for rule in definition.call_rules if rule["before"] == name), None):
+        return f"{name} would break the rule: {in_words(rule)}"
+    return forbidden(definition, run, name) if definition.automata else ""
+
+
 def forbidden(definition: Definition, run: Run, tool: str) -> str:
     """Which rule over the run the execution of a tool would break, or was broken before; empty for none."""
     for automaton, rule, state in zip(definition.automata, definition.run_rules, rules_of(definition, run), strict=True):

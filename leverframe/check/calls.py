@@ -21,7 +21,7 @@ UNAPPROVED, NEVER_APPROVED, NO_CALL, FOREIGN, DROPPED, NOTHING_TO_APPROVE, NEVER
 LEVELS: Mapping[str, Level] = {NEVER_EXECUTED: "warning", NO_DOUBT: "warning"}
 REMEDIES: Mapping[str, str] = {
     UNAPPROVED: "lead the call through an Approve that ends in 'approved' right before, with nothing after it that voids the approval",
-    NEVER_APPROVED: "let an Ask or the Approve's maker make the call, so that a person can see it before; or declare approval=False",
+    NEVER_APPROVED: "let an Ask make the call, so that a person can see it before; or declare approval=False",
     NO_CALL: "lead only states here that keep a call pending, or give the Act a build()",
     FOREIGN: "list the tool in the Act's runs, or lead the call to the Act that runs it",
     DROPPED: "lead the call to the Act that runs it, or end it (in an Ask, Consult or Compact) before another is made",
@@ -114,8 +114,8 @@ def _finding(calls: Calls, code: str, state: str, message: str, path: tuple[Hop,
 def _unapproved(calls: Calls) -> Iterator[Finding]:
     for breach in calls.walk.breaches.values():
         tool = breach.letter.name if breach.letter else ""
-        if calls.graph.nodes[breach.state].builds:
-            message = f"{breach.state} builds its own call of {tool}, which needs an approval; nobody can give it, so it is always refused"
+        if calls.graph.nodes[breach.state].builds or calls.graph.nodes[breach.state].kind == "fetch":
+            message = f"{breach.state} makes its own call of {tool}, which needs an approval; nobody can give it, so it is always refused"
             yield _finding(calls, NEVER_APPROVED, breach.state, message, breach.path)
         else:
             message = f"{breach.state} can execute {tool}, which needs an approval, without one of exactly that call"

@@ -65,7 +65,7 @@ def findings(graph: Graph, others: Mapping[str, Graph]) -> Iterator[Finding]:
 def _proof(flow: Flow, flows: Flows, rule: Object) -> Proof:
     automaton = compiled(rule)
     walk = Walk(flow, automaton, flows).run()
-    breach = next(iter(walk.breaches.values()), None)
+    breach = min(walk.breaches.values(), key=lambda each: len(each.path), default=None)
     words, visited = in_words(rule), len(walk.seen)
     if breach is None:
         return Proof(rule, words, True, visited, vacuous=_vacuous(rule, walk))

@@ -38,7 +38,7 @@ class Breach:
 
 @dataclass
 class Walk:
-    """One walk. `first`: stop at the first breach; otherwise go on as if it had not happened, and find each (state, letter)."""
+    """One walk. `first`: stop after the level of the first breach; otherwise go on as if it had not happened, and find each (state, letter)."""
 
     flow: Flow
     automaton: Automaton
@@ -69,8 +69,6 @@ class Walk:
             level, self._next = self._next, {}
             for key, origins in level.items():
                 self._leave(key, origins)
-                if self.first and self.breaches:
-                    break
         return self
 
     def path(self, key: Key, origin: int) -> Hops:
@@ -118,8 +116,14 @@ class Walk:
         """A Fetch runs any of its tools, any number of times."""
         spot, state = key
         found = [state]
-        letters = [self._named(executed(tool)) for tool in self.flow.nodes[spot.state].tools]
-        if any(self.automaton.role(letter) for letter in letters):
+        letters = [
+            letter for tool in self.flow.nodes[spot.state].tools if self.automaton.role(letter := self._named(executed(tool)))
+        ]
+        if self.automaton.each_call:
+            for letter in letters:
+                self.heard.add(letter)
+                self._break(self._shown(spot.state), letter, key, origins, ())
+        elif letters:
             for each in found:  # grows as it is walked
                 for letter in letters:
                     after = self._read(each, (letter,), key, origins, ())
