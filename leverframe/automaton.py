@@ -190,7 +190,7 @@ def _closing(scope: Object) -> _Closing:
     return "must" if scope.get("closed") else "may"
 
 
-_BROKEN = ("broken", 0)
+BROKEN: Final = ("broken", 0)
 
 
 def _scoped(roles: Mapping[Letter, int], only: frozenset[str] | None, core: _Core, *, opens: bool, closes: _Closing) -> Automaton:
@@ -198,39 +198,41 @@ def _scoped(roles: Mapping[Letter, int], only: frozenset[str] | None, core: _Cor
         phase, x = state
         if phase == "in" and closes and role & CLOSES:
             if core.broken(x):
-                return _BROKEN
+                return BROKEN
             phase = "out" if opens else "over"
         if phase == "out":
             return ("in", 0) if role & OPENS else ("out", 0)
         if phase != "in":
             return phase, 0
         x = core.step(x, role)
-        return _BROKEN if closes != "must" and core.dead(x) else ("in", x)
+        return BROKEN if closes != "must" and core.dead(x) else ("in", x)
 
     def unfinished(state: tuple[str, int]) -> bool:
         return state[0] == "in" and closes != "must" and core.broken(state[1])
 
-    return _tabulated(roles, only, ("out" if opens else "in", 0), following, unfinished)
+    return tabulated(roles, only, ("out" if opens else "in", 0), following, unfinished)
 
 
-def _tabulated(
+def tabulated(
     roles: Mapping[Letter, int],
     only: frozenset[str] | None,
     start: tuple[str, int],
     following: Callable[[tuple[str, int], int], tuple[str, int]],
-    unfinished: Callable[[tuple[str, int]], bool],
+    unfinished: Callable[[tuple[str, int]], bool] = lambda state: False,
 ) -> Automaton:
+    """The automaton of a function over named states; BROKEN is the one that is broken."""
+    columns = 1 << max(4, *(role.bit_length() for role in roles.values())) if roles else 16
     numbers, order, rows = {start: 0}, [start], list[tuple[int, ...]]()
     for state in order:  # grows as it is walked
         row: list[int] = []
-        for role in range(16):
+        for role in range(columns):
             to = following(state, role) if role else state
             if to not in numbers:
                 numbers[to] = len(order)
                 order.append(to)
             row.append(numbers[to])
         rows.append(tuple(row))
-    broken = frozenset({numbers[_BROKEN]} if _BROKEN in numbers else ())
+    broken = frozenset({numbers[BROKEN]} if BROKEN in numbers else ())
     return Automaton(roles, only, tuple(rows), broken, frozenset(numbers[state] for state in order if unfinished(state)))
 
 
@@ -242,15 +244,15 @@ def of_each_call(first: Iterable[Letter], second: Iterable[Letter]) -> Automaton
             roles[letter] = roles.get(letter, 0) | role
 
     def following(state: tuple[str, int], role: int) -> tuple[str, int]:
-        if state == _BROKEN:
-            return _BROKEN
+        if state == BROKEN:
+            return BROKEN
         if role & OPENS:
             return "in", 0
         if role & FIRST:
             return "in", 1
-        return _BROKEN if role & SECOND and state[1] == 0 else state
+        return BROKEN if role & SECOND and state[1] == 0 else state
 
-    return replace(_tabulated(roles, None, ("in", 0), following, lambda state: False), each_call=True)
+    return replace(tabulated(roles, None, ("in", 0), following), each_call=True)
 
 
 # ── in words ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────

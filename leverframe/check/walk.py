@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 from leverframe.automaton import Automaton, Letter, entered, executed
 from leverframe.check.finding import Hop
 from leverframe.check.flow import KEEP, NOBODY, Flow, Move, Spot
-from leverframe.check.model import Graph
+from leverframe.check.model import Graph, Node
 
 Key: TypeAlias = tuple[Spot, int]  # and the state of the automaton
 Hops: TypeAlias = tuple[Hop, ...]
@@ -212,11 +212,8 @@ class Flows:
             names, todo = {machine}, [machine]
             while todo:
                 graph = self._others.get(todo.pop())
-                more = (
-                    {str(node.body.get("machine")) for node in graph.nodes.values() if node.kind == "delegate"}
-                    if graph
-                    else set()
-                )
+                nodes: list[Node] = list(graph.nodes.values()) if graph else []
+                more = {str(node.body.get("machine")) for node in nodes if node.kind == "delegate"}
                 todo += more - names
                 names |= more
             found = self._below[machine] = frozenset(names)
