@@ -508,7 +508,7 @@ def _fields_used(text: str, first: int, found: dict[str, int]) -> dict[str, int]
     tree: nodes.Template = _environment().parse(text)
     fields: dict[str, int] = {}
     through = 0
-    owned = [(node.node, node.attr) for node in tree.find_all(nodes.Getattr)]
+    owned: list[tuple[object, object]] = [(node.node, node.attr) for node in tree.find_all(nodes.Getattr)]
     owned += [(node.node, getattr(node.arg, "value", "")) for node in tree.find_all(nodes.Getitem)]
     for owner, name in owned:
         if isinstance(owner, nodes.Name) and owner.name == "memory" and isinstance(name, str):

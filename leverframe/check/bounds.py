@@ -12,7 +12,7 @@ from typing import TypeAlias, cast
 
 from leverframe.automaton import Automaton
 from leverframe.check.finding import Finding, Hop
-from leverframe.check.flow import Flow, Spot
+from leverframe.check.flow import Move, Spot, flow_of
 from leverframe.check.model import Graph
 from leverframe.check.walk import Flows, Walk
 
@@ -79,17 +79,20 @@ class _Bounded:
     """The spots of one machine and the moves between them; edits left out."""
 
     def __init__(self, graph: Graph) -> None:
-        self.graph, self.flow = graph, Flow(graph)
+        self.graph, self.flow = graph, flow_of(graph)
         self.walk = Walk(self.flow, _DEAF, Flows({})).run()
         self.moves: Moves = {}
         self.retries: Moves = {}
-        for (spot, _), origins in self.walk.seen.items():
-            if graph.nodes[spot.state].kind == "end":
-                self.moves[spot], self.retries[spot] = [], []
-                continue
-            on = (move for move in self.flow.moves(spot) if move.outcome != "edited")
-            self.moves[spot] = [(move.hop(spot.state), move.to) for move in on]
-            self.retries[spot] = [(move.hop(spot.state), move.to) for _, move in self.flow.back(spot, origins)]
+        for spot, _, origins, _ in self.walk:
+            on = () if graph.nodes[spot.state].kind == "end" else self.flow.moves(spot)
+            self.moves[spot] = [(move.hop(spot.state), move.to) for move in on if move.outcome != "edited"]
+            self.retries[spot] = [(move.hop(spot.state), move.to) for move in self._retries(spot, origins)]
+
+    def _retries(self, spot: Spot, origins: int) -> Iterator[Move]:
+        names = [spot.returns] if spot.returns else list(self.flow.origins(origins))
+        for outcome in self.flow.retries(spot):
+            yield from self.flow.limited_back(spot, outcome, names)
+            yield from (self.flow.back(spot, outcome, name) for name in names)
 
     def bounds(self) -> Bounds:
         cycle = self.cycle()

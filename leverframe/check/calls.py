@@ -11,9 +11,9 @@ from functools import cached_property
 
 from leverframe.automaton import Automaton, ended, executed, of_each_call
 from leverframe.check.finding import Finding, Hop, Level
-from leverframe.check.flow import Flow
+from leverframe.check.flow import Flow, flow_of
 from leverframe.check.model import Graph, Node
-from leverframe.check.walk import Flows, Walk
+from leverframe.check.walk import Flows, Place, Walk
 
 UNAPPROVED, NEVER_APPROVED, NO_CALL, FOREIGN, DROPPED, NOTHING_TO_APPROVE, NEVER_EXECUTED, NO_DOUBT = (
     f"LF30{number}" for number in range(1, 9)
@@ -49,7 +49,7 @@ class Calls:
     flow: Flow = field(init=False)
 
     def __post_init__(self) -> None:
-        self.flow = Flow(self.graph)
+        self.flow = flow_of(self.graph)
 
     @cached_property
     def walk(self) -> Walk:
@@ -59,10 +59,9 @@ class Calls:
     def pending(self) -> dict[str, tuple[PendingCall, ...]]:
         """The calls that can be pending in each state, by maker and tool; states in which none can are left out."""
         found: dict[str, dict[tuple[str, str], set[bool]]] = {}
-        for (spot, approved), origins in self.walk.seen.items():
-            if spot.tool:
-                for maker in self.flow.origins(origins):
-                    found.setdefault(spot.state, {}).setdefault((maker, spot.tool), set()).add(bool(approved))
+        for spot, approved, origins, _ in self.walk:
+            for maker in self.flow.origins(origins) if spot.tool else ():
+                found.setdefault(spot.state, {}).setdefault((maker, spot.tool), set()).add(bool(approved))
         return {
             state: tuple(sorted(PendingCall(*call, True in how, False in how) for call, how in calls.items()))
             for state, calls in found.items()
@@ -72,18 +71,22 @@ class Calls:
     def executed(self) -> dict[tuple[str, str], frozenset[bool]]:
         """For each (Act, tool) that can be executed: with an approval of that call (True), without (False). Refusals are left out of it."""
         found: dict[tuple[str, str], set[bool]] = {}
-        for spot, approved in self.walk.seen:
+        for spot, approved, _, _ in self.walk:
             built = self.graph.nodes[spot.state].builds
             for tool in self.flow.runs(spot):
                 found.setdefault((spot.state, tool), set()).add(bool(approved) and not built)
         return {key: frozenset(how) for key, how in found.items()}
 
-    def first(self, state: str, tool: str | None = None) -> tuple[Hop, ...]:
-        """A shortest path into a state: with any call pending, with one of a tool, or (tool "") with none."""
-        for (spot, approved), origins in self.walk.seen.items():  # in the order of their discovery
-            if spot.state == state and tool in (None, spot.tool):
-                return self.walk.path((spot, approved), origins & -origins)
-        return ()
+    @cached_property
+    def firsts(self) -> dict[tuple[str, str], Place]:
+        """Where each state is first entered with a call of each tool pending ("": with none)."""
+        found: dict[tuple[str, str], Place] = {}
+        for place in self.walk:
+            found.setdefault((place.spot.state, place.spot.tool), place)
+        return found
+
+    def first(self, state: str, tool: str) -> tuple[Hop, ...]:
+        return self.walk.way(self.firsts[state, tool])
 
 
 def pending(graph: Graph) -> dict[str, tuple[PendingCall, ...]]:
@@ -94,7 +97,7 @@ def pending(graph: Graph) -> dict[str, tuple[PendingCall, ...]]:
 def findings(graph: Graph, others: Mapping[str, Graph]) -> Iterator[Finding]:
     calls = Calls(graph)
     yield from _unapproved(calls)
-    for state, tool in dict.fromkeys((spot.state, spot.tool) for spot, _ in calls.walk.seen):
+    for state, tool in calls.firsts:
         yield from _misplaced(calls, graph.nodes[state], tool)
     yield from _without_doubt(calls)
     yield from _dropped(calls)
@@ -137,24 +140,24 @@ def _misplaced(calls: Calls, node: Node, tool: str) -> Iterator[Finding]:
 
 def _without_doubt(calls: Calls) -> Iterator[Finding]:
     found: set[str] = set()
-    for (spot, approved), origins in calls.walk.seen.items():
-        if spot.state in calls.flow.settlers - found and not spot.settles:
-            found.add(spot.state)
-            message = f"{spot.state} finds out about a call in doubt and can be entered without one"
-            path = calls.walk.path((spot, approved), origins & -origins)
-            yield _finding(calls, NO_DOUBT, spot.state, message, path)
+    for place in calls.walk:
+        state = place.spot.state
+        if state in calls.flow.settlers and state not in found and not place.spot.settles:
+            found.add(state)
+            message = f"{state} finds out about a call in doubt and can be entered without one"
+            yield _finding(calls, NO_DOUBT, state, message, calls.walk.way(place))
 
 
 def _dropped(calls: Calls) -> Iterator[Finding]:
     """A call that is pending where an Act makes another: the first is forgotten, and the second executed in its place."""
     found: set[tuple[str, str]] = set()
-    for (spot, approved), origins in calls.walk.seen.items():
-        for move in calls.flow.moves(spot):
+    for place in calls.walk:
+        for move in calls.flow.moves(place.spot):
             act = calls.graph.nodes[move.to.state]
-            tool = calls.flow.carried(spot, move.ended) if act.builds else ""
+            tool = calls.flow.carried(place.spot, move.ended) if act.builds else ""
             if tool and (act.name, tool) not in found:
                 found.add((act.name, tool))
-                path = (*calls.walk.path((spot, approved), origins & -origins), move.hop(spot.state))
+                path = (*calls.walk.way(place), move.hop(place.spot.state))
                 message = f"a call of {tool} can be pending where {act.name} makes and executes another; it is dropped"
                 yield _finding(calls, DROPPED, act.name, message, path, None)
 
@@ -162,13 +165,13 @@ def _dropped(calls: Calls) -> Iterator[Finding]:
 def _never_executed(calls: Calls) -> Iterator[Finding]:
     """A tool that an Ask can pick, and no Act ever runs for it."""
     run: dict[str, int] = {}
-    for (spot, _), origins in calls.walk.seen.items():
+    for spot, _, origins, _ in calls.walk:
         for tool in calls.flow.runs(spot):
             run[tool] = run.get(tool, 0) | origins
-    asks = [calls.graph.nodes[state] for state in dict.fromkeys(spot.state for spot, _ in calls.walk.seen)]
+    asks = [calls.graph.nodes[state] for state in dict.fromkeys(place.spot.state for place in calls.walk)]
     for ask in (node for node in asks if node.kind == "ask"):
         for tool in ask.tools:
             if not run.get(tool, 0) & calls.flow.bits[ask.name] and tool in ask.edges:
-                path = calls.first(ask.name)
+                path = calls.first(ask.name, "")
                 message = f"{ask.name} can pick {tool}, and no Act executes that call on any path"
                 yield _finding(calls, NEVER_EXECUTED, ask.name, message, path, tool)

@@ -13,7 +13,7 @@ from typing import cast
 from leverframe.automaton import BROKEN, RENEWED, Automaton, Letter, ended, executed, tabulated
 from leverframe.canon import Json, Object
 from leverframe.check.finding import Finding, Hop
-from leverframe.check.flow import Flow
+from leverframe.check.flow import flow_of
 from leverframe.check.model import Graph
 from leverframe.check.walk import Breach, Flows, Walk
 from leverframe.errors import PromptError
@@ -97,7 +97,7 @@ def _secrets(graph: Graph) -> Iterator[Finding]:
 def _tainted(graph: Graph, others: Mapping[str, Graph]) -> Iterator[Finding]:
     flows = Flows(others)
     automaton = _taint(graph, others)
-    walk = Walk(Flow(graph), automaton, flows, first=False).run()
+    walk = Walk(flow_of(graph), automaton, flows, first=False).run()
     for breach in walk.breaches.values():
         message = (
             f"machine {graph.name}: {breach.state} can execute {_tool(breach)} unapproved after untrusted data reached a model"
@@ -155,14 +155,14 @@ def _inside(graph: Graph, others: Mapping[str, Graph], walk: Walk) -> Iterator[F
     """What other machines would do unapproved if they were given what this one has: the memory a run begins with is in its window."""
     clean, given = 0, walk.automaton.step(0, _GIVEN)
     done: set[tuple[str, bool]] = set()
-    for (spot, state), origins in walk.seen.items():
-        node = graph.nodes[spot.state]
+    for place in walk:
+        node, state = graph.nodes[place.spot.state], place.state
         contaminated = walk.automaton.step(state, _GIVEN) == state
         machine, led = str(node.body.get("machine")), walk.automaton.step(state, _LED) == state and contaminated
         if node.kind != "delegate" or not contaminated or machine not in others or (machine, led) in done or given == clean:
             continue
         done.add((machine, led))
-        path = walk.path((spot, state), origins & -origins)
+        path = walk.way(place)
         for breach in _given(others[machine], others, led=led):
             message = f"machine {graph.name}: {machine}.{breach.state} can execute {_tool(breach)} unapproved, with what {node.name} gives it"
             hops = (*path, Hop(node.name, "starts", f"{machine}.{others[machine].start}"))
@@ -173,7 +173,7 @@ def _inside(graph: Graph, others: Mapping[str, Graph], walk: Walk) -> Iterator[F
 
 def _given(child: Graph, others: Mapping[str, Graph], *, led: bool) -> list[Breach]:
     """What the other machine does unapproved with untrusted input, and would not do with any other."""
-    automaton, flow = _taint(child, others), Flow(child)
+    automaton, flow = _taint(child, others), flow_of(child)
     start = automaton.read(0, (_GIVEN, _LED) if led else (_GIVEN,))
     anyway = Walk(flow, automaton, Flows(others), first=False).run().breaches
     found = Walk(flow, automaton, Flows(others), first=False).run(start).breaches

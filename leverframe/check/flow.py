@@ -10,8 +10,8 @@ retry or give up at any time (with `times = 1` it never retries an error), and a
 A state that finds out about a call in doubt, and is entered although none is known to be, may find any that the machine can doubt.
 """
 
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Iterable, Iterator
+from functools import cache, cached_property, lru_cache
 from typing import NamedTuple
 
 from leverframe.automaton import RENEWED, Letter, ended, entered, executed
@@ -39,13 +39,15 @@ class Spot(NamedTuple):
 
 
 class Move(NamedTuple):
-    """One way on. `origin`: the bits it goes on with, or KEEP. `does`: before the state ends; `says`: of its end."""
+    """One way on. `origin`: the bits it goes on with, or KEEP. `does`: before the state ends; `says`: of its end; both as numbers of
+    `Flow.letters`."""
 
     outcome: str
     to: Spot
+    number: int  # of `to`, in `Flow.spots`
     origin: int
-    does: tuple[Letter, ...]
-    says: tuple[Letter, ...]
+    does: tuple[int, ...]
+    says: tuple[int, ...]
     ended: str  # the outcome, also where a limit leads elsewhere
 
     def hop(self, state: str) -> Hop:
@@ -53,7 +55,7 @@ class Move(NamedTuple):
 
 
 class Flow:
-    """The moves of one machine. Targets that do not exist lead nowhere."""
+    """The moves of one machine. Targets that do not exist lead nowhere. Spots and letters have numbers, so that walks are quick."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -62,12 +64,33 @@ class Flow:
         self.names = list(graph.nodes)
         self.settlers = {node.edges["unknown"] for node in graph.nodes.values() if "unknown" in node.edges}
         self.exceeded = graph.exceeded if graph.exceeded in graph.nodes else None
-        self.moves = cache(self._moves)
         self.risky = {name for name, tool in graph.tools.items() if tool.get("effect") in RISKY}
+        self.spots: list[Spot] = []
+        self.letters: list[Letter] = []
+        self._spots: dict[Spot, int] = {}
+        self._letters: dict[Letter, int] = {}
+        self._impatient = any(_times(node) <= 1 for node in graph.nodes.values() if node.kind == "compact")
+        self.moves = cache(self._moves)
+        self.back = cache(self._back)
+        self.fetched = cache(self._fetched)
 
     @property
     def start(self) -> Spot:
         return Spot(self.graph.start)
+
+    def number(self, spot: Spot) -> int:
+        found = self._spots.get(spot)
+        if found is None:
+            found = self._spots[spot] = len(self.spots)
+            self.spots.append(spot)
+        return found
+
+    def letter(self, letter: Letter) -> int:
+        found = self._letters.get(letter)
+        if found is None:
+            found = self._letters[letter] = len(self.letters)
+            self.letters.append(letter)
+        return found
 
     def origins(self, bits: int) -> Iterator[str]:
         """The states that some bits stand for."""
@@ -100,37 +123,55 @@ class Flow:
                     for move in self._to(spot, node, outcome, to, does):
                         found[move] = None
         if node.kind == "approve" and spot.tool:
-            found[Move("edited", spot, KEEP, (RENEWED,), (), "edited")] = None
+            edited = (self.letter(RENEWED),)
+            found[Move("edited", spot, self.number(spot), KEEP, edited, (), "edited")] = None
         return tuple(found)
 
-    def _done(self, spot: Spot, node: Node) -> list[tuple[tuple[Letter, ...], str]]:
+    def _done(self, spot: Spot, node: Node) -> list[tuple[tuple[int, ...], str]]:
         if node.kind != "act":
             return [((), "")]
-        made = (RENEWED,) if node.builds else ()
-        return [((*made, executed(tool)), tool) for tool in self.runs(spot)]
+        made = (self.letter(RENEWED),) if node.builds else ()
+        return [((*made, self.letter(executed(tool))), tool) for tool in self.runs(spot)]
 
-    def back(self, spot: Spot, bits: int) -> Iterator[tuple[int, Move]]:
-        """Where `Back` leads a Compact from here: for each origin its moves."""
+    def _fetched(self, state: str) -> tuple[int, ...]:
+        """The executions that a Fetch may be made of."""
+        return tuple(self.letter(executed(tool)) for tool in self.nodes[state].tools)
+
+    def _move(
+        self, spot: Spot, outcome: str, to: Spot, origin: int, does: tuple[int, ...] = (), taken: str | None = None
+    ) -> Move:
+        """The end of a state; between its letters, whether the pending call is another one now."""
         node = self.nodes[spot.state]
-        for outcome, to in node.edges.items():
-            if to != BACK or (spot.erred and int(str(node.body.get("times", 3))) <= 1):
-                continue
-            if spot.returns:
-                target = Spot(spot.returns, settles=True, exceeded=spot.exceeded)
-                yield bits, Move(outcome, target, KEEP, (), _says(spot, outcome, target, node), outcome)
-                yield from ((bits, move) for move in self._limited(spot, node, outcome, spot.returns, ()))
-                continue
-            for name in self.origins(bits):
-                target = Spot(name, exceeded=spot.exceeded)
-                yield self.bits[name], Move(outcome, target, NOBODY, (), _says(spot, outcome, target, node), outcome)
-                yield from ((self.bits[name], move) for move in self._limited(spot, node, outcome, name, ()))
+        made = node.builds or (node.kind == "ask" and to.tool)
+        renewed = (RENEWED,) if made or (spot.tool and not to.tool) else ()
+        says = tuple(map(self.letter, (ended(spot.state, outcome), *renewed, entered(to.state))))
+        return Move(taken or outcome, to, self.number(to), origin, does, says, outcome)
 
-    def _to(self, spot: Spot, node: Node, outcome: str, to: str, does: tuple[Letter, ...]) -> Iterator[Move]:
+    def retries(self, spot: Spot) -> list[str]:
+        """The outcomes of a Compact that lead `Back` from here."""
+        node = self.nodes[spot.state]
+        if node.kind != "compact" or (spot.erred and _times(node) <= 1):
+            return []
+        return [outcome for outcome, to in node.edges.items() if to == BACK]
+
+    def _back(self, spot: Spot, outcome: str, name: str) -> Move:
+        """`Back`, where it means this state."""
+        settles = bool(spot.returns)
+        return self._move(spot, outcome, Spot(name, settles=settles, exceeded=spot.exceeded), KEEP if settles else NOBODY)
+
+    def limited_back(self, spot: Spot, outcome: str, names: Iterable[str]) -> tuple[Move, ...]:
+        """A limit that trips on the way `Back` to any of these states."""
+        for name in names:
+            if found := tuple(self._limited(spot, self.nodes[spot.state], outcome, name, ())):
+                return found
+        return ()
+
+    def _to(self, spot: Spot, node: Node, outcome: str, to: str, does: tuple[int, ...]) -> Iterator[Move]:
         for target, origin in self._entered(spot, node, outcome, to):
-            yield Move(outcome, target, origin, does, _says(spot, outcome, target, node), outcome)
+            yield self._move(spot, outcome, target, origin, does)
         yield from self._limited(spot, node, outcome, to, does)
 
-    def _limited(self, spot: Spot, node: Node, outcome: str, to: str, does: tuple[Letter, ...]) -> Iterator[Move]:
+    def _limited(self, spot: Spot, node: Node, outcome: str, to: str, does: tuple[int, ...]) -> Iterator[Move]:
         """The same, should a limit trip on entering its target: see `leverframe.reduce.route`. Ends are entered whatever the limits."""
         limit = self.exceeded
         if limit is None or spot.exceeded or self.nodes[to].kind == "end":
@@ -138,7 +179,7 @@ class Flow:
         if to == limit and self.nodes[limit].kind != "ask" and to != spot.state:
             return  # it leads there anyway, and the limit is not used up
         for target, origin in self._entered(spot, node, outcome, limit):
-            yield Move(EXCEEDED, target._replace(exceeded=True), origin, does, _says(spot, outcome, target, node), outcome)
+            yield self._move(spot, outcome, target._replace(exceeded=True), origin, does, EXCEEDED)
 
     def carried(self, spot: Spot, outcome: str) -> str:
         """The tool of the pending call when the state has ended, before it enters the next."""
@@ -168,23 +209,24 @@ class Flow:
         return [(Spot(to, exceeded=spot.exceeded), NOBODY)]
 
     def _compacted(self, spot: Spot, node: Node, outcome: str, to: str) -> list[tuple[Spot, int]]:
-        entered_as = Spot(to, exceeded=spot.exceeded, erred=outcome == "error")
+        erred = self._impatient and outcome == "error"  # told apart only where it makes a difference
+        entered_as = Spot(to, exceeded=spot.exceeded, erred=erred)
         if node.kind == "compact":
             return [(entered_as._replace(returns=spot.returns, erred=spot.erred), KEEP)]
         here = self.bits[spot.state]
         settling = spot.state in self.settlers and outcome in ("happened", "not_happened")
         if spot.settles and settling:
             origin = KEEP if outcome == "not_happened" else here
-            return [(entered_as._replace(erred=outcome == "not_happened"), origin)]
+            return [(entered_as._replace(erred=self._impatient and outcome == "not_happened"), origin)]
         if spot.settles:
             return [(entered_as._replace(returns=spot.state), KEEP)]
         own = KEEP if spot.tool and not node.builds else here
         found = [(entered_as, own)]
         if settling and outcome == "not_happened" and self._doubtable:
-            found.append((entered_as._replace(erred=True), self._doubtable))
+            found.append((entered_as._replace(erred=self._impatient), self._doubtable))
         return found
 
-    @property
+    @cached_property
     def _doubtable(self) -> int:
         """The makers of all calls that can ever be in doubt."""
         found = 0
@@ -196,8 +238,11 @@ class Flow:
         return found
 
 
-def _says(spot: Spot, outcome: str, target: Spot, node: Node) -> tuple[Letter, ...]:
-    """The end of a state as letters; between them, whether the pending call is another one now."""
-    made = node.builds or (node.kind == "ask" and target.tool)
-    renewed = (RENEWED,) if made or (spot.tool and not target.tool) else ()
-    return (ended(spot.state, outcome), *renewed, entered(target.state))
+def _times(node: Node) -> int:
+    return int(str(node.body.get("times", 3)))
+
+
+@lru_cache(maxsize=32)
+def flow_of(graph: Graph) -> Flow:
+    """The Flow of a graph, made once for all that is asked of it."""
+    return Flow(graph)

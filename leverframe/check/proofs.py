@@ -7,7 +7,7 @@ from typing import cast
 from leverframe.automaton import PATTERNS, Letter, atoms, compiled, in_words, per_call, spoken
 from leverframe.canon import Object
 from leverframe.check.finding import Finding, Hop
-from leverframe.check.flow import Flow
+from leverframe.check.flow import Flow, flow_of
 from leverframe.check.model import Graph
 from leverframe.check.walk import Flows, Walk
 from leverframe.rules import unknown
@@ -45,7 +45,7 @@ class Proof:
 
 def prove(graph: Graph, others: Mapping[str, Graph]) -> list[Proof]:
     """One proof for each rule, in their order. Rules that name what there is not are left to `findings`."""
-    flow, flows = Flow(graph), Flows(others)
+    flow, flows = flow_of(graph), Flows(others)
     sound = [rule for rule in graph.rules if not _misnamed(graph, rule, others)]
     return [_proof(flow, flows, rule) for rule in sound]
 
@@ -66,7 +66,7 @@ def _proof(flow: Flow, flows: Flows, rule: Object) -> Proof:
     automaton = compiled(rule)
     walk = Walk(flow, automaton, flows).run()
     breach = min(walk.breaches.values(), key=lambda each: len(each.path), default=None)
-    words, visited = in_words(rule), len(walk.seen)
+    words, visited = in_words(rule), len(walk)
     if breach is None:
         return Proof(rule, words, True, visited, vacuous=_vacuous(rule, walk))
     return Proof(rule, words, False, visited, breach.path, breach.state, breach.letter)

@@ -8,23 +8,31 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from leverframe.automaton import Automaton, Letter, entered, executed
+from leverframe.automaton import Automaton, Letter, ended, entered
 from leverframe.check.finding import Hop
-from leverframe.check.flow import KEEP, NOBODY, Flow, Move, Spot
+from leverframe.check.flow import KEEP, NOBODY, Flow, Move, Spot, flow_of
 from leverframe.check.model import Graph, Node
 
-Key: TypeAlias = tuple[Spot, int]  # and the state of the automaton
 Hops: TypeAlias = tuple[Hop, ...]
 Reached: TypeAlias = Mapping[int, Hops]  # states of an automaton, each with a shortest way there
 
 
 class Arrival(NamedTuple):
-    """How some origins came to a key: from which one, with which origin there (KEEP: the same), over which hops."""
+    """How some origins came to a place of the product: from which one, with which origin there (KEEP: the same), over which hops."""
 
     origins: int
-    before: Key | None
+    before: int | None
     origin: int
     hops: Hops
+
+
+class Place(NamedTuple):
+    """A place of the product that a walk reached: a spot, the state of the automaton, and with which origins."""
+
+    spot: Spot
+    state: int
+    origins: int
+    key: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,87 +53,125 @@ class Walk:
     flows: "Flows"
     first: bool = True
     inside: tuple[str, ...] = ()  # the machines whose runs started this one; empty for the machine itself
-    seen: dict[Key, int] = field(default_factory=dict[Key, int])
     breaches: dict[tuple[str, Letter | None], Breach] = field(default_factory=dict[tuple[str, Letter | None], Breach])
-    heard: set[Letter] = field(default_factory=set[Letter])
+    _seen: dict[int, int] = field(default_factory=dict[int, int])
+    _came: dict[int, list[Arrival]] = field(default_factory=dict[int, list[Arrival]])
+    _next: dict[int, int] = field(default_factory=dict[int, int])
+    _returned: dict[tuple[bool, int], int] = field(default_factory=dict[tuple[bool, int], int])
     _known: "dict[tuple[str, bool, bool, str, int], Children]" = field(
         default_factory=dict["tuple[str, bool, bool, str, int]", "Children"]
     )
-    _came: dict[Key, list[Arrival]] = field(default_factory=dict[Key, list[Arrival]])
-    _next: dict[Key, int] = field(default_factory=dict[Key, int])
+
+    def __post_init__(self) -> None:
+        self._width = len(self.automaton.steps)
+        self._machines = self.automaton.machines
+        self._roles: list[int] = []  # by number of the letter
+        self._heard: set[int] = set()
+        named = (entered(name, self._machine) for name in self.flow.names)
+        loud = (bit for bit, letter in zip(self.flow.bits.values(), named, strict=True) if self.automaton.role(letter))
+        self._loud = sum(loud)
+
+    def __iter__(self) -> Iterator[Place]:
+        """Every place that was reached, in the order in which it was."""
+        for key, origins in self._seen.items():
+            number, state = divmod(key, self._width)
+            yield Place(self.flow.spots[number], state, origins, key)
+
+    def __len__(self) -> int:
+        return len(self._seen)
 
     def run(self, state: int = 0) -> "Walk":
         """From the start of the machine, with the automaton in this state before anything of it happened."""
         if self.flow.graph.start not in self.flow.nodes:
             return self
-        letter = self._named(entered(self.flow.graph.start))
-        after = self._step(state, letter)
+        number = self.flow.letter(entered(self.flow.graph.start))
+        letter, role = self._named(number), self._role(number)
+        self._heard.update({number} if role else ())
+        after = self.automaton.steps[state][role] if role else state
         if after in self.automaton.broken:
             start = self._shown(self.flow.graph.start)
             self.breaches[start, letter] = Breach(start, letter, ())
         if after not in self.automaton.broken or not self.first:
-            self._arrive((self.flow.start, state if after in self.automaton.broken else after), NOBODY, None, KEEP, ())
+            state = state if after in self.automaton.broken else after
+            self._arrive(self.flow.number(self.flow.start) * self._width + state, NOBODY, None, KEEP, ())
         while self._next and not (self.first and self.breaches):
             level, self._next = self._next, {}
             for key, origins in level.items():
                 self._leave(key, origins)
         return self
 
-    def path(self, key: Key, origin: int) -> Hops:
-        """A shortest path to a key that was seen, for one of its origins (one bit)."""
+    def path(self, key: int, origins: int) -> Hops:
+        """A shortest path to a place that was reached, with some of these origins there."""
         parts: list[Hops] = []
-        before: Key | None = key
+        before: int | None = key
         while before is not None:
-            arrival = next(each for each in self._came[before] if each.origins & origin)
+            arrival = next(each for each in self._came[before] if each.origins & origins)
             parts.append(arrival.hops)
-            before, origin = arrival.before, arrival.origin or origin
+            origins = arrival.origin or arrival.origins & origins
+            before = arrival.before
         return tuple(hop for hops in reversed(parts) for hop in hops)
+
+    @property
+    def heard(self) -> set[Letter]:
+        """What happened on the way and has a role in the automaton."""
+        return set(map(self._named, self._heard))
+
+    def way(self, place: Place) -> Hops:
+        return self.path(place.key, place.origins)
 
     # ── one spot ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _leave(self, key: Key, origins: int) -> None:
-        spot, state = key
-        node = self.flow.nodes[spot.state]
-        if node.kind == "end":
+    def _leave(self, key: int, origins: int) -> None:
+        number, state = divmod(key, self._width)
+        spot = self.flow.spots[number]
+        kind = self.flow.nodes[spot.state].kind
+        if kind == "end":
             if state in self.automaton.unfinished:
                 self._break(self._shown(spot.state), None, key, origins, ())
             return
-        if node.kind == "compact":
-            for some, move in self.flow.back(spot, origins):
-                self._take(key, some & origins, move, state, ())
-        for move in self.flow.moves(spot):
-            for after, hops in self._within(key, origins, move):
-                self._take(key, origins, move, after, hops)
-
-    def _within(self, key: Key, origins: int, move: Move) -> "Iterator[tuple[int, Hops]]":
-        """What the automaton may have read while the state went on, up to its end by this move."""
-        spot, state = key
-        node = self.flow.nodes[spot.state]
-        if move.does:
-            yield self._read(state, move.does, key, origins, ()), ()
-        elif node.kind == "fetch":
-            yield from ((after, ()) for after in self._fetched(key, origins))
-        elif node.kind == "delegate" and (children := self._children(spot, state)):
+        for outcome in self.flow.retries(spot) if kind == "compact" else ():
+            self._retry(key, spot, state, outcome, origins)
+        if kind == "fetch":
+            states = self._fetched(key, spot, state, origins)
+            for move in self.flow.moves(spot):
+                for after in states:
+                    self._take(key, spot, origins, move, after, ())
+        elif kind == "delegate" and (children := self._children(spot, state)):
             for breach in children.breaches:
                 self._break(breach.state, breach.letter, key, origins, breach.path)
-            yield from children.after(move.ended).items()
+            for move in self.flow.moves(spot):
+                for after, hops in children.after(move.ended).items():
+                    self._take(key, spot, origins, move, after, hops)
         else:
-            yield state, ()
+            for move in self.flow.moves(spot):
+                after = self._read(state, move.does, key, origins, ()) if move.does else state
+                self._take(key, spot, origins, move, after, ())
 
-    def _fetched(self, key: Key, origins: int) -> list[int]:
+    def _retry(self, key: int, spot: Spot, state: int, outcome: str, origins: int) -> None:
+        """Where `Back` leads. Many Compacts lead back to the same states: to each of them once is enough, if nothing hears it."""
+        names = [spot.returns] if spot.returns else self.flow.origins(origins)
+        for move in self.flow.limited_back(spot, outcome, names):
+            self._take(key, spot, origins, move, state, ())
+        if spot.returns:
+            self._take(key, spot, origins, self.flow.back(spot, outcome, spot.returns), state, ())
+            return
+        silent = not self.automaton.role(ended(spot.state, outcome, self._machine))
+        done = self._returned.get((spot.exceeded, state), 0) & ~self._loud if silent else 0
+        for name in self.flow.origins(origins & ~done):
+            self._take(key, spot, self.flow.bits[name], self.flow.back(spot, outcome, name), state, ())
+        if silent:
+            self._returned[spot.exceeded, state] = done | origins
+
+    def _fetched(self, key: int, spot: Spot, state: int, origins: int) -> list[int]:
         """A Fetch runs any of its tools, any number of times."""
-        spot, state = key
         found = [state]
-        letters = [
-            letter for tool in self.flow.nodes[spot.state].tools if self.automaton.role(letter := self._named(executed(tool)))
-        ]
+        heard = [letter for letter in self.flow.fetched(spot.state) if self._role(letter)]
         if self.automaton.each_call:
-            for letter in letters:
-                self.heard.add(letter)
-                self._break(self._shown(spot.state), letter, key, origins, ())
-        elif letters:
+            for letter in heard:
+                self._break(self._shown(spot.state), self._named(letter), key, origins, ())
+        elif heard:
             for each in found:  # grows as it is walked
-                for letter in letters:
+                for letter in heard:
                     after = self._read(each, (letter,), key, origins, ())
                     if after not in found:
                         found.append(after)
@@ -133,9 +179,11 @@ class Walk:
 
     def _children(self, spot: Spot, state: int) -> "Children | None":
         """What the children of this Delegate may do, if the automaton listens to them."""
+        if not self._machines:
+            return None
         body = self.flow.nodes[spot.state].body
         machine = str(body.get("machine"))
-        if machine in (*self.inside, self.flow.graph.name) or not self.automaton.machines & self.flows.below(machine):
+        if machine in (*self.inside, self.flow.graph.name) or not self._machines & self.flows.below(machine):
             return None
         key = (machine, bool(body.get("many", True)), bool(body.get("max_failed")), self._shown(spot.state), state)
         found = self._known.get(key)
@@ -144,18 +192,20 @@ class Walk:
             found = self._known[key] = Children(self.flows, self.automaton, inside, *key[1:])
         return found
 
-    def _take(self, key: Key, origins: int, move: Move, state: int, hops: Hops) -> None:
-        hop = Hop(self._shown(key[0].state), move.outcome, self._shown(move.to.state))
-        after = self._read(state, move.says, key, origins, (*hops, hop)) if move.says else state
+    def _take(self, key: int, spot: Spot, origins: int, move: Move, state: int, hops: Hops) -> None:
+        after = self._read(state, move.says, key, origins, hops, move) if move.says else state
         arriving = origins if move.origin == KEEP else move.origin
-        self._arrive((move.to, after), arriving, key, KEEP if move.origin == KEEP else origins & -origins, (*hops, hop))
+        to = move.number * self._width + after
+        if arriving & ~self._seen.get(to, 0):
+            hop = Hop(self._shown(spot.state), move.outcome, self._shown(move.to.state))
+            self._arrive(to, arriving, key, KEEP if move.origin == KEEP else origins, (*hops, hop))
 
-    def _arrive(self, key: Key, origins: int, before: Key | None, origin: int, hops: Hops) -> None:
-        new = origins & ~self.seen.get(key, 0)
-        if new:
-            self.seen[key] = self.seen.get(key, 0) | new
-            self._next[key] = self._next.get(key, 0) | new
-            self._came.setdefault(key, []).append(Arrival(new, before, origin, hops))
+    def _arrive(self, key: int, origins: int, before: int | None, origin: int, hops: Hops) -> None:
+        seen = self._seen.get(key, 0)
+        new = origins & ~seen
+        self._seen[key] = seen | new
+        self._next[key] = self._next.get(key, 0) | new
+        self._came.setdefault(key, []).append(Arrival(new, before, origin, hops))
 
     # ── the automaton ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -166,30 +216,34 @@ class Walk:
     def _shown(self, state: str) -> str:
         return f"{self._machine}.{state}" if self.inside else state
 
-    def _named(self, letter: Letter) -> Letter:
-        return letter._replace(machine=self._machine) if self.inside else letter
+    def _named(self, letter: int) -> Letter:
+        return self.flow.letters[letter]._replace(machine=self._machine)
 
-    def _step(self, state: int, letter: Letter) -> int:
-        role = self.automaton.role(letter)
-        if not role:
-            return state
-        self.heard.add(letter)
-        return self.automaton.steps[state][role]
+    def _role(self, letter: int) -> int:
+        while len(self._roles) <= letter:
+            self._roles.append(self.automaton.role(self._named(len(self._roles))))
+        return self._roles[letter]
 
-    def _read(self, state: int, letters: tuple[Letter, ...], key: Key, origins: int, hops: Hops) -> int:
-        for letter in letters:
-            after = self._step(state, self._named(letter) if self.inside else letter)
+    def _read(self, state: int, letters: tuple[int, ...], key: int, origins: int, hops: Hops, move: Move | None = None) -> int:
+        """The next state of the automaton; where it breaks, that is noted, and it goes on as if it had not."""
+        for number in letters:
+            role = self._roles[number] if number < len(self._roles) else self._role(number)
+            if not role:
+                continue
+            self._heard.add(number)
+            after = self.automaton.steps[state][role]
             if after in self.automaton.broken:
-                self._break(self._shown(letter.name), letter, key, origins, hops)
+                letter, spot = self.flow.letters[number], self.flow.spots[key // self._width]
+                last = (Hop(self._shown(spot.state), move.outcome, self._shown(move.to.state)),) if move else ()
+                place = spot.state if letter.what == "tool" else letter.name
+                self._break(self._shown(place), self._named(number), key, origins, (*hops, *last))
             else:
                 state = after
         return state
 
-    def _break(self, state: str, letter: Letter | None, key: Key, origins: int, hops: Hops) -> None:
-        own_tool = letter is not None and letter.what == "tool" and not hops
-        place = self._shown(key[0].state) if own_tool else state
+    def _break(self, place: str, letter: Letter | None, key: int, origins: int, hops: Hops) -> None:
         if (place, letter) not in self.breaches:
-            self.breaches[place, letter] = Breach(place, letter, (*self.path(key, origins & -origins), *hops))
+            self.breaches[place, letter] = Breach(place, letter, (*self.path(key, origins), *hops))
 
 
 class Flows:
@@ -202,7 +256,7 @@ class Flows:
 
     def flow(self, machine: str) -> Flow | None:
         if machine not in self._flows and machine in self._others:
-            self._flows[machine] = Flow(self._others[machine])
+            self._flows[machine] = flow_of(self._others[machine])
         return self._flows.get(machine)
 
     def below(self, machine: str) -> frozenset[str]:
@@ -265,12 +319,12 @@ class Children:
         walk = Walk(flow, self._automaton, self._flows, inside=self._inside).run(state)
         starts = Hop(self._place, "starts", f"{self._inside[-1]}.{flow.graph.start}")
         self.breaches += [Breach(each.state, each.letter, (starts, *each.path)) for each in walk.breaches.values() if each.letter]
-        for (spot, after), origins in walk.seen.items():
-            ended_well = flow.nodes[spot.state].kind == "end" and bool(flow.nodes[spot.state].body.get("success", True))
+        for place in walk:
+            node = flow.nodes[place.spot.state]
+            ended_well = node.kind == "end" and bool(node.body.get("success", True))
             for reached, how, fits in ((whole, "ends", ended_well), (partly, "stops", True)):
-                if fits and after not in reached:
-                    last = Hop(f"{self._inside[-1]}.{spot.state}", how, self._place)
-                    path = walk.path((spot, after), origins & -origins)
-                    reached[after] = () if after == state else (starts, *path, last)
+                if fits and place.state not in reached:
+                    last = Hop(f"{self._inside[-1]}.{node.name}", how, self._place)
+                    reached[place.state] = () if place.state == state else (starts, *walk.way(place), last)
         self._walks[state] = (whole, partly)
         return whole, partly
