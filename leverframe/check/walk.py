@@ -57,6 +57,7 @@ class Walk:
     _seen: dict[int, int] = field(default_factory=dict[int, int])
     _came: dict[int, list[Arrival]] = field(default_factory=dict[int, list[Arrival]])
     _next: dict[int, int] = field(default_factory=dict[int, int])
+    _onward: dict[int, list[tuple[int, Move, Hops]]] = field(default_factory=dict[int, list[tuple[int, Move, Hops]]])
     _returned: dict[tuple[bool, int], int] = field(default_factory=dict[tuple[bool, int], int])
     _known: "dict[tuple[str, bool, bool, str, int], Children]" = field(
         default_factory=dict["tuple[str, bool, bool, str, int]", "Children"]
@@ -93,7 +94,8 @@ class Walk:
             self.breaches[start, letter] = Breach(start, letter, ())
         if after not in self.automaton.broken or not self.first:
             state = state if after in self.automaton.broken else after
-            self._arrive(self.flow.number(self.flow.start) * self._width + state, NOBODY, None, KEEP, ())
+            key = self.flow.number(self.flow.start) * self._width + state
+            self._began(key, 0, NOBODY, Arrival(NOBODY, None, KEEP, ()))
         while self._next and not (self.first and self.breaches):
             level, self._next = self._next, {}
             for key, origins in level.items():
@@ -131,6 +133,11 @@ class Walk:
             return
         for outcome in self.flow.retries(spot) if kind == "compact" else ():
             self._retry(key, spot, state, outcome, origins)
+        if (known := self._onward.get(key)) is not None:  # other origins were here before: only what carries them on is new
+            for to, move, hops in known:
+                self._arrive(to, origins, key, KEEP, spot, move, hops)
+            return
+        self._onward[key] = []
         if kind == "fetch":
             states = self._fetched(key, spot, state, origins)
             for move in self.flow.moves(spot):
@@ -151,16 +158,29 @@ class Walk:
         """Where `Back` leads. Many Compacts lead back to the same states: to each of them once is enough, if nothing hears it."""
         names = [spot.returns] if spot.returns else self.flow.origins(origins)
         for move in self.flow.limited_back(spot, outcome, names):
-            self._take(key, spot, origins, move, state, ())
+            self._return(key, spot, origins, move, state)
         if spot.returns:
-            self._take(key, spot, origins, self.flow.back(spot, outcome, spot.returns), state, ())
+            self._return(key, spot, origins, self.flow.back(spot, outcome, spot.returns), state)
             return
         silent = not self.automaton.role(ended(spot.state, outcome, self._machine))
         done = self._returned.get((spot.exceeded, state), 0) & ~self._loud if silent else 0
         for name in self.flow.origins(origins & ~done):
-            self._take(key, spot, self.flow.bits[name], self.flow.back(spot, outcome, name), state, ())
+            self._return(key, spot, self.flow.bits[name], self.flow.back(spot, outcome, name), state)
         if silent:
             self._returned[spot.exceeded, state] = done | origins
+
+    def _return(self, key: int, spot: Spot, origins: int, move: Move, state: int) -> None:
+        after = self._read(state, move.says, key, origins, (), move)
+        keeps = move.origin == KEEP
+        self._arrive(
+            move.number * self._width + after,
+            origins if keeps else move.origin,
+            key,
+            KEEP if keeps else origins,
+            spot,
+            move,
+            (),
+        )
 
     def _fetched(self, key: int, spot: Spot, state: int, origins: int) -> list[int]:
         """A Fetch runs any of its tools, any number of times."""
@@ -194,18 +214,24 @@ class Walk:
 
     def _take(self, key: int, spot: Spot, origins: int, move: Move, state: int, hops: Hops) -> None:
         after = self._read(state, move.says, key, origins, hops, move) if move.says else state
-        arriving = origins if move.origin == KEEP else move.origin
         to = move.number * self._width + after
-        if arriving & ~self._seen.get(to, 0):
-            hop = Hop(self._shown(spot.state), move.outcome, self._shown(move.to.state))
-            self._arrive(to, arriving, key, KEEP if move.origin == KEEP else origins, (*hops, hop))
+        if move.origin == KEEP:
+            self._onward[key].append((to, move, hops))
+            self._arrive(to, origins, key, KEEP, spot, move, hops)
+        else:
+            self._arrive(to, move.origin, key, origins, spot, move, hops)
 
-    def _arrive(self, key: int, origins: int, before: int | None, origin: int, hops: Hops) -> None:
+    def _arrive(self, key: int, origins: int, before: int, origin: int, spot: Spot, move: Move, hops: Hops) -> None:
         seen = self._seen.get(key, 0)
         new = origins & ~seen
+        if new:
+            hop = Hop(self._shown(spot.state), move.outcome, self._shown(move.to.state))
+            self._began(key, seen, new, Arrival(new, before, origin, (*hops, hop)))
+
+    def _began(self, key: int, seen: int, new: int, arrival: Arrival) -> None:
         self._seen[key] = seen | new
         self._next[key] = self._next.get(key, 0) | new
-        self._came.setdefault(key, []).append(Arrival(new, before, origin, hops))
+        self._came.setdefault(key, []).append(arrival)
 
     # ── the automaton ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
