@@ -18,11 +18,13 @@ Reached: TypeAlias = Mapping[int, Hops]  # states of an automaton, each with a s
 
 
 class Arrival(NamedTuple):
-    """How some origins came to a place of the product: from which one, with which origin there (KEEP: the same), over which hops."""
+    """How some origins came to a place of the product: from which one, with which origins there (KEEP: the same), by which move, and
+    over which hops of children before it."""
 
     origins: int
     before: int | None
     origin: int
+    move: Move | None
     hops: Hops
 
 
@@ -95,7 +97,7 @@ class Walk:
         if after not in self.automaton.broken or not self.first:
             state = state if after in self.automaton.broken else after
             key = self.flow.number(self.flow.start) * self._width + state
-            self._began(key, 0, NOBODY, Arrival(NOBODY, None, KEEP, ()))
+            self._began(key, 0, NOBODY, Arrival(NOBODY, None, KEEP, None, ()))
         while self._next and not (self.first and self.breaches):
             level, self._next = self._next, {}
             for key, origins in level.items():
@@ -108,7 +110,8 @@ class Walk:
         before: int | None = key
         while before is not None:
             arrival = next(each for each in self._came[before] if each.origins & origins)
-            parts.append(arrival.hops)
+            if arrival.before is not None and arrival.move is not None:
+                parts.append((*arrival.hops, self._hop(arrival.before, arrival.move)))
             origins = arrival.origin or arrival.origins & origins
             before = arrival.before
         return tuple(hop for hops in reversed(parts) for hop in hops)
@@ -135,52 +138,46 @@ class Walk:
             self._retry(key, spot, state, outcome, origins)
         if (known := self._onward.get(key)) is not None:  # other origins were here before: only what carries them on is new
             for to, move, hops in known:
-                self._arrive(to, origins, key, KEEP, spot, move, hops)
+                self._arrive(to, origins, key, KEEP, move, hops)
             return
         self._onward[key] = []
         if kind == "fetch":
             states = self._fetched(key, spot, state, origins)
             for move in self.flow.moves(spot):
                 for after in states:
-                    self._take(key, spot, origins, move, after, ())
+                    self._take(key, origins, move, after, ())
         elif kind == "delegate" and (children := self._children(spot, state)):
             for breach in children.breaches:
                 self._break(breach.state, breach.letter, key, origins, breach.path)
             for move in self.flow.moves(spot):
                 for after, hops in children.after(move.ended).items():
-                    self._take(key, spot, origins, move, after, hops)
+                    self._take(key, origins, move, after, hops)
         else:
             for move in self.flow.moves(spot):
                 after = self._read(state, move.does, key, origins, ()) if move.does else state
-                self._take(key, spot, origins, move, after, ())
+                self._take(key, origins, move, after, ())
 
     def _retry(self, key: int, spot: Spot, state: int, outcome: str, origins: int) -> None:
         """Where `Back` leads. Many Compacts lead back to the same states: to each of them once is enough, if nothing hears it."""
         names = [spot.returns] if spot.returns else self.flow.origins(origins)
         for move in self.flow.limited_back(spot, outcome, names):
-            self._return(key, spot, origins, move, state)
+            self._return(key, origins, move, state)
         if spot.returns:
-            self._return(key, spot, origins, self.flow.back(spot, outcome, spot.returns), state)
+            self._return(key, origins, self.flow.back(spot, outcome, spot.returns), state)
             return
         silent = not self.automaton.role(ended(spot.state, outcome, self._machine))
         done = self._returned.get((spot.exceeded, state), 0) & ~self._loud if silent else 0
         for name in self.flow.origins(origins & ~done):
-            self._return(key, spot, self.flow.bits[name], self.flow.back(spot, outcome, name), state)
+            self._return(key, self.flow.bits[name], self.flow.back(spot, outcome, name), state)
         if silent:
             self._returned[spot.exceeded, state] = done | origins
 
-    def _return(self, key: int, spot: Spot, origins: int, move: Move, state: int) -> None:
-        after = self._read(state, move.says, key, origins, (), move)
-        keeps = move.origin == KEEP
-        self._arrive(
-            move.number * self._width + after,
-            origins if keeps else move.origin,
-            key,
-            KEEP if keeps else origins,
-            spot,
-            move,
-            (),
-        )
+    def _return(self, key: int, origins: int, move: Move, state: int) -> None:
+        to = move.number * self._width + self._read(state, move.says, key, origins, (), move)
+        if move.origin == KEEP:
+            self._arrive(to, origins, key, KEEP, move, ())
+        else:
+            self._arrive(to, move.origin, key, origins, move, ())
 
     def _fetched(self, key: int, spot: Spot, state: int, origins: int) -> list[int]:
         """A Fetch runs any of its tools, any number of times."""
@@ -212,21 +209,20 @@ class Walk:
             found = self._known[key] = Children(self.flows, self.automaton, inside, *key[1:])
         return found
 
-    def _take(self, key: int, spot: Spot, origins: int, move: Move, state: int, hops: Hops) -> None:
+    def _take(self, key: int, origins: int, move: Move, state: int, hops: Hops) -> None:
         after = self._read(state, move.says, key, origins, hops, move) if move.says else state
         to = move.number * self._width + after
         if move.origin == KEEP:
             self._onward[key].append((to, move, hops))
-            self._arrive(to, origins, key, KEEP, spot, move, hops)
+            self._arrive(to, origins, key, KEEP, move, hops)
         else:
-            self._arrive(to, move.origin, key, origins, spot, move, hops)
+            self._arrive(to, move.origin, key, origins, move, hops)
 
-    def _arrive(self, key: int, origins: int, before: int, origin: int, spot: Spot, move: Move, hops: Hops) -> None:
+    def _arrive(self, key: int, origins: int, before: int, origin: int, move: Move, hops: Hops) -> None:
         seen = self._seen.get(key, 0)
         new = origins & ~seen
         if new:
-            hop = Hop(self._shown(spot.state), move.outcome, self._shown(move.to.state))
-            self._began(key, seen, new, Arrival(new, before, origin, (*hops, hop)))
+            self._began(key, seen, new, Arrival(new, before, origin, move, hops))
 
     def _began(self, key: int, seen: int, new: int, arrival: Arrival) -> None:
         self._seen[key] = seen | new
@@ -238,6 +234,9 @@ class Walk:
     @property
     def _machine(self) -> str:
         return self.inside[-1] if self.inside else ""
+
+    def _hop(self, key: int, move: Move) -> Hop:
+        return Hop(self._shown(self.flow.spots[key // self._width].state), move.outcome, self._shown(move.to.state))
 
     def _shown(self, state: str) -> str:
         return f"{self._machine}.{state}" if self.inside else state
@@ -259,9 +258,9 @@ class Walk:
             self._heard.add(number)
             after = self.automaton.steps[state][role]
             if after in self.automaton.broken:
-                letter, spot = self.flow.letters[number], self.flow.spots[key // self._width]
-                last = (Hop(self._shown(spot.state), move.outcome, self._shown(move.to.state)),) if move else ()
-                place = spot.state if letter.what == "tool" else letter.name
+                letter = self.flow.letters[number]
+                last = (self._hop(key, move),) if move else ()
+                place = self.flow.spots[key // self._width].state if letter.what == "tool" else letter.name
                 self._break(self._shown(place), self._named(number), key, origins, (*hops, *last))
             else:
                 state = after
