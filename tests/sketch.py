@@ -60,8 +60,9 @@ def _state(name: str, kind: str, rest: list[str], edges: dict[str, str], prompts
         more = {"tools": cast(Json, rest), "builds": kind == "build"}
     elif kind == "ask":
         replies = [outcome for outcome in edges if outcome not in (*rest, "error", "unsure")]
-        choices: list[Json] = [{"intent": tool, "kind": "tool"} for tool in rest]
-        choices += [{"intent": reply, "kind": "reply", "schema": {}, "contract": ""} for reply in replies]
+        choices: list[Json] = []
+        choices += [_choice(tool, "tool") for tool in rest]
+        choices += [_choice(reply, "reply") for reply in replies]
         text = prompts.get(name, "# user\n\n{{ window }}\n")
         more = {"prompt": f"sketch/{name.lower()}", "texts": {"": text}, "choices": choices, "threshold": None}
     elif kind in ("approve", "consult", "wait"):
@@ -76,6 +77,10 @@ def _state(name: str, kind: str, rest: list[str], edges: dict[str, str], prompts
         more = {"success": kind == "end"}
     real = {"build": "act", "once": "compact", "fail": "end"}.get(kind, kind)
     return {"kind": real, "doc": "", "edges": cast(Json, edges), **more}
+
+
+def _choice(intent: str, kind: str) -> Object:
+    return {"intent": intent, "kind": kind, **({"schema": {}, "contract": ""} if kind == "reply" else {})}
 
 
 def _tool(kind: str) -> Object:

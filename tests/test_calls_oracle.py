@@ -288,7 +288,9 @@ def rules_over(draw: st.DrawFn, kinds: dict[str, str], lines: list[str]) -> Obje
     return cast(Object, body)
 
 
-@settings(max_examples=600, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=600, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 @given(machines())
 def test_the_flow_of_calls_and_the_proofs_say_what_brute_force_finds(body: Object) -> None:
     brute = Brute(definition(body)).explore()

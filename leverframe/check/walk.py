@@ -118,8 +118,8 @@ class Walk:
 
     @property
     def heard(self) -> set[Letter]:
-        """What happened on the way and has a role in the automaton."""
-        return set(map(self._named, self._heard))
+        """What happened on the way, also in children, and has a role in the automaton."""
+        return set(map(self._named, self._heard)).union(*(children.heard for children in self._known.values()))
 
     def way(self, place: Place) -> Hops:
         return self.path(place.key, place.origins)
@@ -310,8 +310,9 @@ class Children:
     ) -> None:
         self._flows, self._automaton, self._inside = flows, automaton, inside
         self._many, self._may_fail, self._place, self._state = many, may_fail, place, state
-        self._walks: dict[int, tuple[Reached, Reached]] = {}
+        self._walks: dict[int, tuple[Reached, Reached, list[Breach]]] = {}
         self.breaches: list[Breach] = []
+        self.heard: set[Letter] = set()
         self._whole = self._rounds(whole=True)
         self._partly = self._rounds(whole=False)
 
@@ -323,15 +324,19 @@ class Children:
         first: dict[int, Hops] = {self._state: ()} if self._many else {}
         found, todo = dict(first), [self._state]
         for state in todo:  # grows as it is walked
-            for after, hops in self._run(state)[0 if whole else 1].items():
+            before = found.get(state, ()) if state != self._state else ()
+            reached, cut, breaches = self._run(state)
+            if not whole:  # what breaks in a whole run breaks in a part of it
+                self.breaches += [Breach(each.state, each.letter, (*before, *each.path)) for each in breaches]
+            for after, hops in (reached if whole else cut).items():
                 if after not in found:
-                    found[after] = (*found.get(state, ()), *hops)
+                    found[after] = (*before, *hops)
                     if self._many and after != self._state:
                         todo.append(after)
         return found
 
-    def _run(self, state: int) -> tuple[Reached, Reached]:
-        """Of one run: the states of the automaton at its successful end, and anywhere in it."""
+    def _run(self, state: int) -> tuple[Reached, Reached, list[Breach]]:
+        """Of one run: the states of the automaton at its successful end, and anywhere in it; and where it breaks."""
         known = self._walks.get(state)
         if known is not None:
             return known
@@ -339,11 +344,11 @@ class Children:
         partly: dict[int, Hops] = {}
         flow = self._flows.flow(self._inside[-1])
         if flow is None:
-            self._walks[state] = ({state: ()}, {state: ()})  # a machine that nobody has says nothing
-            return self._walks[state]
+            return {state: ()}, {state: ()}, []  # a machine that nobody has says nothing
         walk = Walk(flow, self._automaton, self._flows, inside=self._inside).run(state)
+        self.heard |= walk.heard
         starts = Hop(self._place, "starts", f"{self._inside[-1]}.{flow.graph.start}")
-        self.breaches += [Breach(each.state, each.letter, (starts, *each.path)) for each in walk.breaches.values() if each.letter]
+        breaches = [Breach(each.state, each.letter, (starts, *each.path)) for each in walk.breaches.values() if each.letter]
         for place in walk:
             node = flow.nodes[place.spot.state]
             ended_well = node.kind == "end" and bool(node.body.get("success", True))
@@ -351,5 +356,5 @@ class Children:
                 if fits and place.state not in reached:
                     last = Hop(f"{self._inside[-1]}.{node.name}", how, self._place)
                     reached[place.state] = () if place.state == state else (starts, *walk.way(place), last)
-        self._walks[state] = (whole, partly)
-        return whole, partly
+        self._walks[state] = (whole, partly, breaches)
+        return self._walks[state]
