@@ -26,7 +26,7 @@ def sketch(
     rules: Sequence[Rule | Object] = (),
     memory: Mapping[str, Object] | None = None,
     prompts: Mapping[str, str] | None = None,
-    **limits: Json,
+    limits: Object | None = None,
 ) -> Object:
     """The definition that such a table means; its first line is the start."""
     states: Object = {}
@@ -44,7 +44,7 @@ def sketch(
         "memory": {"type": "object", "properties": cast(Object, dict(memory or {}))},
         "states": states,
         "tools": {tool: _tool(kind) for tool, kind in (item.split() for item in tools.split(","))},
-        "limits": {**LIMITS, **limits},
+        "limits": {**LIMITS, **(limits or {})},
         "rules": [rule.json() if isinstance(rule, Rule) else rule for rule in rules],
         "accepts": [],
     }

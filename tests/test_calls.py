@@ -22,7 +22,7 @@ DESK = """
 
 def found(table: str, *, tools: str = TOOLS, exceeded: str | None = None) -> list[str]:
     """`LF301 Pay: Think –charge→ Pay` for each finding."""
-    graph = Graph(sketch(table + REST, tools=tools, exceeded=exceeded))
+    graph = Graph(sketch(table + REST, tools=tools, limits={"exceeded": exceeded}))
     return [f"{each.code} {each.state}: {'; '.join(map(str, each.path))}" for each in findings(graph, {})]
 
 

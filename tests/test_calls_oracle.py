@@ -249,7 +249,7 @@ def machines(draw: st.DrawFn) -> Object:
     effects = {tool: draw(st.sampled_from(("keyed", "keyed!", "once!", "local", "read"))) for tool in TOOLS}
     rules = [draw(rules_over(kinds, lines)) for _ in range(2)]
     tools = ", ".join(f"{tool} {effect}" for tool, effect in effects.items())
-    return sketch("\n".join(lines), tools=tools, exceeded=exceeded, rules=rules)
+    return sketch("\n".join(lines), tools=tools, limits={"exceeded": exceeded}, rules=rules)
 
 
 def _outcomes(kind: str, tools: tuple[str, ...], settler: str | None, *, settles: bool) -> tuple[str, ...]:

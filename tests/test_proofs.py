@@ -77,7 +77,7 @@ ROWS = {
 
 def graphs(table: str, rules: list[Object]) -> tuple[Graph, Mapping[str, Graph]]:
     others = {"child": Graph(sketch(CHILD, name="child"))}
-    return Graph(sketch(ROWS[table], rules=rules, exceeded="Person" if table == "order" else None)), others
+    return Graph(sketch(ROWS[table], rules=rules, limits={"exceeded": "Person" if table == "order" else None})), others
 
 
 def refuted(table: str, *rules: Object) -> list[str]:

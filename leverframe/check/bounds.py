@@ -154,13 +154,15 @@ class _Bounded:
         return (max(steps.values(), default=0), max(calls.values(), default=0)) if done == len(moves) else None
 
     def cycle(self, *, asking: bool = False) -> tuple[Hop, ...]:
-        """A shortest cycle without `retry` through some spot of the first component that has one (`asking`: through an Ask of it)."""
+        """A shortest cycle without `retry` through the first spot that lies on one (`asking`: through the first Ask that does)."""
+        found: dict[Spot, set[Spot]] = {}
         for component in _components(self.moves):
             inside = set(component)
-            turning = len(inside) > 1 or any(to in inside for _, to in self.moves[component[0]])
-            fits = [spot for spot in component if not asking or self.graph.nodes[spot.state].kind == "ask"]
-            if turning and fits:
-                return self._around(fits[0], inside)
+            if len(inside) > 1 or any(to in inside for _, to in self.moves[component[0]]):
+                found |= dict.fromkeys(component, inside)
+        for spot in self.moves:  # in the order in which they are reached
+            if spot in found and (not asking or self.graph.nodes[spot.state].kind == "ask"):
+                return self._around(spot, found[spot])
         return ()
 
     def _around(self, spot: Spot, inside: set[Spot]) -> tuple[Hop, ...]:
