@@ -4,6 +4,7 @@ The product of `Flow` and an automaton is walked level by level; origins travel 
 walked inside of it, where the automaton listens to them: for each way in which the Delegate can end, what they may have done by then.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
@@ -17,15 +18,9 @@ Hops: TypeAlias = tuple[Hop, ...]
 Reached: TypeAlias = Mapping[int, Hops]  # states of an automaton, each with a shortest way there
 
 
-class Arrival(NamedTuple):
-    """How some origins came to a place of the product: from which one, with which origins there (KEEP: the same), by which move, and
-    over which hops of children before it."""
-
-    origins: int
-    before: int | None
-    origin: int
-    move: Move | None
-    hops: Hops
+Arrival: TypeAlias = "tuple[int, int | None, int, Move | None, Hops]"
+"""How some origins came to a place of the product: which, from which place, with which origins there (KEEP: the same), by which move, and
+over which hops of children before it. Plain, because there are many."""
 
 
 class Place(NamedTuple):
@@ -57,7 +52,7 @@ class Walk:
     inside: tuple[str, ...] = ()  # the machines whose runs started this one; empty for the machine itself
     breaches: dict[tuple[str, Letter | None], Breach] = field(default_factory=dict[tuple[str, Letter | None], Breach])
     _seen: dict[int, int] = field(default_factory=dict[int, int])
-    _came: dict[int, list[Arrival]] = field(default_factory=dict[int, list[Arrival]])
+    _came: defaultdict[int, list[Arrival]] = field(default_factory=lambda: defaultdict[int, list[Arrival]](list))
     _next: dict[int, int] = field(default_factory=dict[int, int])
     _onward: dict[int, list[tuple[int, Move, Hops]]] = field(default_factory=dict[int, list[tuple[int, Move, Hops]]])
     _returned: dict[tuple[bool, int], int] = field(default_factory=dict[tuple[bool, int], int])
@@ -97,7 +92,8 @@ class Walk:
         if after not in self.automaton.broken or not self.first:
             state = state if after in self.automaton.broken else after
             key = self.flow.number(self.flow.start) * self._width + state
-            self._began(key, 0, NOBODY, Arrival(NOBODY, None, KEEP, None, ()))
+            self._seen[key] = self._next[key] = NOBODY
+            self._came[key].append((NOBODY, None, KEEP, None, ()))
         while self._next and not (self.first and self.breaches):
             level, self._next = self._next, {}
             for key, origins in level.items():
@@ -109,11 +105,10 @@ class Walk:
         parts: list[Hops] = []
         before: int | None = key
         while before is not None:
-            arrival = next(each for each in self._came[before] if each.origins & origins)
-            if arrival.before is not None and arrival.move is not None:
-                parts.append((*arrival.hops, self._hop(arrival.before, arrival.move)))
-            origins = arrival.origin or arrival.origins & origins
-            before = arrival.before
+            some, earlier, there, move, hops = next(each for each in self._came[before] if each[0] & origins)
+            if earlier is not None and move is not None:
+                parts.append((*hops, self._hop(earlier, move)))
+            before, origins = earlier, there or some & origins
         return tuple(hop for hops in reversed(parts) for hop in hops)
 
     @property
@@ -137,8 +132,7 @@ class Walk:
         for outcome in self.flow.retries(spot) if kind == "compact" else ():
             self._retry(key, spot, state, outcome, origins)
         if (known := self._onward.get(key)) is not None:  # other origins were here before: only what carries them on is new
-            for to, move, hops in known:
-                self._arrive(to, origins, key, KEEP, move, hops)
+            self._carry(key, origins, known)
             return
         self._onward[key] = []
         if kind == "fetch":
@@ -222,12 +216,19 @@ class Walk:
         seen = self._seen.get(key, 0)
         new = origins & ~seen
         if new:
-            self._began(key, seen, new, Arrival(new, before, origin, move, hops))
+            self._seen[key] = seen | new
+            self._next[key] = self._next.get(key, 0) | new
+            self._came[key].append((new, before, origin, move, hops))
 
-    def _began(self, key: int, seen: int, new: int, arrival: Arrival) -> None:
-        self._seen[key] = seen | new
-        self._next[key] = self._next.get(key, 0) | new
-        self._came.setdefault(key, []).append(arrival)
+    def _carry(self, before: int, origins: int, known: list[tuple[int, Move, Hops]]) -> None:
+        """As `_arrive` for each: most of the time of a large machine is spent here."""
+        seen, following, came = self._seen, self._next, self._came
+        for key, move, hops in known:
+            new = origins & ~(old := seen.get(key, 0))
+            if new:
+                seen[key] = old | new
+                following[key] = following.get(key, 0) | new
+                came[key].append((new, before, KEEP, move, hops))
 
     # ── the automaton ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
