@@ -10,11 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
-from leverframe.automaton import Automaton
+from leverframe.check.calls import calls_of
 from leverframe.check.finding import Finding, Hop
 from leverframe.check.flow import Move, Spot, flow_of
 from leverframe.check.model import Graph
-from leverframe.check.walk import Flows, Walk
 
 UNBOUNDED, MODEL_UNBOUNDED, TOO_FEW = "LF501", "LF502", "LF503"
 REMEDIES: Mapping[str, str] = {
@@ -22,7 +21,6 @@ REMEDIES: Mapping[str, str] = {
     MODEL_UNBOUNDED: "set Limits(model_calls=…) or Limits(cost_usd=…)",
     TOO_FEW: "raise Limits(steps=…) above the length of this path",
 }
-_DEAF = Automaton({}, None, ((0,) * 16,), frozenset(), frozenset())
 Moves: TypeAlias = dict[Spot, list[tuple[Hop, Spot]]]
 Came: TypeAlias = dict[Spot, tuple[Spot, Hop]]
 
@@ -80,10 +78,12 @@ class _Bounded:
 
     def __init__(self, graph: Graph) -> None:
         self.graph, self.flow = graph, flow_of(graph)
-        self.walk = Walk(self.flow, _DEAF, Flows({})).run()
         self.moves: Moves = {}
         self.retries: Moves = {}
-        for spot, _, origins, _ in self.walk:
+        spots: dict[Spot, int] = {}
+        for spot, _, origins, _ in calls_of(graph).walk:
+            spots[spot] = spots.get(spot, 0) | origins
+        for spot, origins in spots.items():
             on = () if graph.nodes[spot.state].kind == "end" else self.flow.moves(spot)
             self.moves[spot] = [(move.hop(spot.state), move.to) for move in on if move.outcome != "edited"]
             self.retries[spot] = [(move.hop(spot.state), move.to) for move in self._retries(spot, origins)]

@@ -7,7 +7,7 @@ by any end of an Act, and by `rejected` and `expired` of an Approve.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from leverframe.automaton import Automaton, ended, executed, of_each_call
 from leverframe.check.finding import Finding, Hop, Level
@@ -53,7 +53,7 @@ class Calls:
 
     @cached_property
     def walk(self) -> Walk:
-        return Walk(self.flow, _approvals(self.graph), Flows({}), first=False).run()
+        return Walk(self.flow, _approvals(self.graph), Flows({}), first=False, all=True).run()
 
     @cached_property
     def pending(self) -> dict[str, tuple[PendingCall, ...]]:
@@ -91,11 +91,17 @@ class Calls:
 
 def pending(graph: Graph) -> dict[str, tuple[PendingCall, ...]]:
     """Which calls can be pending in each state."""
-    return Calls(graph).pending
+    return calls_of(graph).pending
+
+
+@lru_cache(maxsize=32)
+def calls_of(graph: Graph) -> Calls:
+    """The calls of a graph, followed once for all that is asked of them."""
+    return Calls(graph)
 
 
 def findings(graph: Graph, others: Mapping[str, Graph]) -> Iterator[Finding]:
-    calls = Calls(graph)
+    calls = calls_of(graph)
     yield from _unapproved(calls)
     for state, tool in calls.firsts:
         yield from _misplaced(calls, graph.nodes[state], tool)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from leverframe.automaton import Automaton, Letter, ended, entered
+from leverframe.automaton import SECOND, Automaton, Letter, ended, entered
 from leverframe.check.finding import Hop
 from leverframe.check.flow import KEEP, NOBODY, Flow, Move, Spot, flow_of
 from leverframe.check.model import Graph, Node
@@ -43,13 +43,19 @@ class Breach:
 
 @dataclass
 class Walk:
-    """One walk. `first`: stop after the level of the first breach; otherwise go on as if it had not happened, and find each (state, letter)."""
+    """One walk.
+
+    first   stop after the level of the first breach; otherwise go on as if it had not happened, and find each (state, letter)
+    all     learn every origin of every place; otherwise those that lead nowhere new are dropped on the way, which is a lot cheaper
+    inside  the machines whose runs started this one; empty for the machine itself
+    """
 
     flow: Flow
     automaton: Automaton
     flows: "Flows"
     first: bool = True
-    inside: tuple[str, ...] = ()  # the machines whose runs started this one; empty for the machine itself
+    all: bool = False
+    inside: tuple[str, ...] = ()
     breaches: dict[tuple[str, Letter | None], Breach] = field(default_factory=dict[tuple[str, Letter | None], Breach])
     _seen: dict[int, int] = field(default_factory=dict[int, int])
     _came: defaultdict[int, list[Arrival]] = field(default_factory=lambda: defaultdict[int, list[Arrival]](list))
@@ -68,6 +74,19 @@ class Walk:
         named = (entered(name, self._machine) for name in self.flow.names)
         loud = (bit for bit, letter in zip(self.flow.bits.values(), named, strict=True) if self.automaton.role(letter))
         self._loud = sum(loud)
+        self._ahead = _ahead(self.automaton)
+        self._homes: dict[
+            tuple[bool, int], int
+        ] = {}  # which origins were themselves entered, by `exceeded` and state of the automaton
+        heard_back = any(
+            self.automaton.role(ended(name, outcome, self._machine))
+            for name, node in self.flow.nodes.items()
+            if node.kind == "compact"
+            for outcome in node.edges
+        )
+        self._sifts = not self.all and not heard_back
+        limit = self.flow.exceeded
+        self._limit_bit = self.flow.bits[limit] if limit else 0
 
     def __iter__(self) -> Iterator[Place]:
         """Every place that was reached, in the order in which it was."""
@@ -215,20 +234,41 @@ class Walk:
     def _arrive(self, key: int, origins: int, before: int, origin: int, move: Move, hops: Hops) -> None:
         seen = self._seen.get(key, 0)
         new = origins & ~seen
+        if new and seen and self._sifts and new != NOBODY:
+            new = self._sifted(key, new, seen)
         if new:
+            if new & NOBODY:
+                number, state = divmod(key, self._width)
+                spot = self.flow.spots[number]
+                home = (spot.exceeded, state)
+                self._homes[home] = self._homes.get(home, 0) | self.flow.bits[spot.state]
             self._seen[key] = seen | new
             self._next[key] = self._next.get(key, 0) | new
             self._came[key].append((new, before, origin, move, hops))
 
     def _carry(self, before: int, origins: int, known: list[tuple[int, Move, Hops]]) -> None:
         """As `_arrive` for each: most of the time of a large machine is spent here."""
-        seen, following, came = self._seen, self._next, self._came
+        seen, following, came, sifts = self._seen, self._next, self._came, self._sifts
         for key, move, hops in known:
             new = origins & ~(old := seen.get(key, 0))
+            if new and old and sifts:
+                new = self._sifted(key, new, old)
             if new:
                 seen[key] = old | new
                 following[key] = following.get(key, 0) | new
                 came[key].append((new, before, KEEP, move, hops))
+
+    def _sifted(self, key: int, new: int, seen: int) -> int:
+        """Without the origins that could only lead `Back` to where the walk has been, whatever the automaton reads on the way."""
+        if not seen & ~self._limit_bit:
+            return new  # one that is not where limits lead must be there: only then a limit can trip on the way Back
+        number, state = divmod(key, self._width)
+        exceeded = self.flow.spots[number].exceeded
+        homes, done = self._homes, -1
+        for flag in (True,) if exceeded else (False, True) if self._limit_bit else (False,):
+            for ahead in self._ahead[state]:
+                done &= homes.get((flag, ahead), 0)
+        return new & ~(done & ~self._loud)
 
     # ── the automaton ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -270,6 +310,21 @@ class Walk:
     def _break(self, place: str, letter: Letter | None, key: int, origins: int, hops: Hops) -> None:
         if (place, letter) not in self.breaches:
             self.breaches[place, letter] = Breach(place, letter, (*self.path(key, origins), *hops))
+
+
+def _ahead(automaton: Automaton) -> list[frozenset[int]]:
+    """Of each state of an automaton the states, itself included, that it can be in later on."""
+    roles = {*automaton.roles.values(), *([SECOND] if automaton.only is not None else [])}
+    found: list[frozenset[int]] = []
+    for state in range(len(automaton.steps)):
+        reached, todo = {state}, [state]
+        while todo:
+            row = automaton.steps[todo.pop()]
+            more = {row[role] for role in roles} - automaton.broken - reached
+            reached |= more
+            todo += more
+        found.append(frozenset(reached))
+    return found
 
 
 class Flows:
