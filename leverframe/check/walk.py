@@ -75,9 +75,7 @@ class Walk:
         loud = (bit for bit, letter in zip(self.flow.bits.values(), named, strict=True) if self.automaton.role(letter))
         self._loud = sum(loud)
         self._ahead = _ahead(self.automaton)
-        self._homes: dict[
-            tuple[bool, int], int
-        ] = {}  # which origins were themselves entered, by `exceeded` and state of the automaton
+        self._homes: dict[tuple[bool, int], int] = {}  # the origins that were entered, by `exceeded` and state of the automaton
         heard_back = any(
             self.automaton.role(ended(name, outcome, self._machine))
             for name, node in self.flow.nodes.items()
