@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from leverframe.machine import Accept as Accept
     from leverframe.machine import Limits as Limits
     from leverframe.machine import Machine as Machine
-    from leverframe.machine import Precedence as Precedence
+    from leverframe.rules import Absence as Absence
+    from leverframe.rules import BoundedExistence as BoundedExistence
+    from leverframe.rules import Existence as Existence
+    from leverframe.rules import In as In
+    from leverframe.rules import Precedence as Precedence
+    from leverframe.rules import Response as Response
+    from leverframe.rules import Universality as Universality
     from leverframe.state import Act as Act
     from leverframe.state import Answered as Answered
     from leverframe.state import Approve as Approve
@@ -44,7 +50,8 @@ _HOMES = {
     "drive": ("TriggerCommand",),
     "engine": ("Engine",),
     "errors": ("LeverframeError", "NotDone"),
-    "machine": ("Accept", "Limits", "Machine", "Precedence"),
+    "machine": ("Accept", "Limits", "Machine"),
+    "rules": ("Absence", "BoundedExistence", "Existence", "In", "Precedence", "Response", "Universality"),
     "state": (
         *("Act", "Answered", "Approve", "Ask", "Back", "Call", "Compact", "Consult", "Delegate"),
         *("End", "Fetch", "Got", "Memory", "Reply", "Wait", "Work"),

@@ -38,7 +38,7 @@ from leverframe.errors import (
 from leverframe.llm import LLM
 from leverframe.machine import Definition
 from leverframe.perform import AnyMachine, Bound, Draft
-from leverframe.reduce import begin, fold
+from leverframe.reduce import begin, fold, migrated_rules, rules_of
 from leverframe.run import OVER, Event, Run, event
 from leverframe.state import Consult, Reply, Wait
 from leverframe.store import Decided, NewRun, Row, Store, Want, is_dead
@@ -340,13 +340,13 @@ class Engine(Drive):
         await self._operate(row, Draft("retried", {"by": by, "grant": grant}))
         return await self.store.load(run_id)
 
-    async def _operate(self, row: Row, draft: Draft) -> None:
+    async def _operate(self, row: Row, draft: Draft | Callable[[Run], Draft]) -> None:
         held = await self._claim(row.run.id)
         if held is None:
             raise Busy(f"run {row.run.id} is held by another process; try again")
         try:
             with _lost_is_busy(row.run.id):
-                await self._commit(held, [draft])
+                await self._commit(held, [draft if isinstance(draft, Draft) else draft(held.run)])
                 await self._let_go(held)
         finally:
             self._drop(held)
@@ -384,6 +384,7 @@ class Engine(Drive):
         optional: Object = {
             "offline": past.offline,
             "back": past.back,
+            "rules": list(rules_of(bound.definition, past)) or None,
             "asks": bound.definition.states[state].kind == "ask" or None,
         }
         body |= {name: value for name, value in optional.items() if value is not None}
@@ -404,8 +405,13 @@ class Engine(Drive):
         pinned = await self._bind(row.run.definition, machine.name)
         against = Bound(target, machine, current).against(row.run, pinned.definition)
         moves = not against and not dry_run and target.hash != row.run.definition
+
+        def migrated(run: Run) -> Draft:
+            rules: Object = {"rules": list(read)} if (read := migrated_rules(pinned.definition, target, run)) else {}
+            return Draft("migrated", {"from": run.definition, "to": target.hash, "by": by, **rules})
+
         if moves:
-            await self._operate(row, Draft("migrated", {"from": row.run.definition, "to": target.hash, "by": by}))
+            await self._operate(row, migrated)
         return Migration(row.run.id, row.run.definition, target.hash, changes(pinned.definition, target), against, moves)
 
     async def impact(self, name: str) -> list[Parked]:

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Never, TypeAlias, cast
 
 from leverframe import schema
+from leverframe.automaton import Automaton, compiled, enforceable, per_call
 from leverframe.canon import Json, Object, canonical, text_hash
 from leverframe.clock import Micros, micros
 from leverframe.errors import DeclarationError, EdgeError, PromptError, did_you_mean
 from leverframe.outcomes import intents, outcomes
+from leverframe.rules import Rule, refuse_unknown
 from leverframe.state import (
     Act,
     Approve,
@@ -33,7 +35,6 @@ from leverframe.state import (
     Kind,
     Memory,
     Reply,
-    Runs,
     State,
     Wait,
     checked_name,
@@ -72,17 +73,6 @@ class Limits:
         return {"steps": self.steps, "model_calls": self.model_calls, "cost": cost, "days": self.days, "exceeded": target}
 
 
-class Precedence:
-    """Before each call of a tool executes, one of these outcomes was taken since that call was made."""
-
-    def __init__(self, *first: tuple[AnyState, str], before: Runs[object]) -> None:
-        self.first = [(state.name, outcome) for state, outcome in first]
-        self.before = before.name
-
-    def json(self) -> Object:
-        return {"rule": "precedence", "first": [[state, outcome] for state, outcome in self.first], "before": self.before}
-
-
 @dataclass(frozen=True, slots=True)
 class Accept:
     """A finding of `leverframe check` that the machine lives with, and why: shown in every review.
@@ -115,7 +105,7 @@ class Machine(Generic[M]):
         memory: type[M],
         edges: Mapping[type[State[M]], Mapping[str, type[State[M]]]],
         limits: Limits | None = None,
-        rules: Sequence[Precedence] = (),
+        rules: Sequence[Rule] = (),
         accepts: Sequence[Accept] = (),
         version: str = "",
     ) -> None:
@@ -132,6 +122,7 @@ class Machine(Generic[M]):
         _refuse_vanished_keys(self.name, self.file, self.line)
         self.states = self._named_states()
         self._check_edges()
+        self._check_rules("", self)
 
     def __repr__(self) -> str:
         return f"<machine {self.name}>"
@@ -187,6 +178,7 @@ class Machine(Generic[M]):
                 **self._details(state, others, inside, refuse),
             }
         tools: Object = {name: _tool_body(tool) for name, tool in sorted(self.tools.items())}
+        self._check_rules_inside(others)
         rules: Json = [rule.json() for rule in self.rules]
         return {
             "leverframe": 1,
@@ -224,6 +216,22 @@ class Machine(Generic[M]):
             return {"times": state.times}
         return {"success": state.success} if issubclass(state, End) else {}
 
+    def _check_rules_inside(self, others: "Mapping[str, Machine[Never]]") -> None:
+        """As `_check_rules`, of the machines that run inside of this one."""
+        inside: dict[str, Machine[Never]] = {}
+        todo: list[Machine[Never]] = [self] if self.rules else []
+        while todo:
+            for state in todo.pop().states.values():
+                name = cast(type[Delegate[Never, Never]], state).machine if issubclass(state, Delegate) else ""
+                if name in others and name not in inside:
+                    inside[name] = others[name]
+                    todo.append(others[name])
+        for name in sorted({letter.machine for rule in self.rules for letter in rule.letters()} - {""}):
+            if name not in inside:
+                hint = did_you_mean(name, sorted(inside))
+                raise DeclarationError(f"machine {self.name}: a rule is about {name!r}, and no Delegate leads to it.{hint}")
+            self._check_rules(name, inside[name])
+
     def _delegate_body(
         self,
         state: type[Delegate[Never, Never]],
@@ -237,6 +245,7 @@ class Machine(Generic[M]):
             "machine": state.machine,
             "definition": pinned,
             "deadline": _deadline(state),
+            "many": gives_many(state),
             "max_failed": state.max_failed,
             "concurrency": state.concurrency,
             "returns": returns,
@@ -327,6 +336,12 @@ class Machine(Generic[M]):
                 f"machine {self.name}: limits lead to {exceeded.name}, a Compact; name a state where a person decides, or an End"
             )
 
+    def _check_rules(self, inside: str, other: "Machine[Never]") -> None:
+        """What rules name of this machine (or of one that runs inside of it) must be there. Raises DeclarationError."""
+        states = {name: outcomes(state) for name, state in other.states.items()} if self.rules else {}
+        for rule in self.rules:
+            refuse_unknown(f"machine {self.name}: {rule}", rule.letters(), states, other.tools, inside)
+
     def _check_kind(self, where: str, state: AnyState, row: Mapping[str, str]) -> None:
         if "error" in row and not issubclass(self.states[row["error"]], Compact):
             raise EdgeError(
@@ -394,6 +409,12 @@ def doc_of(state: AnyState) -> str:
 def builds(state: AnyState) -> bool:
     """Does the Act make its own call?"""
     return issubclass(state, Act) and state.build is not Act.build
+
+
+def gives_many(state: type[Delegate[Never, Never]]) -> bool:
+    """May `give` start more than one run, or none? Only where its annotation is one Memory does it surely start one."""
+    annotation: object = state.give.__annotations__.get("return")
+    return not (isinstance(annotation, type) and issubclass(annotation, Memory))
 
 
 def tools_of(state: AnyState) -> list[AnyTool]:
@@ -494,6 +515,8 @@ class Definition:
         self.name = cast(str, body["name"])
         self.start = cast(str, body["start"])
         self.rules = cast(list[Object], body["rules"])
+        self.call_rules = [rule for rule in self.rules if per_call(rule)]
+        self.run_rules = [rule for rule in self.rules if not per_call(rule) and enforceable(rule)]
         self.tools = {name: _tool_spec(name, cast(Object, tool)) for name, tool in cast(Object, body["tools"]).items()}
         raw = cast(dict[str, Object], body["states"])
         settlers = {cast(dict[str, str], state["edges"]).get("unknown") for state in raw.values()}
@@ -507,6 +530,11 @@ class Definition:
 
     def __repr__(self) -> str:
         return f"<definition {self.name} {self.hash[:12]}>"
+
+    @cached_property
+    def automata(self) -> tuple[Automaton, ...]:
+        """Of `run_rules`."""
+        return tuple(map(compiled, self.run_rules))
 
     @cached_property
     def compiled(self) -> "Compiled":

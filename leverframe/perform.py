@@ -27,7 +27,7 @@ from leverframe.errors import (
 from leverframe.llm import LLM, Choices, Request, pick
 from leverframe.machine import AnyState, AnyTool, Definition, Machine, Spec, differences
 from leverframe.prompt import Prompt, choose, render
-from leverframe.reduce import KEY_LIFE
+from leverframe.reduce import KEY_LIFE, unfetchable
 from leverframe.run import Pending, Run, but
 from leverframe.state import (
     Act,
@@ -265,6 +265,8 @@ async def fetch(step: Step) -> Draft:
     for call in calls:
         if call.tool_name not in step.spec.tools:
             raise Stuck(f"{state.name}.calls asks for {call.tool_name}, which its runs do not list")
+        if why := unfetchable(step.bound.definition, step.run, call.tool_name):
+            return Draft("quarantined", {"reason": why})
     done = await asyncio.gather(*(_repeatable(step, call) for call in calls))
     log: list[Json] = []
     for call, (_, value, error) in zip(calls, done, strict=True):
@@ -597,6 +599,8 @@ def inputs(step: Step) -> list[Memory]:
     state = cast(Delegate[Memory, BaseModel], step.state())
     memory = step.memory()
     given = cast("Memory | Sequence[Memory]", _run_user_code(f"{state.name}.give", lambda: state.give(memory)))
+    if step.spec.body.get("many") is False and not isinstance(given, Memory):
+        raise Stuck(f"{state.name}.give gave a list, and its annotation promises one {step.spec.body['machine']} run")
     return [given] if isinstance(given, Memory) else list(given)
 
 

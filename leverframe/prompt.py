@@ -115,6 +115,15 @@ class Prompt:
         for reply, line in self._replies():
             yield from self._misplaced(reply, line, available, intents)
 
+    def reads(self) -> dict[str, int]:
+        """What the templates read, each with the line where it first stands: variables, and `memory.field` in place of `memory` where
+        only fields of it are. Raises PromptError."""
+        found: dict[str, int] = {}
+        for section in reversed(self.sections):
+            found |= dict(reversed(_used(section.text, self.where, section.line)))
+            found |= _fields_used(section.text, section.line, found)
+        return found
+
     def _replies(self) -> Iterator[tuple[Object, int]]:
         yield from ((example.reply, example.line) for example in self.examples)
         if self.otherwise is not None:
@@ -497,6 +506,24 @@ def _used(text: str, where: str, first: int) -> list[tuple[str, int]]:
         lines[node.name] = min(lines.get(node.name, node.lineno), node.lineno)
     names = meta.find_undeclared_variables(tree) - environment.globals.keys()
     return sorted(((name, first + lines[name] - 1) for name in names), key=lambda found: found[1])
+
+
+def _fields_used(text: str, first: int, found: dict[str, int]) -> dict[str, int]:
+    """The fields that are read of `memory`; takes `memory` itself out of what was found where nothing else is done with it."""
+    from jinja2 import nodes
+
+    tree: nodes.Template = _environment().parse(text)
+    fields: dict[str, int] = {}
+    through = 0
+    owned: list[tuple[object, object]] = [(node.node, node.attr) for node in tree.find_all(nodes.Getattr)]
+    owned += [(node.node, getattr(node.arg, "value", "")) for node in tree.find_all(nodes.Getitem)]
+    for owner, name in owned:
+        if isinstance(owner, nodes.Name) and owner.name == "memory" and isinstance(name, str):
+            through += 1
+            fields.setdefault(f"memory.{name}", first + owner.lineno - 1)
+    if through and through == sum(name.name == "memory" for name in tree.find_all(nodes.Name)):
+        found.pop("memory", None)
+    return fields
 
 
 def _strings(value: Json) -> Iterator[str]:

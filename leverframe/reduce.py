@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal, TypeAlias, cast
 
-from leverframe.canon import Json, Object
+from leverframe.automaton import Letter, ended, entered, executed, in_words
+from leverframe.canon import Json, Object, canonical
 from leverframe.clock import SECOND, Micros
 from leverframe.errors import Tampered
 from leverframe.machine import BACK, EXCEEDED, Definition, Spec
@@ -124,11 +125,42 @@ def refusal(definition: Definition, run: Run, spec: Spec, call: Pending) -> str:
         return f"{call.tool_name} is not the call that was approved"
     if tool.approval and call.approved is None:
         return f"{call.tool_name} needs an approval and has none"
-    for rule in definition.rules:
+    for rule in definition.call_rules:
         first = [tuple(cast(list[str], pair)) for pair in cast(list[Json], rule["first"])]
         if rule["before"] == call.tool_name and not any(step in first for step in call.via):
             return f"{call.tool_name} needs {' or '.join(f'{s}: {o}' for s, o in first)} first"
+    return forbidden(definition, run, call.tool_name) if definition.automata else ""
+
+
+def unfetchable(definition: Definition, run: Run, name: str) -> str:
+    """Why a Fetch must not run this tool now; empty if it may. Nobody sees a call that is made and executed in one."""
+    tool = definition.tools.get(name)
+    if tool is not None and tool.approval:
+        return f"{name} needs an approval, and state {run.state} fetches it without one"
+    if rule := next((rule for rule in definition.call_rules if rule["before"] == name), None):
+        return f"{name} would break the rule: {in_words(rule)}"
+    return forbidden(definition, run, name) if definition.automata else ""
+
+
+def forbidden(definition: Definition, run: Run, tool: str) -> str:
+    """Which rule over the run the execution of a tool would break, or was broken before; empty for none."""
+    for automaton, rule, state in zip(definition.automata, definition.run_rules, rules_of(definition, run), strict=True):
+        if automaton.step(state, executed(tool)) in automaton.broken:
+            return f"{tool} would break the rule: {in_words(rule)}"
     return ""
+
+
+def rules_of(definition: Definition, run: Run) -> tuple[int, ...]:
+    """How far each of `definition.automata` has read. A run that has left no state yet carries nothing: its start was entered."""
+    if len(run.rules) == len(definition.automata):
+        return run.rules
+    return tuple(automaton.step(0, entered(run.state)) for automaton in definition.automata)
+
+
+def migrated_rules(was: Definition, now: Definition, run: Run) -> tuple[int, ...]:
+    """How far the automata of another definition have read: a rule that both have goes on, a new one is judged from here on."""
+    known = {canonical(rule): state for rule, state in zip(was.run_rules, rules_of(was, run), strict=True)}
+    return tuple(known.get(canonical(rule), 0) for rule in now.run_rules)
 
 
 def may_have_run(definition: Definition, run: Run, fence: int) -> bool:
@@ -196,6 +228,8 @@ def _left(definition: Definition, run: Run, event: Event) -> Run:
     tripped = cast(str | None, body.get("exceeded"))
     if target is None or not _drawn(definition, run, outcome, to, tripped):
         raise Tampered(f"run {run.id}: event {event.seq} goes from {run.state} by {outcome!r} to {to!r}, which is not drawn")
+    if definition.automata:
+        run = but(run, rules=_read(definition, run, outcome, to, body))
     run = but(run, memory=_remember(run, body), steps=run.steps + 1, postponed=None, waiting=None, held=None)
     run, settled = _settle(run, spec, outcome)
     run = _counted(run, spec, outcome, body, settled)
@@ -214,6 +248,18 @@ def _left(definition: Definition, run: Run, event: Event) -> Run:
         model_calls=run.model_calls + (target.kind == "ask"),
         cost=run.cost + _cost(body),
     )
+
+
+def _read(definition: Definition, run: Run, outcome: str, to: str, body: Object) -> tuple[int, ...]:
+    """What the automata of the rules know after the step: the tools it executed, its outcome, the state that is entered."""
+    letters: list[Letter] = []
+    if definition.states[run.state].kind == "act" and run.pending is not None:
+        letters.append(executed(run.pending.tool_name))
+    for call in cast(list[Object], body.get("calls") or (run.held or {}).get("calls") or []):
+        letters.append(executed(cast(str, call["tool_name"])))
+    letters += [ended(run.state, outcome), entered(to)]
+    states = zip(definition.automata, rules_of(definition, run), strict=True)
+    return tuple(automaton.read(state, letters) for automaton, state in states)
 
 
 def _drawn(definition: Definition, run: Run, outcome: str, to: str, tripped: str | None) -> bool:
@@ -329,6 +375,7 @@ def _forked(body: Object) -> Run:
         started_at=cast(int, body["at"]),
         offline=cast(bool | None, body.get("offline")),
         back=cast(str | None, body.get("back")),
+        rules=tuple(cast(list[int], body.get("rules", []))),
         model_calls=1 if body.get("asks") else 0,
     )
 
@@ -488,7 +535,9 @@ def _cancelled(definition: Definition, run: Run, event: Event) -> Run:
 
 
 def _migrated(definition: Definition, run: Run, event: Event) -> Run:
-    return but(run, definition=cast(str, event.body["to"]), status=_idle(run), reason=None, memory=_remember(run, event.body))
+    rules = tuple(cast(list[int], event.body.get("rules", [])))
+    to, memory = cast(str, event.body["to"]), _remember(run, event.body)
+    return but(run, definition=to, status=_idle(run), reason=None, memory=memory, rules=rules)
 
 
 Reducer: TypeAlias = Callable[[Definition, Run, Event], Run]

@@ -120,7 +120,7 @@ class Explorer:
         self.landing = landing or {}
         self.grants, self.doubts = grants, doubts
         self.engine = engine or Engine()
-        self.firsts = {step for rule in self.definition.rules for step in _firsts(rule)}
+        self.firsts = {step for rule in self.definition.call_rules for step in _firsts(rule)}
         self.delegates = any(spec.kind == "delegate" for spec in self.definition.states.values())
         self.erring = self._erring()
         self.times = max(spec.times for spec in self.definition.states.values())
@@ -403,7 +403,7 @@ class Explorer:
             raise Violation(f"{call.tool_name} is not the call that was made")
         if made.released not in (None, call.digest) or (tool.approval and made.released is None):
             raise Violation(f"{call.tool_name} is not the call that was approved")
-        for rule in self.definition.rules:
+        for rule in self.definition.call_rules:
             if rule["before"] == call.tool_name and not _firsts(rule) & made.path:
                 raise Violation(f"{call.tool_name} executes without {_firsts(rule)}")
 
@@ -616,7 +616,7 @@ class Explorer:
         limits = None if over else (config.phase, run.exceeded, run.granted, self._counted(run))
         return (
             (run.status, run.was, run.state, (run.reason or "")[:5], run.postponed is not None),
-            (counts, limits, self.delegates and run.did),
+            (counts, limits, self.delegates and run.did, run.rules),
             self._call_key(config, run.pending),
             tuple(self._call_key(config, call) for call in run.doubts),
             run.waiting and (run.waiting.kind, run.waiting.ended, run.waiting.failed, len(run.waiting.children)),

@@ -84,6 +84,7 @@ FULL = Run(
     pending=CALL,
     doubts=(replace(CALL, key="lf_1", ordinal=1), replace(CALL, key="lf_0", ordinal=0)),
     back="Triage",
+    rules=(1, 0),
     failures={"Pay": 2},
     in_a_row=2,
     waiting=Waiting("task_1", "children", 9, "s", ("run_a", "run_b"), 1, 1),

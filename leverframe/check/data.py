@@ -1,0 +1,189 @@
+"""What data can reach: secrets that enter a prompt, and calls that text from outside may have talked a model into.
+
+A run is *contaminated* once a tool marked `untrusted=True` ran (or a run that it delegated to could run one): the window shows every
+result since the run began, and `keep` may have copied it into the memory. It is *led* once an Ask has answered while it was
+contaminated: from there on the model's choices, and what code builds because of them, may be somebody else's wishes. A call that is made
+in a led run is tainted, until a person approves exactly that call. What people and events say is not taken for untrusted: mark the tool
+that reads it.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+from leverframe.automaton import BROKEN, RENEWED, Automaton, Letter, ended, executed, tabulated
+from leverframe.canon import Json, Object
+from leverframe.check.finding import Finding, Hop
+from leverframe.check.flow import flow_of
+from leverframe.check.model import Graph
+from leverframe.check.walk import Breach, Flows, Walk
+from leverframe.errors import PromptError
+from leverframe.prompt import Prompt
+
+SECRET, SHOWN, TAINTED, TAINTED_INSIDE = "LF401", "LF402", "LF403", "LF404"
+REMEDIES: Mapping[str, str] = {
+    SECRET: "keep the secret out of the template; give the prompt what it stands for",
+    SHOWN: "declare the field as SecretStr, which is stored masked, or keep the secret out of the memory",
+    TAINTED: "lead the call through an Approve, or accept this with the reason why no text from outside can do harm here",
+    TAINTED_INSIDE: "give the other machine nothing that came from outside, let a person approve its call, or accept this with the reason",
+}
+DOES = frozenset({"keyed", "once", "local"})
+_DONE, _APPROVED, _RENEWED, _UNTRUSTED, _ANSWERED = 1, 2, 4, 8, 16
+_GIVEN, _LED = Letter("given"), Letter("led")  # what a run begins with: untrusted data, and because a model was led to start it
+
+
+def findings(graph: Graph, others: Mapping[str, Graph]) -> Iterator[Finding]:
+    yield from _secrets(graph)
+    yield from _tainted(graph, others)
+
+
+# ── secrets ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def secret_fields(graph: Graph) -> dict[str, bool]:
+    """The fields of the memory that are secret, or hold something that is; False: not even masked where they are stored."""
+    memory = cast(Object, graph.body.get("memory") or {})
+    found: dict[str, bool] = {}
+    for name, shape in cast(Object, memory.get("properties") or {}).items():
+        secrets = list(_secret_parts(shape, cast(Object, memory.get("$defs") or {}), set()))
+        if secrets:
+            found[name] = all(part.get("format") == "password" for part in secrets)
+    return found
+
+
+def _secret_parts(shape: Json, shared: Object, seen: set[str]) -> Iterator[Object]:
+    if isinstance(shape, list):
+        for item in shape:
+            yield from _secret_parts(item, shared, seen)
+    if not isinstance(shape, dict):
+        return
+    if shape.get("writeOnly") is True:
+        yield shape
+    name = str(shape.get("$ref", "")).removeprefix("#/$defs/")
+    if name in shared and name not in seen:
+        yield from _secret_parts(shared[name], shared, {*seen, name})
+    for key, item in shape.items():
+        if key not in ("default", "examples", "enum", "const"):
+            yield from _secret_parts(item, shared, seen)
+
+
+def _secrets(graph: Graph) -> Iterator[Finding]:
+    secret = secret_fields(graph)
+    if not secret:
+        return  # prompts are not even parsed
+    for node in (node for node in graph.nodes.values() if node.kind == "ask"):
+        for variant, text in cast(dict[str, str], node.body.get("texts") or {}).items():
+            try:
+                prompt = Prompt.parse(str(node.body.get("prompt")), variant, text)
+                reads = prompt.reads()
+            except PromptError:
+                continue  # said where prompts are checked
+            for name in secret:
+                if line := next((reads[read] for read in (name, f"memory.{name}", "memory") if read in reads), 0):
+                    message = (
+                        f"machine {graph.name}: the prompt of {node.name} ({prompt.where}:{line}) reads {name!r}, which is secret"
+                    )
+                    yield Finding(SECRET, "error", graph.name, message, REMEDIES[SECRET], node.name)
+                elif "window" in reads and not secret[name]:
+                    message = (
+                        f"machine {graph.name}: {node.name} shows the window, and with it the memory the run began with: "
+                        f"{name!r} is secret, and is not stored masked"
+                    )
+                    yield Finding(SHOWN, "error", graph.name, message, REMEDIES[SHOWN], node.name)
+
+
+# ── taint ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _tainted(graph: Graph, others: Mapping[str, Graph]) -> Iterator[Finding]:
+    flows = Flows(others)
+    automaton = _taint(graph, others)
+    walk = Walk(flow_of(graph), automaton, flows, first=False).run()
+    for breach in walk.breaches.values():
+        message = (
+            f"machine {graph.name}: {breach.state} can execute {_tool(breach)} unapproved after untrusted data reached a model"
+        )
+        yield Finding(TAINTED, "error", graph.name, message, REMEDIES[TAINTED], breach.state, path=breach.path)
+    yield from _inside(graph, others, walk)
+
+
+def _taint(graph: Graph, others: Mapping[str, Graph]) -> Automaton:
+    """States are named after the run (clean, contaminated, led) and hold whether the pending call is tainted."""
+    roles: dict[Letter, int] = {RENEWED: _RENEWED, _GIVEN: _UNTRUSTED, _LED: _ANSWERED}
+    for name, tool in graph.tools.items():
+        role = (_DONE if tool.get("effect") in DOES else 0) | (_UNTRUSTED if tool.get("untrusted") else 0)
+        if role:
+            roles[executed(name)] = role
+    for node in graph.nodes.values():
+        if node.kind == "ask":
+            roles |= {ended(node.name, outcome): _ANSWERED for outcome in node.edges if outcome != "error"}
+        elif node.kind == "approve":
+            roles[ended(node.name, "approved")] = _APPROVED
+        elif node.kind == "delegate" and _brings(str(node.body.get("machine")), others, set()):
+            roles |= {ended(node.name, outcome): _UNTRUSTED for outcome in node.edges if outcome != "expired"}
+    return tabulated(roles, None, ("clean", 0), _follow)
+
+
+def _follow(state: tuple[str, int], role: int) -> tuple[str, int]:
+    run, tainted = state
+    if state == BROKEN:
+        return BROKEN
+    if role & _ANSWERED and run == "contaminated":
+        run = "led"
+    if role & _RENEWED:
+        tainted = int(run == "led")
+    if role & _APPROVED:
+        tainted = 0
+    if role & _DONE and tainted:
+        return BROKEN
+    return "contaminated" if role & _UNTRUSTED and run == "clean" else run, tainted
+
+
+def _brings(machine: str, others: Mapping[str, Graph], seen: set[str]) -> bool:
+    """Can a run of this machine execute an untrusted tool, itself or in runs of its own?"""
+    graph = others.get(machine)
+    if graph is None or machine in seen:
+        return False
+    nodes = [graph.nodes[name] for name in graph.reached]
+    own = {tool for node in nodes if node.kind in ("fetch", "act") for tool in node.tools}
+    if any(graph.tools.get(tool, {}).get("untrusted") for tool in own):
+        return True
+    children = {str(node.body.get("machine")) for node in nodes if node.kind == "delegate"}
+    return any(_brings(child, others, {*seen, machine}) for child in children)
+
+
+def _inside(graph: Graph, others: Mapping[str, Graph], walk: Walk) -> Iterator[Finding]:
+    """What other machines would do unapproved if they were given what this one has: the memory a run begins with is in its window."""
+    clean, given = 0, walk.automaton.step(0, _GIVEN)
+    done: set[tuple[str, bool]] = set()
+    for place in walk:
+        node, state = graph.nodes[place.spot.state], place.state
+        contaminated = walk.automaton.step(state, _GIVEN) == state
+        machine, led = str(node.body.get("machine")), walk.automaton.step(state, _LED) == state and contaminated
+        if node.kind != "delegate" or not contaminated or machine not in others or (machine, led) in done or given == clean:
+            continue
+        done.add((machine, led))
+        path = walk.way(place)
+        for breach in _given(others[machine], others, led=led):
+            message = f"machine {graph.name}: {machine}.{breach.state} can execute {_tool(breach)} unapproved, with what {node.name} gives it"
+            hops = (*path, Hop(node.name, "starts", f"{machine}.{others[machine].start}"))
+            yield Finding(
+                TAINTED_INSIDE, "error", graph.name, message, REMEDIES[TAINTED_INSIDE], node.name, path=(*hops, *breach.path)
+            )
+
+
+def _given(child: Graph, others: Mapping[str, Graph], *, led: bool) -> list[Breach]:
+    """What the other machine does unapproved with untrusted input, and would not do with any other."""
+    automaton, flow = _taint(child, others), flow_of(child)
+    start = automaton.read(0, (_GIVEN, _LED) if led else (_GIVEN,))
+    anyway = Walk(flow, automaton, Flows(others), first=False).run().breaches
+    found = Walk(flow, automaton, Flows(others), first=False).run(start).breaches
+    hops = {key: tuple(_inner(child.name, hop) for hop in breach.path) for key, breach in found.items()}
+    return [Breach(each.state, each.letter, hops[key]) for key, each in found.items() if key not in anyway]
+
+
+def _inner(machine: str, hop: Hop) -> Hop:
+    return Hop(f"{machine}.{hop.state}", hop.outcome, f"{machine}.{hop.to}")
+
+
+def _tool(breach: Breach) -> str:
+    return breach.letter.name if breach.letter else ""

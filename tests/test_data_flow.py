@@ -1,0 +1,163 @@
+"""Secrets that enter prompts, and calls that text from outside may have asked for; and machines that look alike and are sound."""
+
+import pytest
+from pydantic import BaseModel, Field, SecretStr
+
+from leverframe import Memory, schema
+from leverframe.canon import Object
+from leverframe.check.data import findings, secret_fields
+from leverframe.check.model import Graph
+from tests.sketch import sketch
+
+REST = """
+    Paid consult     | happened: Done, not_happened: Short, expired: Lost
+    Short compact    | retry: Back, give_up: Lost
+    Done end
+    Lost fail
+"""
+TOOLS = "charge keyed, refund keyed!, mail once, book local, look read, browse read?, inbox once?"
+
+
+def found(table: str, others: dict[str, str] | None = None) -> list[str]:
+    inside = {name: Graph(sketch(other + REST, name=name, tools=TOOLS)) for name, other in (others or {}).items()}
+    graph = Graph(sketch(table + REST, tools=TOOLS))
+    return [f"{each.code} {each.state}: {'; '.join(map(str, each.path))}" for each in findings(graph, inside)]
+
+
+PAY = "    Pay act charge mail book | ok: Done, error: Short, unknown: Paid\n"
+THINK = "    Think ask charge mail book look | charge: {0}, mail: {0}, book: {0}, look: Glance, stop: Done, error: Short\n"
+GLANCE = "    Glance act look | ok: Done, error: Short\n"
+WRITE = "    Write build mail | ok: Done, error: Short, unknown: Paid\n"
+CHILD = "    Web fetch browse | ok: Sum, error: Short\n    Sum ask | done: Done, error: Short\n"
+BUYER = "    Choose ask charge | charge: Pay, error: Short\n    Pay act charge | ok: Done, error: Short, unknown: Paid\n"
+VIA = "Read –ok→ Think; "
+
+BROKEN: dict[str, tuple[str, list[str]]] = {
+    "a page is read, and the model pays, writes and books": (
+        "    Read fetch browse | ok: Think, error: Short\n" + THINK.format("Pay") + PAY + GLANCE,
+        [f"LF403 Pay: {VIA}Think –{tool}→ Pay" for tool in ("charge", "mail", "book")],
+    ),
+    "a page was read long ago": (
+        "    Read fetch browse | ok: Nap, error: Short\n    Nap wait | rung: Ask, expired: Ask\n"
+        "    Ask consult | go: Think, expired: Lost\n    Think ask charge | charge: Pay, error: Short\n" + PAY,
+        ["LF403 Pay: Read –ok→ Nap; Nap –rung→ Ask; Ask –go→ Think; Think –charge→ Pay"],
+    ),
+    "the model reads the page itself, and comes back": (
+        "    Think ask charge browse | charge: Pay, browse: Web, error: Short\n    Web act browse | ok: Think, error: Short\n"
+        + PAY,
+        ["LF403 Pay: Think –browse→ Web; Web –ok→ Think; Think –charge→ Pay"],
+    ),
+    "a mail is fetched by a call that may have happened": (
+        "    Get build inbox | ok: Think, error: Short, unknown: Paid\n    Think ask charge | charge: Pay, error: Short\n" + PAY,
+        ["LF403 Pay: Get –ok→ Think; Think –charge→ Pay"],
+    ),
+    "the model only says yes, and code builds the call": (
+        "    Read fetch browse | ok: Think, error: Short\n    Think ask | yes: Write, no: Done, error: Short\n" + WRITE,
+        ["LF403 Write: Read –ok→ Think; Think –yes→ Write"],
+    ),
+    "the approval is for a call that came before": (
+        "    Read fetch browse | ok: First, error: Short\n    First ask charge | charge: Sign, error: Short\n"
+        "    Sign approve | approved: Second, rejected: Lost, expired: Lost\n    Second ask charge | charge: Pay, error: Short\n"
+        + PAY,
+        ["LF403 Pay: Read –ok→ First; First –charge→ Sign; Sign –approved→ Second; Second –charge→ Pay"],
+    ),
+    "what a delegated run read comes back": (
+        "    Ask delegate child | done: Think, error: Short, expired: Lost\n    Think ask charge | charge: Pay, error: Short\n"
+        + PAY,
+        ["LF403 Pay: Ask –done→ Think; Think –charge→ Pay"],
+    ),
+    "what was read is given to another machine": (
+        "    Read fetch browse | ok: Hand, error: Short\n    Hand delegate buyer | done: Done, error: Short, expired: Lost\n",
+        ["LF404 Hand: Read –ok→ Hand; Hand –starts→ buyer.Choose; buyer.Choose –charge→ buyer.Pay"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_call_that_text_from_outside_may_have_asked_for_is_found(name: str) -> None:
+    table, expected = BROKEN[name]
+    assert found(table, {"child": CHILD, "buyer": BUYER}) == expected
+
+
+SOUND = {
+    "nothing from outside": "    Read fetch look | ok: Think, error: Short\n" + THINK.format("Pay") + PAY + GLANCE,
+    "a person approves exactly this call": (
+        "    Read fetch browse | ok: Think, error: Short\n    Think ask charge | charge: Sign, error: Short\n"
+        "    Sign approve | approved: Pay, rejected: Think, expired: Lost\n" + PAY
+    ),
+    "the page is read after the call": (
+        "    Think ask charge | charge: Pay, error: Short\n    Pay act charge | ok: Read, error: Short, unknown: Paid\n"
+        "    Read fetch browse | ok: Done, error: Lost\n"
+    ),
+    "no model sees the page": (
+        "    Read fetch browse | ok: Write, error: Short\n    Write build book | ok: Done, error: Short\n"
+    ),
+    "the model may only look": "    Read fetch browse | ok: Think, error: Short\n    Think ask look | look: Glance, error: Short\n"
+    + GLANCE,
+    "the call was made before the page was read": (
+        "    Think ask charge | charge: Read, error: Lost\n    Read fetch browse | ok: Pay, error: Lost\n"
+        "    Pay act charge | ok: Done, error: Lost, unknown: Lost\n"
+    ),
+    "what was given to the other machine is clean": "    Hand delegate buyer | done: Done, error: Short, expired: Lost\n",
+}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_a_machine_that_is_safe_from_it_has_no_finding(name: str) -> None:
+    assert found(SOUND[name], {"child": CHILD, "buyer": BUYER}) == []
+
+
+# ── secrets ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Account(BaseModel):
+    user: str
+    password: SecretStr
+
+
+class Vault(Memory):
+    plain: str = ""
+    token: SecretStr | None = None
+    account: Account | None = None
+    several: list[SecretStr] = Field(default=[])
+    pin: str = Field(default="", json_schema_extra={"writeOnly": True})
+
+
+ASKS = "    Think ask | done: Done, error: Short\n" + REST
+
+
+def vault(prompt: str) -> Graph:
+    shape: Object = schema.schema_of(Vault)
+    body = sketch(ASKS, prompts={"Think": "# user\n\n" + prompt})
+    return Graph({**body, "memory": shape})
+
+
+def test_the_secret_fields_of_a_memory_are_known_also_inside_of_others() -> None:
+    assert secret_fields(vault("")) == {"token": True, "account": True, "several": True, "pin": False}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "names"),
+    [
+        ("{{ token }}", ["token"]),
+        ("{% if memory.token %}there is one{% endif %}", ["token"]),
+        ("{{ memory['account'].user }}", ["account"]),
+        ("all: {{ memory }}", ["token", "account", "several", "pin"]),
+        ("{% for each in several %}{{ each }}{% endfor %}", ["several"]),
+    ],
+)
+def test_a_secret_that_a_prompt_reads_is_found(prompt: str, names: list[str]) -> None:
+    listed = list(findings(vault(prompt), {}))
+    assert [(each.code, each.state) for each in listed] == [("LF401", "Think")] * len(names)
+    assert [each.message.rpartition(" reads ")[2] for each in listed] == [f"{name!r}, which is secret" for name in names]
+    assert "(prompts/sketch/think.md:3)" in listed[0].message
+
+
+def test_a_secret_that_is_stored_in_the_clear_is_shown_by_the_window() -> None:
+    (finding,) = findings(vault("{{ window }}"), {})
+    assert (finding.code, "'pin' is secret, and is not stored masked" in finding.message) == ("LF402", True)
+
+
+@pytest.mark.parametrize("prompt", ["{{ plain }}", "{{ memory.plain }}", "token", "{{ choices }}"])
+def test_a_prompt_that_reads_no_secret_has_no_finding(prompt: str) -> None:
+    assert list(findings(vault(prompt), {})) == []
