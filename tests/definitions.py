@@ -25,7 +25,7 @@ def definition(**states: Object) -> Object:
         "memory": {"type": "object", "properties": {"text": {"type": "string"}}},
         "states": cast(Object, states),
         "tools": {name: tool(name.partition("_")[0]) for name in sorted(named - {"missing"})},
-        "limits": {"steps": 40, "model_calls": None, "cost": None, "days": None, "exceeded": None},
+        "limits": {"steps": 40, "model_calls": 12, "cost": None, "days": None, "exceeded": None},
         "rules": [],
         "accepts": [],
     }

@@ -122,7 +122,7 @@ BROKEN = {
     ),
     # outcomes
     "an approval that cannot be rejected": Broken(
-        definition(Ask=approve(approved="Over", expired="Over"), Over=end()), "LF107", "Ask", says="can end in 'rejected'"
+        definition(Ask=approve(approved="Over", expired="Over"), Over=end()), "LF107", "Ask", says="can end in 'rejected'", also=["LF306"]
     ),
     "an unsure answer that leads nowhere": Broken(
         changed(ASKS, "states", "Think", "threshold", to=0.7), "LF107", "Think", says="'unsure'", path=["Read –go→ Think"],
@@ -132,7 +132,7 @@ BROKEN = {
     ),
     "an outcome that an approval does not have": Broken(
         definition(Ask=approve(approved="Over", rejected="Over", expired="Over", aproved="Over"), Over=end()),
-        "LF108", "Ask", "aproved", "Did you mean 'approved'?",
+        "LF108", "Ask", "aproved", "Did you mean 'approved'?", also=["LF306"],
     ),
     "an end with an edge": Broken(
         changed(PLAIN, "states", "Over", "edges", to={"again": "Read"}), "LF108", "Over", "again", "an End has no edges",
@@ -233,13 +233,14 @@ BROKEN = {
         definition(Read=work(go="Over", again="Back"), Over=end()), "LF206", "Read", "again", "'again' leads Back"
     ),
     "an approval without a deadline": Broken(
-        definition(Ask=approve(deadline=0, approved="Over", rejected="Over", expired="Over"), Over=end()), "LF207", "Ask"
+        definition(Ask=approve(deadline=0, approved="Over", rejected="Over", expired="Over"), Over=end()), "LF207", "Ask", also=["LF306"]
     ),
     "a question that never expires": Broken(definition(Ask=consult("yes", yes="Over"), Over=end()), "LF208", "Ask"),
     "a question to nobody": Broken(definition(Ask=consult("yes", to="", yes="Over", expired="Over"), Over=end()), "LF209", "Ask"),
     "a loop without a limit": Broken(
         changed(definition(Read=work(go="A"), A=work(go="B", stop="Over"), B=work(go="A"), Over=end()), "limits", "steps", to=None),
         "LF210", "A", says="the loop A → B → A may go on for ever", path=["Read –go→ A", "A –go→ B", "B –go→ A"],
+        also=["LF501"],
     ),
     "steps without a limit": Broken(
         changed(PLAIN, "limits", "steps", to=None), "LF210", says="steps are not limited", line="leverframe",
@@ -252,7 +253,7 @@ BROKEN = {
     ),
     "an unknown that is over": Broken(
         definition(Send=act("once_mail", ok="Over", error="Shorten", unknown="Over"), **DOWN),
-        "LF212", "Send", "unknown", "leads to Over, which is an end", ["Send –unknown→ Over"],
+        "LF212", "Send", "unknown", "leads to Over, which is an end", ["Send –unknown→ Over"], also=["LF308"],
     ),
     "an unknown that leads to a fetch that cannot tell": Broken(
         definition(
@@ -266,14 +267,6 @@ BROKEN = {
         "LF213", "Sent", "not_happened", "leads to Send, an act", ["Send –unknown→ Sent", "Sent –not_happened→ Send"],
     ),
     "a limit that leads to a compact": Broken(changed(SENDS, "limits", "exceeded", to="Shorten"), "LF214", None, "exceeded"),
-    "a settling state that anybody enters": Broken(
-        definition(Read=work(go="Send", look="Sent"), Send=act("once_mail", ok="Over", error="Shorten", unknown="Sent"), **SETTLED),
-        "LF215", "Sent", says="is entered by Read –look→ too", path=["Read –look→ Sent"],
-    ),
-    "a settling state that begins": Broken(
-        changed(definition(**SETTLED, Send=act("once_mail", ok="Over", error="Shorten", unknown="Sent")), "start", to="Sent"),
-        "LF215", "Sent", says="is the start",
-    ),
     "a fetch that sends": Broken(
         definition(Send=fetch("once_mail", ok="Over", error="Shorten"), **DOWN), "LF216", "Send", says="fetches with once_mail, which is 'once'"
     ),

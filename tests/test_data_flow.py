@@ -1,9 +1,11 @@
 """Secrets that enter prompts, and calls that text from outside may have asked for; and machines that look alike and are sound."""
 
+from typing import cast
+
 import pytest
 from pydantic import BaseModel, Field, SecretStr
 
-from leverframe import Memory, schema
+from leverframe import Memory
 from leverframe.canon import Object
 from leverframe.check.data import findings, secret_fields
 from leverframe.check.model import Graph
@@ -127,7 +129,7 @@ ASKS = "    Think ask | done: Done, error: Short\n" + REST
 
 
 def vault(prompt: str) -> Graph:
-    shape: Object = schema.schema_of(Vault)
+    shape = cast(Object, Vault.model_json_schema())  # as another tool writes it: a machine of ours may not hold it
     body = sketch(ASKS, prompts={"Think": "# user\n\n" + prompt})
     return Graph({**body, "memory": shape})
 

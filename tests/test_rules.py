@@ -359,7 +359,7 @@ async def test_a_definition_that_was_tampered_with_meets_the_rules_it_still_has(
     tampered = definition(body)
     await engine.store.save_definition(tampered.hash, tampered.name, tampered.text)
     row = await engine.start(TriggerCommand("rounds", {"items": [ASK]}))
-    assert await engine.migrate(row.run.id, to=tampered.hash) == []
+    assert (await engine.migrate(row.run.id, to=tampered.hash)).moved
     run = (await engine.advance(row.run.id)).run
     assert await refused(engine, run) == "poke would break the rule: first Person entered, only then Poke entered"
     assert world.sent == []
@@ -373,7 +373,7 @@ async def test_a_run_takes_what_it_has_read_along_to_another_definition_and_into
     assert fork.rules == (1, 0)
     other = rounds(Existence(Done), BoundedExistence(poke, at_most=1)).definition()
     await engine.store.save_definition(other.hash, other.name, other.text)
-    assert await engine.migrate(run.id, to=other.hash) == []
+    assert (await engine.migrate(run.id, to=other.hash)).moved
     assert (await engine.store.load(run.id)).run.rules == (0, 1)
     for each in (run, fork):
         await engine.advance(each.id)

@@ -6,6 +6,8 @@ model        a definition as a graph to reason about
 structure    references, reachability, outcomes and edges      card      the card's rules
 prompts      prompts as a definition pins them                 rooms     what only the code tells
 definition   definitions from outside, of any shape            places    file and line
+calls        which calls execute where, released by whom       data      secrets; where strangers' words may lead
+bounds       how much a run can use up at worst                proofs    declared rules
 report       findings of several machines; acceptances         formats   text, JSON, GitHub, SARIF
 
 A part is a function from graphs to findings; a new one is an entry of `PARTS`, and its codes are rows of `CODES`.
@@ -19,6 +21,7 @@ from typing import Never, TypeAlias
 from pydantic.errors import PydanticUserError
 
 from leverframe.canon import Object, text_hash
+from leverframe.check import bounds, calls, data, proofs
 from leverframe.check import definition as outside
 from leverframe.check.card import card
 from leverframe.check.codes import finding
@@ -52,7 +55,15 @@ def alone(part: Callable[[Graph], Iterator[Finding]]) -> Part:
     return lambda graph, others: part(graph)
 
 
-PARTS: Mapping[str, Part] = {"structure": alone(structure), "prompts": alone(prompts), "card": alone(card)}
+PARTS: Mapping[str, Part] = {
+    "structure": alone(structure),
+    "prompts": alone(prompts),
+    "card": alone(card),
+    "calls": calls.findings,
+    "data": data.findings,
+    "bounds": bounds.findings,
+    "proofs": proofs.findings,
+}
 """What is looked for in every definition of the right shape."""
 
 BONES: Mapping[str, Part] = {"references": alone(references), "ways": alone(ways)}

@@ -11,16 +11,12 @@ from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 from leverframe.check.calls import calls_of
+from leverframe.check.codes import said
 from leverframe.check.finding import Finding, Hop
 from leverframe.check.flow import Move, Spot, flow_of
 from leverframe.check.model import Graph
 
 UNBOUNDED, MODEL_UNBOUNDED, TOO_FEW = "LF501", "LF502", "LF503"
-REMEDIES: Mapping[str, str] = {
-    UNBOUNDED: "set Limits(steps=…), or lead the cycle to an End",
-    MODEL_UNBOUNDED: "set Limits(model_calls=…) or Limits(cost_usd=…)",
-    TOO_FEW: "raise Limits(steps=…) above the length of this path",
-}
 Moves: TypeAlias = dict[Spot, list[tuple[Hop, Spot]]]
 Came: TypeAlias = dict[Spot, tuple[Spot, Hop]]
 
@@ -52,21 +48,19 @@ def findings(graph: Graph, others: Mapping[str, Graph]) -> Iterator[Finding]:
     found, limits = bounded.bounds(), graph.limits
     if found.steps is None and found.cycle:
         message = f"machine {graph.name}: nothing bounds {_round(found.cycle)}"
-        yield _finding(graph, UNBOUNDED, "error", message, found.cycle, bounded.to(found.cycle))
+        yield _finding(graph, UNBOUNDED, message, found.cycle, bounded.to(found.cycle))
     asking = bounded.cycle(asking=True)
     if asking and limits.get("model_calls") is None and limits.get("cost") is None:
         message = f"machine {graph.name}: calls a model in {_round(asking)}, with no limit of calls or cost"
-        yield _finding(graph, MODEL_UNBOUNDED, "warning", message, asking, bounded.to(asking))
+        yield _finding(graph, MODEL_UNBOUNDED, message, asking, bounded.to(asking))
     shortest, steps = bounded.shortest(), limits.get("steps")
     if shortest and isinstance(steps, int) and len(shortest) > steps:
         message = f"machine {graph.name}: no run can end well: it takes {len(shortest)} steps at least, and {steps} are allowed"
-        yield Finding(TOO_FEW, "error", graph.name, message, REMEDIES[TOO_FEW], shortest[-1].to, path=shortest)
+        yield said(TOO_FEW, graph.name, message, state=shortest[-1].to, path=shortest)
 
 
-def _finding(graph: Graph, code: str, level: str, message: str, cycle: tuple[Hop, ...], to: tuple[Hop, ...]) -> Finding:
-    return Finding(
-        code, "error" if level == "error" else "warning", graph.name, message, REMEDIES[code], cycle[0].state, path=(*to, *cycle)
-    )
+def _finding(graph: Graph, code: str, message: str, cycle: tuple[Hop, ...], to: tuple[Hop, ...]) -> Finding:
+    return said(code, graph.name, message, state=cycle[0].state, path=(*to, *cycle))
 
 
 def _round(cycle: tuple[Hop, ...]) -> str:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 from leverframe.automaton import Automaton, ended, executed, of_each_call
-from leverframe.check.finding import Finding, Hop, Level
+from leverframe.check.codes import said
+from leverframe.check.finding import Finding, Hop
 from leverframe.check.flow import Flow, flow_of
 from leverframe.check.model import Graph, Node
 from leverframe.check.walk import Flows, Place, Walk
@@ -18,17 +19,6 @@ from leverframe.check.walk import Flows, Place, Walk
 UNAPPROVED, NEVER_APPROVED, NO_CALL, FOREIGN, DROPPED, NOTHING_TO_APPROVE, NEVER_EXECUTED, NO_DOUBT = (
     f"LF30{number}" for number in range(1, 9)
 )
-LEVELS: Mapping[str, Level] = {NEVER_EXECUTED: "warning", NO_DOUBT: "warning"}
-REMEDIES: Mapping[str, str] = {
-    UNAPPROVED: "lead the call through an Approve that ends in 'approved' right before, with nothing after it that voids the approval",
-    NEVER_APPROVED: "let an Ask make the call, so that a person can see it before; or declare approval=False",
-    NO_CALL: "lead only states here that keep a call pending, or give the Act a build()",
-    FOREIGN: "list the tool in the Act's runs, or lead the call to the Act that runs it",
-    DROPPED: "lead the call to the Act that runs it, or end it (in an Ask, Consult or Compact) before another is made",
-    NOTHING_TO_APPROVE: "lead only states here that keep a call pending",
-    NEVER_EXECUTED: "lead the call to an Act that runs it, or let the Ask answer with a Reply in its place",
-    NO_DOUBT: "enter this state by 'unknown' alone: it finds out what became of a call in doubt",
-}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -116,8 +106,8 @@ def _approvals(graph: Graph) -> Automaton:
 
 
 def _finding(calls: Calls, code: str, state: str, message: str, path: tuple[Hop, ...], outcome: str | None = None) -> Finding:
-    text = f"machine {calls.graph.name}: {message}"
-    return Finding(code, LEVELS.get(code, "error"), calls.graph.name, text, REMEDIES[code], state, outcome, path=path)
+    name = calls.graph.name
+    return said(code, name, f"machine {name}: {message}", state=state, outcome=outcome, path=path)
 
 
 def _unapproved(calls: Calls) -> Iterator[Finding]:

@@ -131,15 +131,6 @@ def _settler(graph: Graph, node: Node) -> Iterator[Finding]:
         yield finding(
             "LF213", graph.name, message, state=node.name, outcome="not_happened", path=_through(graph, node, "not_happened")
         )
-    if not settles(node):
-        return
-    if node.name == graph.start:
-        yield finding("LF215", graph.name, "is the start, where no call is in doubt; it would stop for a person", state=node.name)
-    for hop in graph.into[node.name]:
-        if hop.outcome != "unknown" and graph.nodes[hop.state].edges.get(hop.outcome) != BACK:
-            message = f"is entered by {hop.state} –{hop.outcome}→ too, where no call is in doubt; it would stop for a person"
-            yield finding("LF215", graph.name, message, state=node.name, path=(*graph.path(hop.state), hop))
-            return
 
 
 # ── limits ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 """Every code that a finding can have: what it means, how bad it is, and what to do. docs/checks.md is held to this table by a test.
 
-LF0xx: it cannot be read, or the review itself. LF1xx: structure. LF2xx: the card's rules. Codes stay; one that is gone is not used again.
+LF0xx: it cannot be read, or the review itself. LF1xx: structure. LF2xx: the card's rules. LF3xx: calls. LF4xx: secrets and strangers'
+words. LF5xx: bounds. LF6xx: declared rules. Codes stay; one that is gone is not used again.
 """
 
 from collections.abc import Sequence
@@ -89,17 +90,95 @@ _ALL = (
     Code("LF213", "error", "A call that did not happen is not counted", "lead 'not_happened' to a Compact", table=True),
     Code("LF214", "error", "A limit that leads to a Compact", "name a state where a person decides, or an End", table=True),
     Code(
-        "LF215",
-        "warning",
-        "A settling state with nothing to settle",
-        "lead only 'unknown' to it; a second state for anything else",
-        table=True,
-    ),
-    Code(
         "LF216",
         "error",
         "A Fetch that does more than read",
         "let an Ask choose the call, or an Act build it; a Fetch runs `read` tools only",
+    ),
+    Code(
+        "LF301",
+        "error",
+        "A call that needs an approval executes without one",
+        "lead the call through an Approve that ends in 'approved' right before, with nothing after it that voids the approval",
+    ),
+    Code(
+        "LF302",
+        "error",
+        "A call that needs an approval and can have none",
+        "let an Ask make the call, so that a person can see it before; or declare approval=False",
+    ),
+    Code("LF303", "error", "An Act without a call", "lead only states here that keep a call pending, or give the Act a build()"),
+    Code(
+        "LF304",
+        "error",
+        "An Act with a call it does not run",
+        "list the tool in the Act's runs, or lead the call to the Act that runs it",
+    ),
+    Code(
+        "LF305",
+        "error",
+        "A pending call where another is made",
+        "lead the call to the Act that runs it, or end it (in an Ask, Consult or Compact) before another is made",
+    ),
+    Code("LF306", "error", "An Approve with nothing to approve", "lead only states here that keep a call pending"),
+    Code(
+        "LF307",
+        "warning",
+        "A call that is never executed",
+        "lead the call to an Act that runs it, or let the Ask answer with a Reply in its place",
+    ),
+    Code(
+        "LF308",
+        "warning",
+        "A settling state with nothing to settle",
+        "enter this state by 'unknown' alone: it finds out what became of a call in doubt",
+    ),
+    Code("LF401", "error", "A secret in a prompt", "keep the secret out of the template; give the prompt what it stands for"),
+    Code(
+        "LF402",
+        "error",
+        "A secret in the window",
+        "keep the secret out of the memory: its name is enough to read it where it is used",
+    ),
+    Code(
+        "LF403",
+        "error",
+        "A call that strangers' words may have led to",
+        "lead the call through an Approve, or accept this with the reason why no text from outside can do harm here",
+    ),
+    Code(
+        "LF404",
+        "error",
+        "Strangers' words handed to another machine",
+        "give the other machine nothing that came from outside, let a person approve its call, or accept this with the reason",
+    ),
+    Code("LF501", "error", "A run without a bound", "set Limits(steps=…), or lead the cycle to an End"),
+    Code("LF502", "warning", "Model calls without a bound", "set Limits(model_calls=…) or Limits(cost_usd=…)"),
+    Code("LF503", "error", "A limit that no run can keep", "raise Limits(steps=…) above the length of this path"),
+    Code(
+        "LF601",
+        "error",
+        "A rule that a path breaks",
+        "take an edge of this path away, lead it through a state that keeps the rule, or change the rule",
+    ),
+    Code(
+        "LF602",
+        "error",
+        "A rule that an end leaves open",
+        "lead this path through what the rule asks for before it ends, or give the rule a scope",
+    ),
+    Code(
+        "LF603",
+        "error",
+        "A call that a rule does not let through",
+        "lead every call through the outcomes the rule names before the Act that executes it",
+    ),
+    Code("LF604", "error", "A rule about what is not there", "name something that is there, or remove the rule"),
+    Code(
+        "LF605",
+        "warning",
+        "A rule that nothing can break",
+        "check the names: a rule about what cannot happen keeps nothing from happening",
     ),
 )
 CODES = {code.code: code for code in _ALL}
@@ -118,9 +197,22 @@ def finding(
 ) -> Finding:
     """A finding of a code of the table, at its level and with its remedy unless a better one is known. The message is what is wrong with
     the state, or with the machine where none is given; both are named before it."""
-    known = CODES[code]
     whose = [f"machine {machine}"] if machine else []
     whose += [f"state {state}"] if state is not None else []
-    return Finding(
-        code, known.level, machine, ": ".join([*whose, message]), remedy or known.remedy, state, outcome, place, tuple(path)
-    )
+    return said(code, machine, ": ".join([*whose, message]), state=state, outcome=outcome, path=path, place=place, remedy=remedy)
+
+
+def said(
+    code: str,
+    machine: str,
+    message: str,
+    *,
+    state: str | None = None,
+    outcome: str | None = None,
+    path: Sequence[Hop] = (),
+    place: Place | None = None,
+    remedy: str = "",
+) -> Finding:
+    """As `finding`, of a message that names machine and state itself."""
+    known = CODES[code]
+    return Finding(code, known.level, machine, message, remedy or known.remedy, state, outcome, place, tuple(path))

@@ -12,6 +12,7 @@ from typing import cast
 
 from leverframe.automaton import BROKEN, RENEWED, Automaton, Letter, ended, executed, tabulated
 from leverframe.canon import Json, Object
+from leverframe.check.codes import said
 from leverframe.check.finding import Finding, Hop
 from leverframe.check.flow import flow_of
 from leverframe.check.model import Graph
@@ -20,12 +21,6 @@ from leverframe.errors import PromptError
 from leverframe.prompt import Prompt
 
 SECRET, SHOWN, TAINTED, TAINTED_INSIDE = "LF401", "LF402", "LF403", "LF404"
-REMEDIES: Mapping[str, str] = {
-    SECRET: "keep the secret out of the template; give the prompt what it stands for",
-    SHOWN: "declare the field as SecretStr, which is stored masked, or keep the secret out of the memory",
-    TAINTED: "lead the call through an Approve, or accept this with the reason why no text from outside can do harm here",
-    TAINTED_INSIDE: "give the other machine nothing that came from outside, let a person approve its call, or accept this with the reason",
-}
 DOES = frozenset({"keyed", "once", "local"})
 _DONE, _APPROVED, _RENEWED, _UNTRUSTED, _ANSWERED = 1, 2, 4, 8, 16
 _GIVEN, _LED = Letter("given"), Letter("led")  # what a run begins with: untrusted data, and because a model was led to start it
@@ -82,13 +77,13 @@ def _secrets(graph: Graph) -> Iterator[Finding]:
                     message = (
                         f"machine {graph.name}: the prompt of {node.name} ({prompt.where}:{line}) reads {name!r}, which is secret"
                     )
-                    yield Finding(SECRET, "error", graph.name, message, REMEDIES[SECRET], node.name)
+                    yield said(SECRET, graph.name, message, state=node.name)
                 elif "window" in reads and not secret[name]:
                     message = (
                         f"machine {graph.name}: {node.name} shows the window, and with it the memory the run began with: "
                         f"{name!r} is secret, and is not stored masked"
                     )
-                    yield Finding(SHOWN, "error", graph.name, message, REMEDIES[SHOWN], node.name)
+                    yield said(SHOWN, graph.name, message, state=node.name)
 
 
 # ── taint ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -102,7 +97,7 @@ def _tainted(graph: Graph, others: Mapping[str, Graph]) -> Iterator[Finding]:
         message = (
             f"machine {graph.name}: {breach.state} can execute {_tool(breach)} unapproved after untrusted data reached a model"
         )
-        yield Finding(TAINTED, "error", graph.name, message, REMEDIES[TAINTED], breach.state, path=breach.path)
+        yield said(TAINTED, graph.name, message, state=breach.state, path=breach.path)
     yield from _inside(graph, others, walk)
 
 
@@ -166,9 +161,7 @@ def _inside(graph: Graph, others: Mapping[str, Graph], walk: Walk) -> Iterator[F
         for breach in _given(others[machine], others, led=led):
             message = f"machine {graph.name}: {machine}.{breach.state} can execute {_tool(breach)} unapproved, with what {node.name} gives it"
             hops = (*path, Hop(node.name, "starts", f"{machine}.{others[machine].start}"))
-            yield Finding(
-                TAINTED_INSIDE, "error", graph.name, message, REMEDIES[TAINTED_INSIDE], node.name, path=(*hops, *breach.path)
-            )
+            yield said(TAINTED_INSIDE, graph.name, message, state=node.name, path=(*hops, *breach.path))
 
 
 def _given(child: Graph, others: Mapping[str, Graph], *, led: bool) -> list[Breach]:

@@ -6,6 +6,7 @@ from typing import cast
 
 from leverframe.automaton import PATTERNS, Letter, atoms, compiled, in_words, per_call, spoken
 from leverframe.canon import Object
+from leverframe.check.codes import said
 from leverframe.check.finding import Finding, Hop
 from leverframe.check.flow import Flow, flow_of
 from leverframe.check.model import Graph
@@ -13,13 +14,6 @@ from leverframe.check.walk import Flows, Walk
 from leverframe.rules import unknown
 
 BROKEN, UNFINISHED, CALL, NOTHING, VACUOUS = "LF601", "LF602", "LF603", "LF604", "LF605"
-REMEDIES: Mapping[str, str] = {
-    BROKEN: "take an edge of this path away, lead it through a state that keeps the rule, or change the rule",
-    UNFINISHED: "lead this path through what the rule asks for before it ends, or give the rule a scope",
-    CALL: "lead every call through the outcomes the rule names before the Act that executes it",
-    NOTHING: "name something that is there, or remove the rule",
-    VACUOUS: "check the names: a rule about what cannot happen keeps nothing from happening",
-}
 BUILT = "nothing lies between making and executing a call that its Act builds: write before=<the Act> in place of the tool"
 
 
@@ -53,13 +47,13 @@ def prove(graph: Graph, others: Mapping[str, Graph]) -> list[Proof]:
 def findings(graph: Graph, others: Mapping[str, Graph]) -> Iterator[Finding]:
     for rule in graph.rules:
         for problem in _misnamed(graph, rule, others):
-            yield Finding(NOTHING, "error", graph.name, problem, REMEDIES[NOTHING])
+            yield said(NOTHING, graph.name, problem)
     for proof in prove(graph, others):
         if not proof.proven:
             yield _refuted(graph, proof)
         elif proof.vacuous:
             message = f"machine {graph.name}: the rule “{proof.words}” is about what can never happen"
-            yield Finding(VACUOUS, "warning", graph.name, message, REMEDIES[VACUOUS])
+            yield said(VACUOUS, graph.name, message)
 
 
 def _proof(flow: Flow, flows: Flows, rule: Object) -> Proof:
@@ -90,8 +84,7 @@ def _refuted(graph: Graph, proof: Proof) -> Finding:
     message = f"machine {graph.name}: the rule “{proof.words}” does not hold: {how}"
     outcome = proof.letter.outcome or None if proof.letter else None
     builds = code == CALL and proof.state in graph.nodes and graph.nodes[proof.state].builds
-    remedy = BUILT if builds else REMEDIES[code]
-    return Finding(code, "error", graph.name, message, remedy, proof.state, outcome, path=proof.path)
+    return said(code, graph.name, message, state=proof.state, outcome=outcome, path=proof.path, remedy=BUILT if builds else "")
 
 
 def _how(proof: Proof) -> str:
