@@ -16,9 +16,9 @@ from leverframe import (
     Machine,
     NotDone,
     Reply,
+    Tool,
     TriggerCommand,
     Wait,
-    from_schema,
 )
 from leverframe.canon import Object
 from leverframe.errors import (
@@ -640,7 +640,7 @@ def double(arguments: Object) -> int:
     return 2
 
 
-math_double = from_schema("math.double", {"type": "object"}, double, effect="read")
+math_double = Tool.from_schema("math.double", {"type": "object"}, double, effect="read")
 
 
 class Start(Ask[Box]):
