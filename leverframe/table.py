@@ -84,7 +84,8 @@ def _is(given: object, of: type) -> bool:
 
 def _names(of: type) -> Iterator[str]:
     """Of every class that derives from it."""
-    for one in cast(list[type], of.__subclasses__()):
+    below: list[type] = of.__subclasses__()
+    for one in below:
         yield one.__name__
         yield from _names(one)
 

@@ -278,6 +278,14 @@ REFUSED = [
     (("run", "refund", "--input", '{"message": "\\ud800"}'), "surrogate"),
     (("run", "refund", "--input", '{"message": NaN}'), "message"),
     (("run", "refund", "--input", '{"message": ' + "[" * 900 + "]" * 900 + "}"), "nested deeper"),
+    (
+        ("run", "refund", "--input", '{"message": ' + "[" * 5000 + "]" * 5000 + "}"),
+        "--input: nested deeper than 64 levels; flatten",
+    ),
+    (
+        ("run", "refund", "--input", '{"message": ' + "9" * 5000 + "}"),
+        "--input.message: an integer of more than 308 digits; send",
+    ),
     (("run", "refund", "x" * 10_000_000), "over 1024 KiB"),
     (("show", "run_nosuch"), "no such run"),
     (("approve", "task_nosuch", "--by", "ada"), "no such task"),

@@ -9,8 +9,8 @@ from typing import Annotated, NoReturn, ParamSpec, TypeAlias, cast
 
 import typer
 
-from leverframe.canon import Object
-from leverframe.errors import LeverframeError
+from leverframe.canon import MAX_MEMORY, Object, parse
+from leverframe.errors import InputError, LeverframeError, NotJson, TooLarge
 
 P = ParamSpec("P")
 
@@ -82,12 +82,13 @@ def print_json(value: Mapping[str, object]) -> None:
 
 
 def json_of(text: str, what: str) -> object:
-    """JSON as somebody typed it. Raises BadParameter."""
+    """JSON as somebody typed it. Raises BadParameter, TooLarge, NotJson."""
     try:
-        value: object = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise misused(f"{what} is not JSON: {error}") from None
-    return value
+        return parse(text, what=what, limit=MAX_MEMORY)
+    except (TooLarge, NotJson):
+        raise
+    except InputError as error:
+        raise misused(str(error)) from None
 
 
 def object_of(text: str, what: str) -> Object:
