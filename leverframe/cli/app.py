@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn, ParamSpec, TypeAlias, cast
 import typer
 
 from leverframe.canon import MAX_MEMORY, Object, parse
-from leverframe.errors import InputError, LeverframeError, NotJson, TooLarge
+from leverframe.errors import InputError, LeverframeError, NotJson
 
 P = ParamSpec("P")
 
@@ -82,10 +82,10 @@ def print_json(value: Mapping[str, object]) -> None:
 
 
 def json_of(text: str, what: str) -> object:
-    """JSON as somebody typed it. Raises BadParameter, TooLarge, NotJson."""
+    """JSON as somebody typed it. Raises BadParameter, NotJson."""
     try:
         return parse(text, what=what, limit=MAX_MEMORY)
-    except (TooLarge, NotJson):
+    except NotJson:
         raise
     except InputError as error:
         raise misused(str(error)) from None
