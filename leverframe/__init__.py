@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from leverframe.store import Store as Store
     from leverframe.tool import Key as Key
     from leverframe.tool import Tool as Tool
-    from leverframe.tool import from_schema as from_schema
 
 __version__ = "0.1.0"
 
@@ -57,7 +56,7 @@ _HOMES = {
         *("End", "Fetch", "Got", "Memory", "Reply", "Wait", "Work"),
     ),
     "store": ("Store",),
-    "tool": ("Key", "Tool", "from_schema"),
+    "tool": ("Key", "Tool"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = ["__version__", "tool", *_HOME]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]

@@ -13,7 +13,10 @@ MAX_DEPTH = 64
 MAX_ARGUMENTS = 256 * 1024
 MAX_RESULT = 1024 * 1024
 MAX_MEMORY = 1024 * 1024
+MAX_DIGITS = 308
+"""Of an integer: what a double still spans, so that it can be compared, divided and read by every other program."""
 
+_LARGEST = 10**MAX_DIGITS - 1
 _encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":")).encode
 _encode_as_is = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
 
@@ -57,6 +60,8 @@ def _admit(value: object, path: str, depth: int, budget: list[int], limit: int) 
     elif isinstance(value, str):
         size = _admit_text(value, path)
     elif isinstance(value, int):
+        if not -_LARGEST <= value <= _LARGEST:
+            raise TooLarge(f"{path[:200]}: an integer of more than {MAX_DIGITS} digits; send it as a string")
         size = (value.bit_length() >> 3) + 1
     elif isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
@@ -66,8 +71,13 @@ def _admit(value: object, path: str, depth: int, budget: list[int], limit: int) 
         return _admit_nested(value, path, depth, budget, limit)
     budget[0] -= size + 1
     if budget[0] < 0:
-        raise TooLarge(f"{path[:200]}: over {limit // 1024} KiB; keep it elsewhere and pass a reference")
+        raise _over(path, limit)
     return value
+
+
+def _over(path: str, limit: int) -> TooLarge:
+    most = f"{limit // 1024} KiB" if limit >= 1024 else f"{limit} bytes"
+    return TooLarge(f"{path[:200]}: over {most}; keep it elsewhere and pass a reference")
 
 
 def _admit_nested(value: object, path: str, depth: int, budget: list[int], limit: int) -> Json:
@@ -102,11 +112,16 @@ def _admit_text(value: str, path: str) -> int:
 def parse(text: str | bytes, *, what: str, limit: int = MAX_ARGUMENTS) -> Json:
     """JSON text from outside as data. Raises InputError (not JSON), TooLarge, NotJson."""
     if len(text) > limit * 6:
-        raise TooLarge(f"{what}: over {limit // 1024} KiB; keep it elsewhere and pass a reference")
+        raise _over(what, limit)
     try:
-        value = json.loads(text)
+        value: object = json.loads(text, parse_int=_bounded)
     except RecursionError:
         raise TooLarge(f"{what}: nested deeper than {MAX_DEPTH} levels; flatten it") from None
     except ValueError as error:
         raise InputError(f"{what}: not JSON: {error}") from None
     return admit(value, what=what, limit=limit)
+
+
+def _bounded(digits: str) -> int:
+    """Python reads no integer of more than 4,300 digits. One digit too many is enough for `admit` to name the place."""
+    return int(digits[: MAX_DIGITS + 2])

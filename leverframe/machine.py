@@ -5,7 +5,6 @@ code becomes. Both compile to one shared `transitions.Machine`; every move of ev
 cannot be taken.
 """
 
-import ast
 import json
 import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -42,6 +41,7 @@ from leverframe.state import (
 from leverframe.state import (
     M_contra as M,
 )
+from leverframe.table import refuse_mistyped, refuse_row, refuse_vanished
 from leverframe.tool import Tool
 
 if TYPE_CHECKING:  # declaring a machine loads neither
@@ -59,7 +59,10 @@ Refuse: TypeAlias = Callable[[str, DeclarationError], None]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a run may use up; `exceeded` is where it goes then, with steps and days granted once more. None of a limit: unlimited."""
+    """What a run may use up; `exceeded` is where it goes then, with steps and days granted once more. None of a limit: unlimited.
+
+    Raises DeclarationError for a limit that nothing could be held to.
+    """
 
     steps: int = 100
     model_calls: int | None = None
@@ -67,10 +70,36 @@ class Limits:
     days: float | None = None
     exceeded: AnyState | None = None
 
+    def __post_init__(self) -> None:
+        _refuse_limit("steps", self.steps, least=1)
+        if self.model_calls is not None:
+            _refuse_limit("model_calls", self.model_calls)
+        if self.cost_usd is not None:
+            _refuse_limit("cost_usd", self.cost_usd, whole=False)
+        if self.days is not None:
+            _refuse_limit("days", self.days, above=True, whole=False, most=36_500)
+
     def json(self) -> Object:
         target = self.exceeded.name if self.exceeded else None
         cost = None if self.cost_usd is None else round(self.cost_usd * 1_000_000)
         return {"steps": self.steps, "model_calls": self.model_calls, "cost": cost, "days": self.days, "exceeded": target}
+
+
+def _limits(machine: str, given: object) -> Limits:
+    if given is None:
+        return Limits()
+    if not isinstance(given, Limits):
+        raise DeclarationError(f"machine {machine}: limits is an instance of {type(given).__name__}; write Limits(steps=…, …)")
+    return given
+
+
+def _refuse_limit(
+    name: str, value: object, *, least: int = 0, above: bool = False, whole: bool = True, most: int = 1_000_000_000
+) -> None:
+    number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    if not (number and least <= cast(float, value) <= most) or (above and value == least):  # NaN is in no range
+        kind, start = "whole number" if whole else "number", f"above {least}" if above else f"from {least}"
+        raise DeclarationError(f"limits: {name} is {value!r}; give a {kind} {start} up to {most:,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +141,15 @@ class Machine(Generic[M]):
         self.name = checked_name(name, "machine")
         self.memory: type[Memory] = memory
         self.edges = edges
-        self.limits = limits or Limits()
+        self.limits = _limits(self.name, limits)
+        refuse_mistyped(self.name, memory, edges, self.limits.exceeded)
         self.rules = rules
         self.accepts = accepts
         self.version = version
         frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]  # where it is declared: the place that findings name
         self.file, self.line = frame.f_code.co_filename, frame.f_lineno
         self.doc = str(frame.f_globals.get("__doc__") or "").strip()
-        _refuse_vanished_keys(self.name, self.file, self.line)
+        refuse_vanished(self.name, self.file, self.line)
         self.states = self._named_states()
         self._check_edges()
         self._check_rules("", self)
@@ -324,7 +354,7 @@ class Machine(Generic[M]):
     def _check_edges(self) -> None:
         for name, state, row in self._rows():
             where = f"machine {self.name}: state {name}"
-            _check_row(where, outcomes(state), list(row))
+            refuse_row(where, outcomes(state), list(row))
             for outcome, target in row.items():
                 checked_name(outcome, f"{where}: outcome")
                 if target == BACK and not (issubclass(state, Compact) and outcome == "retry"):
@@ -367,35 +397,6 @@ class Machine(Generic[M]):
                     f"{where}: 'unknown' leads to {row['unknown']}; it must be a Fetch that finds out or a Consult that asks, "
                     "with the outcomes 'happened' and 'not_happened'"
                 )
-
-
-def _check_row(where: str, outcomes: frozenset[str], keys: list[str]) -> None:
-    ends = f"it ends in {', '.join(map(repr, sorted(outcomes)))}" if outcomes else "an End has no edges"
-    for key in keys:
-        if key not in outcomes:
-            raise EdgeError(f"{where}: never ends in {key!r}; {ends}.{did_you_mean(key, sorted(outcomes))}")
-    for outcome in sorted(outcomes):
-        if outcome not in keys:
-            raise EdgeError(f"{where}: can end in {outcome!r}, which leads nowhere; add {outcome!r}: SomeState to its row")
-
-
-def _refuse_vanished_keys(name: str, file: str, line: int) -> None:
-    """A key written twice silently replaces the first in a dict literal; the source still shows it."""
-    try:
-        tree = ast.parse(Path(file).read_text())
-    except (OSError, SyntaxError, ValueError):
-        return  # declared in a prompt or a notebook: there is no source to read
-    for call in ast.walk(tree):
-        if not (isinstance(call, ast.Call) and call.lineno <= line <= (call.end_lineno or line)):
-            continue
-        for table in (keyword.value for keyword in call.keywords if keyword.arg == "edges"):
-            for literal in (node for node in ast.walk(table) if isinstance(node, ast.Dict)):
-                keys = [ast.unparse(key) for key in literal.keys if key is not None]
-                for key, node in zip(keys, literal.keys, strict=False):
-                    if keys.count(key) > 1 and node is not None:
-                        raise EdgeError(
-                            f"machine {name}: {key} is written twice ({file}:{node.lineno}); the first would silently vanish"
-                        )
 
 
 def kind_of(state: AnyState) -> Kind:
@@ -592,7 +593,18 @@ def compile(start: str, rows: Mapping[str, tuple[Kind, Mapping[str, str]]], exce
                 edges.append({"trigger": outcome, "source": name, "dest": target})
     for name in [name for name, (kind, _) in rows.items() if exceeded and kind != "end"]:
         edges.append({"trigger": EXCEEDED, "source": name, "dest": exceeded})
-    return Compiled(model=None, states=list(rows), transitions=edges, initial=start, auto_transitions=False, send_event=True)
+    compiled = Compiled(
+        model=None,
+        states=list(rows),
+        transitions=edges,
+        initial=start,
+        auto_transitions=False,
+        send_event=True,
+        model_attribute="",
+    )
+    # Set afterwards: `transitions` refuses triggers called like the attribute, as they become methods of a model. There is no model.
+    compiled.model_attribute = "state"
+    return compiled
 
 
 def back_targets(rows: Mapping[str, tuple[Kind, Mapping[str, str]]]) -> list[str]:

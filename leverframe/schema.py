@@ -87,7 +87,7 @@ def _inline(node: Json, definitions: Mapping[str, Json], inside: tuple[str, ...]
             raise DeclarationError(f"schema {name} contains itself; models cannot be bound by it: flatten it or bound its depth")
         if name not in definitions:
             raise DeclarationError(f"schema refers to {reference!r}, which it does not define")
-        rest = {key: value for key, value in node.items() if key != "$ref"}
+        rest = {key: _inline(value, definitions, inside) for key, value in node.items() if key not in ("$ref", "$defs")}
         target = _inline(definitions[name], definitions, (*inside, name))
         return {**cast(Object, target), **rest}
     return {key: _inline(value, definitions, inside) for key, value in node.items() if key != "$defs"}
@@ -129,6 +129,17 @@ def _normal(node: Json, *, names: bool = False) -> Json:
     ):
         result["type"] = "string"
     return result
+
+
+def malformed(schema: Object) -> str | None:
+    """Why it is no JSON Schema (draft 2020-12, patterns included), in one line with the place; None if it is one."""
+    from jsonschema import Draft202012Validator, SchemaError
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        return f"{error.json_path}: {error.message[:160]}"
+    return None
 
 
 def violation(value: Json, schema: Object) -> str | None:

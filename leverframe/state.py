@@ -28,12 +28,13 @@ I_co = TypeVar("I_co", bound=str, covariant=True)
 NAME = re.compile(r"[^\W_][\w.\- ]{0,63}")
 
 
-def checked_name(name: str, what: str) -> str:
+def checked_name(name: object, what: str) -> str:
     """The name, or DeclarationError. Letters of any script, digits, `_`, `-`, `.` and spaces: what a drawing, a log line and a
     provider's schema can all show unchanged, so that no name is ever mangled."""
-    if not NAME.fullmatch(name) or name != name.strip():
+    if not isinstance(name, str) or not NAME.fullmatch(name) or name != name.strip():
+        shown = repr(name[:80] if isinstance(name, str) else name)
         raise DeclarationError(
-            f"{what} name {name[:80]!r}: use 1 to 64 letters, digits, '_', '-', '.' or spaces, starting with a letter or digit"
+            f"{what} name {shown}: use 1 to 64 letters, digits, '_', '-', '.' or spaces, starting with a letter or digit"
         )
     return name
 

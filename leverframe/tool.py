@@ -8,9 +8,12 @@ bounded in time and size.
 from __future__ import annotations  # dozens of overloads, evaluated by type checkers alone
 
 import inspect
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
+from types import UnionType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -27,10 +30,11 @@ from typing import (
 )
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic.fields import FieldInfo
 
 from leverframe import schema
-from leverframe.canon import MAX_ARGUMENTS, MAX_RESULT, Json, Object, admit
-from leverframe.errors import InvalidArguments, ToolError
+from leverframe.canon import MAX_ARGUMENTS, MAX_DEPTH, MAX_RESULT, Json, Object, admit
+from leverframe.errors import DeclarationError, InputError, InvalidArguments, NotJson, TooLarge, ToolError, did_you_mean
 from leverframe.state import Call, Effect, checked_name
 
 if TYPE_CHECKING:  # tools without a database load none
@@ -41,12 +45,14 @@ P = ParamSpec("P")
 T_co = TypeVar("T_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
+T = TypeVar("T")
 A = TypeVar("A", bound=BaseModel)
 
 Key = NewType("Key", str)
 """The idempotency key the engine gives to `keyed` tools."""
 
 GIVEN: dict[Effect, str] = {"keyed": "key", "local": "session"}
+EFFECTS: tuple[Effect, ...] = ("read", "keyed", "local", "once")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +67,48 @@ class Options:
     untrusted: bool = False
 
 
+class _NotYet(ToolError):
+    """A type that is not there when the function is defined; it may be when the schema is made."""
+
+
 class Tool(Generic[W, P, T_co, R_co]):
     """A tool. `W` are the parameters as written, `P` as callers and models see them, `T_co` what the function returns (perhaps a
     coroutine), `R_co` the result."""
 
     def __init__(self, function: Callable[W, T_co], options: Options, *, name: str | None = None) -> None:
         self.function = function
-        self.name = checked_name(name or str(getattr(function, "__name__", "")), "tool")
+        self.name = checked_name(str(getattr(function, "__name__", "")) if name is None else name, "tool")
         self.doc = inspect.cleandoc(getattr(function, "__doc__", None) or "")
         self.options = options
         self.effect: Effect = options.effect
         self.approval = options.approval
         self.__doc__ = self.doc
         self.__wrapped__ = function
+        self._check_options()
         self._check_signature()
+
+    @staticmethod
+    def from_schema(
+        name: str,
+        json_schema: Object,
+        handler: Callable[Concatenate[Object, ...], object],
+        *,
+        effect: Effect | None = None,
+        approval: bool | None = None,
+        timeout: float = 30.0,
+        retries: int = 3,
+        reconcile: Reconcile | None = None,
+        output: Object | None = None,
+        doc: str = "",
+        untrusted: bool = False,
+    ) -> SchemaTool:
+        """A tool that arrives as JSON Schema (MCP, OpenAPI). The handler, `def` or `async def`, takes the arguments as one object and,
+        by its effect class, the keyword `key` or `session`; the options mean what they mean to `tool`, `output` is the result's schema.
+
+        Raises ToolError for what is no JSON Schema of an object, and for a handler that cannot be called so.
+        """
+        options = _options(effect, approval, timeout, retries, reconcile, untrusted)
+        return SchemaTool(name, json_schema, handler, options, output, doc)
 
     def __call__(self, *args: W.args, **kwargs: W.kwargs) -> T_co:
         return self.function(*args, **kwargs)
@@ -103,30 +137,22 @@ class Tool(Generic[W, P, T_co, R_co]):
             model = self.arguments.model_validate(arguments)
         except ValidationError as error:
             raise InvalidArguments(f"{self.name}: {compact(error)}") from None
-        if (
-            extra := set(cast(Mapping[str, object], arguments))
-            - set(model.model_dump(by_alias=True))
-            - set(type(model).model_fields)
-        ):
-            raise InvalidArguments(f"{self.name}: unknown argument {min(extra)!r}")
-        return cast(Object, admit(model.model_dump(mode="json"), what=self.name, limit=MAX_ARGUMENTS))
+        dumped = _dumped(lambda: model.model_dump(by_alias=True), self.name)
+        if extra := set(cast(Mapping[object, object], arguments)) - set(dumped) - set(type(model).model_fields):
+            raise InvalidArguments(f"{self.name}: unknown argument {str(min(extra, key=str))[:80]!r}")
+        return cast(Object, admit(_dumped(lambda: model.model_dump(mode="json"), self.name), what=self.name, limit=MAX_ARGUMENTS))
 
     @cached_property
     def arguments(self) -> type[BaseModel]:
         """The arguments as a pydantic model."""
         if self._model is not None:
             return self._model
-        fields: dict[str, Any] = {}
-        for parameter in self._visible.parameters.values():
-            if self._hints.get(parameter.name) is None:
-                raise ToolError(
-                    f"tool {self.name}: parameter {parameter.name!r} has no type; annotate it, the model reads its schema"
-                )
-            fields[parameter.name] = (
-                self._hints[parameter.name],
-                ... if parameter.default is parameter.empty else parameter.default,
-            )
-        return create_model(self.name, __config__=ConfigDict(extra="forbid"), **fields)
+        self._check_defaults()
+        fields: dict[str, Any] = {
+            parameter.name: (self._hints[parameter.name], ... if parameter.default is parameter.empty else parameter.default)
+            for parameter in self._visible.parameters.values()
+        }
+        return create_model(self.name, __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
 
     @cached_property
     def input(self) -> Object:
@@ -140,9 +166,9 @@ class Tool(Generic[W, P, T_co, R_co]):
 
     def result(self, value: object) -> tuple[object, Json]:
         """A result validated by the return annotation: as Python, and as JSON. Raises ValidationError, TooLarge, NotJson."""
-        adapter = schema.adapter(self._returns)
+        what, adapter = f"result of {self.name}", schema.adapter(self._returns)
         python = adapter.validate_python(value)
-        return python, admit(adapter.dump_python(python, mode="json"), what=f"result of {self.name}", limit=MAX_RESULT)
+        return python, admit(_dumped(lambda: adapter.dump_python(python, mode="json"), what), what=what, limit=MAX_RESULT)
 
     def revive(self, value: Json) -> object:
         """A stored result as Python again."""
@@ -156,7 +182,7 @@ class Tool(Generic[W, P, T_co, R_co]):
         from leverframe.threads import in_thread
 
         async with asyncio.timeout(self.options.timeout):
-            if inspect.iscoroutinefunction(self.function):
+            if _is_async(self.function):
                 return await cast(Callable[..., Awaitable[object]], self.function)(**given)
             return await in_thread(partial(cast(Callable[..., object], self.function), **given), self.name)
 
@@ -178,8 +204,8 @@ class Tool(Generic[W, P, T_co, R_co]):
         from leverframe.threads import in_thread
 
         async with asyncio.timeout(self.options.timeout):
-            if inspect.iscoroutinefunction(ask):
-                return cast(bool | None, await ask(Key(key)))
+            if _is_async(ask):
+                return await cast(Awaitable[bool | None], ask(Key(key)))
             return cast(bool | None, await in_thread(partial(ask, Key(key)), self.name))
 
     @cached_property
@@ -196,7 +222,7 @@ class Tool(Generic[W, P, T_co, R_co]):
         try:
             return get_type_hints(self.function, localns={"Session": object, "Key": str}, include_extras=True)
         except NameError as error:
-            raise ToolError(f"tool {self.name}: {error}; types of a tool must be importable where it is defined") from None
+            raise _NotYet(f"tool {self.name}: {error}; types of a tool must be importable where it is defined") from None
 
     @cached_property
     def _model(self) -> type[BaseModel] | None:
@@ -210,22 +236,71 @@ class Tool(Generic[W, P, T_co, R_co]):
 
     @property
     def _returns(self) -> Hashable:
-        if "return" not in self._hints:
-            raise ToolError(f"tool {self.name}: no return annotation; it is the output schema, write -> None if there is nothing")
         return cast(Hashable, self._hints["return"])
+
+    def _refused(self, why: str) -> ToolError:
+        return ToolError(f"tool {self.name}: {why}")
+
+    def _check_options(self) -> None:
+        effect, timeout, retries = self.effect, cast(object, self.options.timeout), cast(object, self.options.retries)
+        if effect not in EFFECTS:
+            hint = did_you_mean(str(effect), list(EFFECTS))
+            raise self._refused(f"{effect!r} is no effect class; declare one of {', '.join(map(repr, EFFECTS))}.{hint}")
+        if not isinstance(timeout, int | float) or isinstance(timeout, bool) or not 0 < timeout < math.inf:
+            raise self._refused(f"timeout is {timeout!r}; give the seconds one attempt may take, above 0")
+        if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
+            raise self._refused(f"retries is {retries!r}; give the number of further attempts, 0 or more")
 
     def _check_signature(self) -> None:
         needed = GIVEN.get(self.effect)
-        names = list(self._signature.parameters)
-        if needed and needed not in names:
-            raise ToolError(
-                f"tool {self.name}: effect {self.effect!r} gives a keyword {needed!r}; add the parameter {needed}: {needed.title()}"
+        if needed and needed not in self._signature.parameters:
+            raise self._refused(
+                f"effect {self.effect!r} gives a keyword {needed!r}; add the parameter {needed}: {needed.title()}"
             )
         for parameter in self._signature.parameters.values():
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-                raise ToolError(f"tool {self.name}: parameter {parameter} has no name a model could fill; use plain parameters")
-        if self.effect == "local" and inspect.iscoroutinefunction(self.function):
-            raise ToolError(f"tool {self.name}: a local tool is a plain def: it runs inside the run's own transaction")
+            self._check_parameter(parameter)
+        if self._signature.return_annotation is inspect.Signature.empty:
+            raise self._refused("no return annotation; it is the output schema, write -> None if there is nothing")
+        if inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function):
+            raise self._refused("yields; a tool gives one result, return a list")
+        self._check_colour()
+        with suppress(_NotYet):  # checked again when the types are there
+            self._check_defaults()
+
+    def _check_colour(self) -> None:
+        if self.effect == "local" and _is_async(self.function):
+            raise self._refused("a local tool is a plain def: it runs inside the run's own transaction")
+
+    def _check_parameter(self, parameter: inspect.Parameter) -> None:
+        name, kind = parameter.name, parameter.kind
+        if kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise self._refused(f"parameter {parameter} has no name a model could fill; use plain parameters")
+        if name == GIVEN.get(self.effect):
+            return
+        if parameter.annotation is parameter.empty:
+            raise self._refused(f"parameter {name!r} has no type; annotate it, the model reads its schema")
+        if name.startswith("_"):
+            raise self._refused(f"parameter {name!r} starts with an underscore, which no model can fill; rename it")
+        for effect, given in GIVEN.items():
+            if name == given and _last_name(parameter.annotation) == given.title():
+                raise self._refused(
+                    f"parameter {name!r} is what {effect} tools are given, and this one is {self.effect!r}; "
+                    f'declare effect="{effect}", or rename it'
+                )
+
+    def _check_defaults(self) -> None:
+        """A default that does not fit would be refused at every call that relies on it, or slip through unseen."""
+        for parameter in self._visible.parameters.values():
+            default: object = parameter.default
+            if default is parameter.empty or isinstance(default, FieldInfo):
+                continue
+            hint: object = self._hints[parameter.name]
+            if isinstance(hint, type | UnionType) and _is_of(default, hint):
+                continue  # most are, and building a validator is what costs
+            try:
+                schema.adapter(hint).validate_python(default)
+            except ValidationError as error:
+                raise self._refused(f"the default of {parameter.name!r} does not fit its type: {compact(error)}") from None
 
 
 class ModelTool(Tool[W, P, T_co, R_co], Generic[A, W, P, T_co, R_co]):
@@ -239,14 +314,25 @@ class ModelTool(Tool[W, P, T_co, R_co], Generic[A, W, P, T_co, R_co]):
 
 
 class SchemaTool(Tool[..., ..., object, Json]):
-    """A tool that arrived as JSON Schema (MCP, OpenAPI); made by `from_schema`."""
+    """A tool that arrived as JSON Schema; made by `Tool.from_schema`."""
 
     def __init__(
-        self, name: str, input: Object, handler: Callable[[Object], object], options: Options, output: Object | None, doc: str
+        self,
+        name: str,
+        json_schema: Object,
+        handler: Callable[Concatenate[Object, ...], object],
+        options: Options,
+        output: Object | None,
+        doc: str,
     ) -> None:
-        self._input = schema.inlined(input)
-        self._output = schema.inlined(output) if output is not None else {}
-        super().__init__(handler, options, name=name)
+        self._handler = handler
+        super().__init__(_taking_one_object(handler), options, name=name)
+        self._input = _declared(json_schema, f"tool {self.name}: input")
+        self._output = {} if output is None else _declared(output, f"tool {self.name}: output")
+        if self._input.get("type") != "object":
+            raise self._refused(
+                f'input is a schema of {self._input.get("type", "anything")!r}; arguments are an object, say "type": "object"'
+            )
         self.doc = self.__doc__ = doc
 
     @cached_property
@@ -282,25 +368,43 @@ class SchemaTool(Tool[..., ..., object, Json]):
         return {"arguments": arguments, **given}
 
     def _check_signature(self) -> None:
-        """The schema is the signature; the handler takes `arguments` (and `key` or `session`)."""
+        """The schema is the signature; the handler takes one object, and what the engine gives."""
+        given = GIVEN.get(self.effect)
+        try:
+            inspect.signature(self._handler).bind({}, **({given: ""} if given else {}))
+        except TypeError as error:
+            wanted = f"(arguments, *, {given})" if given else "(arguments)"
+            raise self._refused(f"the handler is called as handler{wanted}, which it cannot be: {error}") from None
+        except ValueError:
+            pass  # a built-in one that does not tell its signature
+        self._check_colour()
 
 
-def from_schema(
-    name: str,
-    input: Object,
-    handler: Callable[..., object],
-    *,
-    effect: Effect = "once",
-    approval: bool | None = None,
-    timeout: float = 30.0,
-    retries: int = 3,
-    output: Object | None = None,
-    doc: str = "",
-    untrusted: bool = False,
-) -> SchemaTool:
-    """A tool from a JSON Schema. The handler takes `arguments` and, by its effect class, `key` or `session`."""
-    options = Options(effect, effect == "once" if approval is None else approval, timeout, retries, None, untrusted)
-    return SchemaTool(name, input, handler, options, output, doc)
+def _taking_one_object(handler: Callable[..., object]) -> Callable[..., object]:
+    """The handler may call its first parameter as it likes."""
+
+    async def awaited(arguments: Object, **given: object) -> object:
+        return await cast(Callable[..., Awaitable[object]], handler)(arguments, **given)
+
+    def plain(arguments: Object, **given: object) -> object:
+        return handler(arguments, **given)
+
+    return awaited if _is_async(handler) else plain
+
+
+def _declared(given: Object, what: str) -> Object:
+    """A JSON Schema from outside, references inlined. Raises ToolError naming the place in it."""
+    try:
+        clean = admit(given, what=what, limit=MAX_RESULT)
+        if not isinstance(clean, dict):
+            raise ToolError(f"{what}: is no JSON Schema but {type(given).__name__}; a schema is an object")
+        inlined = schema.inlined(clean)
+    except (InputError, DeclarationError) as error:
+        text = str(error)
+        raise ToolError(text if text.startswith(what) else f"{what}: {text}") from None
+    if problem := schema.malformed(inlined):
+        raise ToolError(f"{what}: {problem}")
+    return inlined
 
 
 class Plain(Protocol):
@@ -339,6 +443,14 @@ class Local(Protocol):
 
 
 @overload
+def tool(function: Callable[[A], Coroutine[Any, Any, R]], /) -> ModelTool[A, [A], [A], Coroutine[Any, Any, R], R]: ...
+@overload
+def tool(function: Callable[[A], R], /) -> ModelTool[A, [A], [A], R, R]: ...
+@overload
+def tool(function: Callable[P, Coroutine[Any, Any, R]], /) -> Tool[P, P, Coroutine[Any, Any, R], R]: ...
+@overload
+def tool(function: Callable[P, R], /) -> Tool[P, P, R, R]: ...
+@overload
 def tool(
     *,
     effect: Literal["keyed"],
@@ -371,6 +483,8 @@ def tool(
     untrusted: bool = ...,
 ) -> Plain: ...
 def tool(
+    function: Callable[..., object] | None = None,
+    /,
     *,
     effect: Effect | None = None,
     approval: bool | None = None,
@@ -379,8 +493,8 @@ def tool(
     reconcile: Reconcile | None = None,
     name: str | None = None,
     untrusted: bool = False,
-) -> Plain | Keyed | Local:
-    """Make a typed function a tool.
+) -> Plain | Keyed | Local | Tool[..., ..., object, object]:
+    """Make a typed function a tool: `@tool(effect="read")`, or bare `@tool`.
 
     effect      what a crash may do to it: `read` (repeatable), `keyed` (exactly once by our idempotency key, given as `key`), `local`
                 (commits with the run, given `session`), `once` (at most once). Undeclared: `once`, and a person must approve each call.
@@ -391,12 +505,46 @@ def tool(
     untrusted   its results hold what strangers wrote (web pages, mail): `check` follows where they could lead the model
     Raises ToolError at import when the signature cannot be a tool's.
     """
-    options = Options(effect or "once", effect is None if approval is None else approval, timeout, retries, reconcile, untrusted)
+    options = _options(effect, approval, timeout, retries, reconcile, untrusted)
 
     def decorate(function: Callable[..., object]) -> ModelTool[BaseModel, ..., ..., object, object]:
         return ModelTool[BaseModel, ..., ..., object, object](function, options, name=name)
 
-    return cast(Plain, decorate)
+    return cast(Plain, decorate) if function is None else decorate(function)
+
+
+def _options(
+    effect: Effect | None, approval: bool | None, timeout: float, retries: int, reconcile: Reconcile | None, untrusted: bool
+) -> Options:
+    """Undeclared, an effect is the most dangerous one, and a person must approve it; one that is declared needs nobody."""
+    return Options(effect or "once", effect is None if approval is None else approval, timeout, retries, reconcile, untrusted)
+
+
+def _dumped(dump: Callable[[], T], what: str) -> T:
+    """What pydantic makes of a value, or its complaint by name. Raises TooLarge, NotJson."""
+    try:
+        return dump()
+    except (RecursionError, ValueError) as error:
+        if isinstance(error, RecursionError) or "depth" in str(error):
+            raise TooLarge(f"{what}: nested deeper than {MAX_DEPTH} levels; flatten it") from None
+        raise NotJson(f"{what}: cannot become JSON: {str(error)[:200]}") from None
+
+
+def _is_async(function: Callable[..., object]) -> bool:
+    """Is it an `async def`, or an object that is called as one?"""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def _is_of(value: object, hint: type | UnionType) -> bool:
+    try:
+        return isinstance(value, hint)
+    except TypeError:  # a type with parameters
+        return False
+
+
+def _last_name(annotation: object) -> str:
+    """`Key` of the class, of "Key" and of "leverframe.Key"."""
+    return str(getattr(annotation, "__name__", annotation)).rpartition(".")[2]
 
 
 Reconcile = Callable[[Key], "bool | None | Awaitable[bool | None]"]

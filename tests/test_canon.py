@@ -61,10 +61,36 @@ def test_what_cannot_be_kept_is_refused_with_its_place(value: object, message: s
     assert str(refused.value).startswith(message)
 
 
-@pytest.mark.parametrize("value", ["x" * 1025, ["x" * 600, "y" * 600], [0] * 600, {"k" * 1100: 1}, 10**3000, "ü" * 600])
+@pytest.mark.parametrize("value", ["x" * 1025, ["x" * 600, "y" * 600], [0] * 600, {"k" * 1100: 1}, [10**300] * 10, "ü" * 600])
 def test_what_is_too_large_is_refused(value: object) -> None:
     with pytest.raises(TooLarge, match="over 1 KiB; keep it elsewhere and pass a reference"):
         admit(value, what="it", limit=1024)
+
+
+def test_a_limit_below_a_kibibyte_is_said_in_bytes() -> None:
+    with pytest.raises(TooLarge, match="by: over 256 bytes; keep it elsewhere"):
+        admit("x" * 300, what="by", limit=256)
+
+
+LARGEST = 10**308 - 1
+
+
+@pytest.mark.parametrize("value", [2**53 + 1, 2**64, LARGEST, -LARGEST])
+def test_an_integer_is_kept_exactly_as_far_as_a_double_reaches(value: int) -> None:
+    assert parse(canonical(admit(value, what="it")), what="it") == value
+
+
+@pytest.mark.parametrize("value", [LARGEST + 1, -LARGEST - 1, 10**4299, 10**5000, -(10**200_000)], ids=range(5))
+def test_a_larger_integer_is_refused_with_its_place(value: int) -> None:
+    with pytest.raises(TooLarge, match=r"^memory\.a\[1\]: an integer of more than 308 digits; send it as a string$"):
+        admit({"a": [1, value]}, what="memory")
+
+
+@pytest.mark.parametrize("digits", [309, 4300, 4301, 100_000])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_larger_integer_in_text_is_refused_with_its_place(digits: int, sign: str) -> None:
+    with pytest.raises(TooLarge, match=r"^input\.a\[1\]: an integer of more than 308 digits; send it as a string$"):
+        parse(f'{{"a": [1, {sign}{"9" * digits}]}}', what="input")
 
 
 def test_depth_is_bounded_and_a_hostile_value_costs_no_stack() -> None:

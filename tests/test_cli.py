@@ -270,6 +270,22 @@ def test_misuse_ends_with_2(leverframe: Command, arguments: tuple[str, ...]) -> 
     assert done.err
 
 
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("[" * 900 + "]" * 900, "nested deeper than 64 levels; flatten it"),
+        ("[" * 5000 + "]" * 5000, "--input: nested deeper than 64 levels; flatten it"),
+        ("9" * 5000, "--input.message: an integer of more than 308 digits; send it as a string"),
+        ("", "--input: not JSON: Expecting value"),
+    ],
+    ids=["900 deep", "5000 deep", "5000 digits", "half"],
+)
+def test_json_that_cannot_be_read_is_told_why(leverframe: Command, message: str, words: str) -> None:
+    done = leverframe("run", "refund", "--input", f'{{"message": {message}}}')
+    assert done.code == 2
+    assert words in " ".join(done.err.replace("│", " ").split())
+
+
 REFUSED = [
     (("run", "nosuch", "x"), "no machine is called 'nosuch'"),
     (("run", "refund", "--input", "{}"), "message: Field required"),
@@ -277,7 +293,6 @@ REFUSED = [
     (("run", "refund", "--input", '{"message": "a\\u0000b"}'), "NUL"),
     (("run", "refund", "--input", '{"message": "\\ud800"}'), "surrogate"),
     (("run", "refund", "--input", '{"message": NaN}'), "message"),
-    (("run", "refund", "--input", '{"message": ' + "[" * 900 + "]" * 900 + "}"), "nested deeper"),
     (("run", "refund", "x" * 10_000_000), "over 1024 KiB"),
     (("show", "run_nosuch"), "no such run"),
     (("approve", "task_nosuch", "--by", "ada"), "no such task"),

@@ -16,9 +16,10 @@ from leverframe import (
     Machine,
     NotDone,
     Reply,
+    Tool,
     TriggerCommand,
     Wait,
-    from_schema,
+    Work,
 )
 from leverframe.canon import Object
 from leverframe.errors import (
@@ -651,7 +652,7 @@ def double(arguments: Object) -> int:
     return 2
 
 
-math_double = from_schema("math.double", {"type": "object"}, double, effect="read")
+math_double = Tool.from_schema("math.double", {"type": "object"}, double, effect="read")
 
 
 class Start(Ask[Box]):
@@ -709,6 +710,24 @@ async def test_memory_that_cannot_be_kept_is_refused_at_the_door(house: House, n
     with pytest.raises(InputError):
         await engine.start(TriggerCommand("naps", {"note": note}))
     assert await engine.store.runs() == []
+
+
+class Grow(Work[Box]):
+    def run(self, memory: Box) -> Literal["grown"]:
+        memory.n = 10**5000
+        return "grown"
+
+
+grows = Anywhere("grows", memory=Box, edges={Grow: {"grown": Done}})
+
+
+async def test_an_integer_that_no_database_could_keep_is_refused_in_memory_by_name(house: House) -> None:
+    engine = house(grows)
+    with pytest.raises(InputError, match=r"^input\.n: an integer of more than 308 digits"):
+        await engine.start(TriggerCommand("grows", {"n": 10**5000}))
+    run = await begin(engine, "grows")
+    assert run.status == "attention"
+    assert "memory.n: an integer of more than 308 digits" in (run.reason or "")
 
 
 async def test_a_person_may_not_answer_what_cannot_be_kept(house: House) -> None:

@@ -37,7 +37,7 @@ from leverframe.llm import (
 from leverframe.llm.wire import from_wire, to_wire
 from leverframe.prompt import Message
 from leverframe.state import Call, Reply
-from leverframe.tool import from_schema, tool
+from leverframe.tool import Tool, tool
 
 
 class Colour(Enum):
@@ -262,7 +262,7 @@ def test_messages_repeat_no_secrets_even_where_validators_do() -> None:
 
     def handle(arguments: Object) -> None: ...
 
-    foreign = from_schema("foreign", schema, handle)
+    foreign = Tool.from_schema("foreign", schema, handle)
     choices = Choices([Careless, foreign])
     secret = "sk-live-\n12345678"
     for chosen in ({"intent": "careless", "token": secret}, {"intent": "foreign", "arguments": {"token": secret}}):

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
@@ -12,6 +13,7 @@ from leverframe import Act, Approve, Ask, Back, Call, Compact, Consult, End, Fet
 from leverframe.canon import canonical, digest
 from leverframe.errors import DeclarationError, EdgeError, PromptError
 from leverframe.machine import Definition, differences
+from leverframe.state import State
 from machines.refund import refund
 from machines.restock import restock
 from machines.sales_report import sales_report
@@ -141,6 +143,91 @@ def test_a_table_that_disagrees_with_its_states_is_refused(edges: object, messag
     assert message in refused(edges)
 
 
+class Odd:
+    """Is no state."""
+
+
+@pytest.mark.parametrize(
+    ("edges", "message"),
+    [
+        (
+            {Limit: {"small": "Over", "large": Over}},
+            "machine desk: state Limit: 'small' leads to 'Over', a string; write Over without quotes, the class itself",
+        ),
+        (
+            {Limit: {"small": "Shortn", "large": Over}},
+            "state Limit: 'small' leads to 'Shortn', a string; name a state's class, without quotes. Did you mean 'Shorten'?",
+        ),
+        ({Limit: {"small": None, "large": Over}}, "state Limit: 'small' leads to None; name a state's class"),
+        ({Limit: {"small": Over(), "large": Over}}, "leads to an instance of Over; name the class itself: Over"),
+        ({Limit: {"small": Odd, "large": Over}}, "state Limit: 'small' leads to the class Odd; name a state's class"),
+        ({Limit: {"small": 5, "large": Over}}, "state Limit: 'small' leads to 5, a number; name a state's class"),
+        ({Limit: {"small": State, "large": Over}}, "state Limit: 'small' leads to State, which is no kind of state"),
+        ({Limit: {1: Over}}, "machine desk: state Limit: an outcome is 1, a number; outcomes are strings"),
+        ({Limit: [Over]}, "machine desk: state Limit: its row is an instance of list; write {"),
+        ({"Limit": {"small": Over}}, "machine desk: a row of the table is of 'Limit', a string; write Limit without quotes"),
+        ({None: {}}, "machine desk: a row of the table is of None; name a state's class"),
+        ({Limit(): {}}, "machine desk: a row of the table is of an instance of Limit; name the class itself: Limit"),
+        ({Back: {}}, "machine desk: Back has a row; it has none"),
+        ([Limit], "machine desk: edges is an instance of list; write {State: {"),
+        (None, "machine desk: edges is None; write {State: {"),
+    ],
+)
+def test_what_is_no_state_is_refused_in_its_place(edges: object, message: str) -> None:
+    assert message in refused(edges)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"memory": dict}, "machine desk: memory is the class dict; name a class that derives from Memory"),
+        ({"memory": Desk()}, "machine desk: memory is an instance of Desk; name a class that derives from Memory"),
+        ({"limits": {"steps": 5}}, "machine desk: limits is an instance of dict; write Limits(steps=…, …)"),
+        ({"limits": 0}, "machine desk: limits is an instance of int"),
+        ({"limits": Limits(exceeded="Over")}, "limits lead to 'Over', a string; write Over without quotes"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        ({"limits": Limits(exceeded=Back)}, "machine desk: limits lead to Back; name a state where a person decides"),
+        ({"name": 5}, "machine name 5: use 1 to 64 letters"),
+    ],
+)
+def test_what_a_type_checker_would_refuse_is_refused_without_one(given: dict[str, object], message: str) -> None:
+    right: dict[str, object] = {"name": "desk", "memory": Desk, "edges": {Limit: {"small": Over, "large": Over}}}
+    with pytest.raises(DeclarationError) as error:
+        Machine(**right | given)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"steps": 0}, "limits: steps is 0; give a whole number from 1 up to 1,000,000,000"),
+        ({"steps": -1}, "limits: steps is -1"),
+        ({"steps": "40"}, "limits: steps is '40'"),
+        ({"steps": None}, "limits: steps is None"),
+        ({"steps": True}, "limits: steps is True"),
+        ({"steps": 1.5}, "limits: steps is 1.5"),
+        ({"model_calls": -1}, "limits: model_calls is -1; give a whole number from 0 up to 1,000,000,000"),
+        ({"model_calls": False}, "limits: model_calls is False"),
+        ({"cost_usd": float("nan")}, "limits: cost_usd is nan; give a number from 0 up to 1,000,000,000"),
+        ({"cost_usd": float("inf")}, "limits: cost_usd is inf"),
+        ({"cost_usd": -1}, "limits: cost_usd is -1"),
+        ({"cost_usd": "0.5"}, "limits: cost_usd is '0.5'"),
+        ({"days": 0}, "limits: days is 0; give a number above 0 up to 36,500"),
+        ({"days": -1}, "limits: days is -1"),
+        ({"days": float("nan")}, "limits: days is nan"),
+        ({"days": 1e9}, "limits: days is 1000000000.0"),
+    ],
+)
+def test_a_limit_that_holds_nothing_is_refused(given: dict[str, float], message: str) -> None:
+    with pytest.raises(DeclarationError) as error:
+        Limits(**given)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert str(error.value).startswith(message)
+
+
+def test_the_smallest_limits_are_limits() -> None:
+    least = Limits(steps=1, model_calls=0, cost_usd=0, days=0.001)
+    assert least.json() == {"steps": 1, "model_calls": 0, "cost": 0, "days": 0.001, "exceeded": None}
+
+
 def test_a_key_that_is_written_twice_is_refused_with_its_line(tmp_path: Path) -> None:
     source = """\
 from tests.test_machine import Desk, Limit, Over
@@ -180,6 +267,25 @@ def test_a_name_from_outside_is_kept_as_it_is(name: str) -> None:
     machine = Machine(name, memory=Desk, edges={Limit: {"small": Over, "large": state}})
     assert machine.compiled.get_state(name).name == name
     assert Definition(canonical(machine.definition().body)).move("Limit", "large", back=None) == name
+
+
+OUTCOMES = [
+    *("state", "back", "trigger", "model", "name", "events", "states", "initial", "machine", "send_event", "model_attribute"),
+    *("is_Over", "to_Over", "may_go", "end", "class", "None", "lambda", "a.b", "two words", "größe", "退款", "x-1", "1"),
+]
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_an_outcome_from_outside_moves_whatever_it_is_called(outcome: str) -> None:
+    made = type("Made", (Reply,), {"intent": outcome})
+    asks = type("Asks", (Consult,), {"to": "boss", "deadline": timedelta(days=1), "replies": (made,)})
+    odd = Machine("odd", memory=Desk, edges={asks: {outcome: Over, "expired": asks}}, limits=Limits(exceeded=Over))
+    definition = Definition(canonical(odd.definition().body))
+    assert definition.move("Asks", outcome, back=None) == "Over"
+    assert definition.move("Asks", "expired", back=None) == "Asks"
+    cursor = SimpleNamespace(state="Asks")
+    assert odd.compiled.events[outcome].trigger(cursor)
+    assert cursor.state == "Over"
 
 
 @pytest.mark.parametrize("name", ["", " lead", "a\nb", "x" * 65, "<b>", "a'b", 'a"b', "\u202egnp", "-x"])

@@ -25,7 +25,7 @@ ORDER = (
     ("canon",),
     ("schema",),
     ("state",),
-    ("prompt", "tool"),
+    ("prompt", "table", "tool"),
     ("outcomes", "automaton"),
     ("rules",),
     ("machine",),

@@ -1,14 +1,16 @@
 """Tools: functions as data, validated at the door."""
 
+from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import pytest
 from pydantic import BaseModel, Field
 
-from leverframe import Call, Key, NotDone, from_schema, tool
+from leverframe import Call, Key, NotDone, Tool, tool
 from leverframe.canon import Object
-from leverframe.errors import InvalidArguments, NotJson, TooLarge, ToolError
+from leverframe.errors import DeclarationError, InvalidArguments, NotJson, TooLarge, ToolError
+from leverframe.state import Effect
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -125,7 +127,7 @@ def test_deep_nesting_is_refused_without_recursion() -> None:
     deep: object = []
     for _ in range(5000):
         deep = [deep]
-    echo = from_schema("echo", {"type": "object"}, twice, effect="read")
+    echo = Tool.from_schema("echo", {"type": "object"}, twice, effect="read")
     with pytest.raises(TooLarge, match="nested deeper than 64 levels"):
         echo.admit({"deep": deep})
 
@@ -137,7 +139,7 @@ async def test_a_tool_from_a_schema_validates_what_goes_in_and_comes_out() -> No
         "required": ["n"],
         "additionalProperties": False,
     }
-    double = from_schema("math.double", schema, twice, effect="read", output={"type": "integer"}, doc="Twice as much.")
+    double = Tool.from_schema("math.double", schema, twice, effect="read", output={"type": "integer"}, doc="Twice as much.")
     call = double.call(n=4)
     assert double.result(await double.perform(call.arguments)) == (8, 8)
     with pytest.raises(InvalidArguments, match=r"math.double: \$: does not fit 'required'"):
@@ -150,6 +152,133 @@ def twice(arguments: Object) -> int:
     n = arguments["n"]
     assert isinstance(n, int)
     return 2 * n
+
+
+ANYTHING: Object = {"type": "object"}
+
+
+def test_an_effect_that_is_not_declared_is_once_and_a_person_everywhere() -> None:
+    assert (effect_of(Tool.from_schema("a", ANYTHING, twice)), effect_of(tool(without))) == (("once", True), ("once", True))
+    assert effect_of(Tool.from_schema("a", ANYTHING, twice, effect="once")) == ("once", False)
+    assert effect_of(tool(effect="once")(without)) == ("once", False)
+    assert effect_of(Tool.from_schema("a", ANYTHING, twice, effect="read", approval=True)) == ("read", True)
+
+
+def effect_of(made: Tool[..., ..., object, object]) -> tuple[str, bool]:
+    return made.effect, made.approval
+
+
+def test_a_bare_tool_stays_the_function_it_was() -> None:
+    @tool
+    def triple(n: int) -> int:
+        """Three times as much."""
+        return 3 * n
+
+    assert triple(4) == 12
+    assert triple.call(4) == Call("triple", {"n": 4})
+    assert (triple.name, triple.doc) == ("triple", "Three times as much.")
+
+
+class Remote:
+    """A handler that is an object, as clients of servers are."""
+
+    async def __call__(self, given: Object, *, key: Key) -> list[object]:
+        return [given, key]
+
+
+async def test_a_handler_names_its_object_as_it_likes_and_takes_what_the_engine_gives() -> None:
+    assert await Tool.from_schema("a", ANYTHING, len, effect="read").perform({"n": 4}) == 1
+    assert await Tool.from_schema("a", ANYTHING, Remote(), effect="keyed").perform({"n": 4}, key="k") == [{"n": 4}, "k"]
+    assert Tool.from_schema("a", ANYTHING, twice, reconcile=lambda key: True).options.reconcile is not None
+
+
+def two(a: int, b: int) -> int:
+    return a + b
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"type": "bogus"}, "tool a: input: $.type: 'bogus' is not valid"),
+        (
+            {"type": "object", "properties": {"n": {"pattern": "("}}},
+            "tool a: input: $.properties.n.pattern: '(' is not a 'regex'",
+        ),
+        ({"type": "object", "patternProperties": {"(": {}}}, "tool a: input: $.patternProperties: '(' is not a 'regex'"),
+        ([], "tool a: input: is no JSON Schema but list"),
+        (True, "tool a: input: is no JSON Schema but bool"),
+        ({"type": "array"}, "tool a: input is a schema of 'array'; arguments are an object"),
+        ({}, "tool a: input is a schema of 'anything'; arguments are an object"),
+        ({"type": "object", "properties": {"n": {"$ref": "#/$defs/n"}}}, "tool a: input: schema refers to '#/$defs/n'"),
+        ({"$ref": "#/$defs/n", "$defs": {"n": {"items": {"$ref": "#/$defs/n"}}}}, "tool a: input: schema n contains itself"),
+        ({"type": "object", "default": float("nan")}, "tool a: input.default: nan is not JSON"),
+        ({"type": "object", "default": object()}, "tool a: input.default: object is not JSON"),
+    ],
+)
+def test_what_is_no_schema_of_arguments_is_refused_with_its_place(schema: Object, message: str) -> None:
+    with pytest.raises(ToolError) as refused:
+        Tool.from_schema("a", schema, twice)
+    assert str(refused.value).startswith(message)
+
+
+def test_a_schema_of_arguments_may_be_a_reference_and_that_of_a_result_anything() -> None:
+    named: Object = {"$ref": "#/$defs/n", "$defs": {"n": {"type": "object", "required": ["n"]}}}
+    made = Tool.from_schema("a", named, twice, output={"type": "array"})
+    assert made.input == {"type": "object", "required": ["n"]}
+    with pytest.raises(ToolError, match=r"tool a: output: \$.type: 'bogus'"):
+        Tool.from_schema("a", named, twice, output={"type": "bogus"})
+
+
+def test_a_handler_that_cannot_be_called_as_the_engine_does_is_refused() -> None:
+    with pytest.raises(ToolError, match=r"tool a: the handler is called as handler\(arguments\), which it cannot be"):
+        Tool.from_schema("a", ANYTHING, two)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ToolError, match=r"called as handler\(arguments, \*, key\)"):
+        Tool.from_schema("a", ANYTHING, twice, effect="keyed")
+    with pytest.raises(ToolError, match="a local tool is a plain def"):
+        Tool.from_schema("a", ANYTHING, slowly, effect="local")
+    with pytest.raises(DeclarationError, match="tool name ''"):
+        Tool.from_schema("", ANYTHING, twice)
+
+
+async def slowly(arguments: Object, session: "Session") -> None:
+    """Waits, and takes a session."""
+
+
+HUGE = 10**5000
+
+
+def test_an_integer_that_no_database_could_keep_is_refused_with_its_place() -> None:
+    @tool(effect="read")
+    def count(numbers: list[int]) -> dict[str, int]:
+        """Count."""
+        return {}
+
+    echo = Tool.from_schema("echo", ANYTHING, twice, effect="read")
+    for refuse, place in (
+        (lambda: count.admit({"numbers": [1, HUGE]}), r"count.numbers\[1\]"),
+        (lambda: count.call([HUGE]), r"count.numbers\[0\]"),
+        (lambda: count.result({"a": -HUGE}), "result of count.a"),
+        (lambda: echo.admit({"a": HUGE}), "echo.a"),
+        (lambda: echo.result([HUGE]), r"result of echo\[0\]"),
+    ):
+        with pytest.raises(TooLarge, match=rf"^{place}: an integer of more than 308 digits; send it as a string$"):
+            refuse()
+
+
+def test_what_pydantic_cannot_write_is_refused_by_name() -> None:
+    @tool(effect="read")
+    def anything(given: dict[str, object]) -> object:
+        """Take anything."""
+
+    deep: object = 1
+    for _ in range(5000):
+        deep = {"a": deep}
+    with pytest.raises(TooLarge, match=r"^anything: nested deeper than 64 levels; flatten it"):
+        anything.admit({"given": deep})
+    with pytest.raises(TooLarge, match=r"^result of anything: nested deeper than 64 levels; flatten it"):
+        anything.result(deep)
+    with pytest.raises(NotJson, match=r"^anything: cannot become JSON: Unable to serialize unknown type"):
+        anything.admit({"given": {"a": object()}})
 
 
 async def test_a_slow_tool_is_stopped_at_its_time_out() -> None:
@@ -180,14 +309,103 @@ def starred(*orders: int) -> None:
     """Has no names a model could fill."""
 
 
-def test_signatures_that_cannot_be_tools_are_refused_at_import() -> None:
-    with pytest.raises(ToolError, match="tool without: effect 'keyed' gives a keyword 'key'"):
-        tool(effect="keyed")(without)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
-    with pytest.raises(ToolError, match="tool without: effect 'local' gives a keyword 'session'"):
-        tool(effect="local")(without)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
-    with pytest.raises(ToolError, match="has no name a model could fill"):
-        tool(effect="read")(starred)
-    with pytest.raises(ToolError, match="parameter 'order_id' has no type"):
-        _ = tool(effect="read")(untyped).input  # pyright: ignore[reportUnknownArgumentType]
-    with pytest.raises(ToolError, match="no return annotation"):
-        _ = tool(effect="read")(no_return).output
+def positional(order_id: int, /) -> None:
+    """Has a parameter without a name to fill."""
+
+
+def named(**orders: int) -> None:
+    """Takes anything."""
+
+
+def hidden(_order: int) -> None:
+    """Has a parameter that pydantic keeps to itself."""
+
+
+async def books(session: "Session", order_id: int) -> None:
+    """Waits inside of the run's transaction."""
+
+
+def keyed_by_nobody(key: Key, order_id: int) -> None:
+    """Is given no key."""
+
+
+def with_session(session: "Session", order_id: int) -> None:
+    """Is given no session."""
+
+
+def both(key: Key, session: "Session", order_id: int) -> None:
+    """Wants both."""
+
+
+def default(days: int = "ninety") -> None:  # type: ignore[assignment]  # pyright: ignore[reportArgumentType]
+    """Has a default that is no number."""
+
+
+def bounded(days: Annotated[int, Field(ge=1)] = 0) -> None:
+    """Has a default that its own bound refuses."""
+
+
+def nothing(days: list[int] = None) -> None:  # type: ignore[assignment]  # noqa: RUF013  # pyright: ignore[reportArgumentType]
+    """Has None where a list is."""
+
+
+def yields() -> Iterator[int]:
+    """Gives more than one result."""
+    yield 1
+
+
+REFUSED: list[tuple[Callable[..., object], Effect, str]] = [
+    (without, "keyed", "effect 'keyed' gives a keyword 'key'; add the parameter key: Key"),
+    (without, "local", "effect 'local' gives a keyword 'session'; add the parameter session: Session"),
+    (books, "local", "a local tool is a plain def"),
+    (starred, "read", "parameter *orders: int has no name a model could fill"),
+    (named, "read", "parameter **orders: int has no name a model could fill"),
+    (positional, "read", "parameter order_id: int has no name a model could fill"),
+    (hidden, "read", "parameter '_order' starts with an underscore"),
+    (untyped, "read", "parameter 'order_id' has no type"),
+    (no_return, "read", "no return annotation"),
+    (yields, "read", "yields; a tool gives one result, return a list"),
+    (keyed_by_nobody, "once", "parameter 'key' is what keyed tools are given, and this one is 'once'"),
+    (with_session, "read", "parameter 'session' is what local tools are given, and this one is 'read'"),
+    (both, "keyed", "parameter 'session' is what local tools are given, and this one is 'keyed'"),
+    (both, "local", "parameter 'key' is what keyed tools are given, and this one is 'local'"),
+    (default, "read", "the default of 'days' does not fit its type: value: Input should be a valid integer"),
+    (bounded, "read", "the default of 'days' does not fit its type: value: Input should be greater than or equal to 1"),
+    (nothing, "read", "the default of 'days' does not fit its type: value: Input should be a valid list"),
+]
+
+
+@pytest.mark.parametrize(("function", "effect", "message"), REFUSED)
+def test_signatures_that_cannot_be_tools_are_refused_at_import(
+    function: Callable[..., object], effect: Effect, message: str
+) -> None:
+    with pytest.raises(ToolError) as refused:
+        tool(effect=effect)(function)
+    assert str(refused.value).startswith(f"tool {function.__name__}: {message}")
+
+
+def test_a_parameter_may_be_called_key_where_no_key_is_meant() -> None:
+    @tool(effect="read")
+    def setting(key: str, session: int = 0) -> str:
+        """Look a setting up."""
+        return key
+
+    assert setting.call("colour") == Call("setting", {"key": "colour", "session": 0})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"effect": "reed"}, "'reed' is no effect class; declare one of 'read', 'keyed', 'local', 'once'. Did you mean 'read'?"),
+        ({"timeout": 0}, "timeout is 0; give the seconds one attempt may take, above 0"),
+        ({"timeout": float("nan")}, "timeout is nan"),
+        ({"timeout": float("inf")}, "timeout is inf"),
+        ({"timeout": None}, "timeout is None"),
+        ({"retries": -1}, "retries is -1; give the number of further attempts, 0 or more"),
+        ({"retries": True}, "retries is True"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused_at_import(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ToolError) as refused:
+        tool(**options)(without)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    assert str(refused.value).startswith(f"tool without: {message}")

@@ -389,6 +389,23 @@ async def test_a_hostile_completion_is_bad_and_repeats_nothing_of_itself(content
     assert "\n" not in str(error)
 
 
+DECLINED = '{"next": {"intent": "decline", "reason": %s}}'
+UNREADABLE = [
+    ("Sure!", "the answer does not fit: not JSON"),
+    (DECLINED % '"\\ud800"', "the answer does not fit: holds a lone surrogate at 0, which is not text; remove it"),
+    (DEEP, "the answer does not fit: nested deeper than 64 levels; flatten it"),
+    (DECLINED % ("9" * 5000), "the answer does not fit: an integer of more than 308 digits; send it as a string"),
+    (DECLINED % ("9" * 400), "next: an integer of more than 308 digits; send it as a string"),
+]
+
+
+@pytest.mark.parametrize(("content", "words"), UNREADABLE, ids=["prose", "surrogate", "deep", "5,000 digits", "400 digits"])
+async def test_a_completion_that_cannot_be_read_is_told_why(content: str, words: str) -> None:
+    error = await failing(http(completion(content)))
+    assert isinstance(error, BadCompletion)
+    assert str(error).endswith(words)
+
+
 async def test_nothing_of_prompt_or_completion_is_logged(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:

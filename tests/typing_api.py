@@ -9,7 +9,27 @@ from typing import TYPE_CHECKING, Literal, assert_type
 
 from pydantic import BaseModel
 
-from leverframe import Act, Ask, Back, Call, Compact, Consult, Delegate, End, Fetch, Got, Key, Machine, Memory, Reply, Work, tool
+from leverframe import (
+    Act,
+    Ask,
+    Back,
+    Call,
+    Compact,
+    Consult,
+    Delegate,
+    End,
+    Fetch,
+    Got,
+    Key,
+    Machine,
+    Memory,
+    Reply,
+    Tool,
+    Work,
+    tool,
+)
+from leverframe.canon import Json, Object
+from leverframe.state import Effect
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -57,6 +77,48 @@ def without_key(order_id: int) -> None:
 @tool(effect="local")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue, reportUntypedFunctionDecorator]
 def without_session(order_id: int) -> None:
     """A local tool takes the session."""
+
+
+@tool
+def shout(words: list[str], loud: bool = True) -> int:
+    """A bare tool."""
+    return len(words)
+
+
+@tool
+async def whisper(refund: Refund) -> Payment:
+    """A bare tool of one model, asynchronous."""
+    return Payment(id="p")
+
+
+def a_bare_tool_is_typed() -> None:
+    assert_type(shout(["a"], loud=False), int)
+    assert_type(shout.call(["a"]), Call[int])
+    assert_type(whisper.call(Refund(order_id=1, amount=2)), Call[Payment])
+    assert_type(whisper.read(whisper.call(Refund(order_id=1, amount=2))).amount, int)
+    shout("a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    shout.call([1])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    shout.call(["a"], silent=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def handle(arguments: Object, key: str = "") -> int:
+    return len(arguments)
+
+
+async def handle_later(arguments: Object) -> int:
+    return len(arguments)
+
+
+def handle_number(number: int) -> int:
+    return number
+
+
+def tools_from_schemas_are_typed(effect: Effect) -> None:
+    made = Tool.from_schema("count", {"type": "object"}, handle, effect=effect, output={"type": "integer"})
+    assert_type(made.call(n=1), Call[Json])
+    Tool.from_schema("count", {"type": "object"}, handle_later, effect="read", approval=True, timeout=1.5, retries=0)
+    Tool.from_schema("count", {"type": "object"}, handle, effect="reed")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Tool.from_schema("count", {"type": "object"}, handle_number)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def calls_are_typed() -> None:

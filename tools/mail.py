@@ -6,18 +6,17 @@ for the same matter: in the outbox, or in MAIL_ARCHIVE, a Maildir that the mail 
 """
 
 import os
-import smtplib
-from email.message import EmailMessage
-from mailbox import Maildir
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, Field
 
 from leverframe import NotDone, tool
-from tools import sandbox
 
-SAID_NO = (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused, smtplib.SMTPNotSupportedError)
+if TYPE_CHECKING:  # whoever declares an agent sends no mail yet
+    from email.message import EmailMessage
+    from mailbox import Maildir
+
 Line = Annotated[str, Field(min_length=1, pattern=r"^[^\r\n]*$")]
 
 
@@ -37,6 +36,8 @@ def send_mail(mail: Mail) -> str:
 @tool(effect="read")
 def find_mail(reference: str) -> bool:
     """Was a mail with this reference sent?"""
+    from mailbox import Maildir
+
     archive = os.environ.get("MAIL_ARCHIVE")
     smtp = bool(os.environ.get("SMTP_URL"))
     if smtp and not archive:
@@ -49,6 +50,8 @@ def find_mail(reference: str) -> bool:
 
 
 def send(mail: Mail) -> str:
+    from email.message import EmailMessage
+
     message = EmailMessage()
     message["From"] = os.environ.get("MAIL_FROM", "shop@example.com")
     message["To"], message["Subject"], message["Message-ID"] = mail.to, mail.subject, _message_id(mail.reference)
@@ -60,8 +63,11 @@ def send(mail: Mail) -> str:
     return _message_id(mail.reference)
 
 
-def _deliver(server: str, message: EmailMessage) -> None:
+def _deliver(server: str, message: "EmailMessage") -> None:
     """NotDone only where the server certainly has nothing: it was not reached, or it said no."""
+    import smtplib
+
+    said_no = (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused, smtplib.SMTPNotSupportedError)
     url = urlsplit(server)
     connect = smtplib.SMTP_SSL if url.scheme == "smtps" else smtplib.SMTP
     try:
@@ -73,11 +79,15 @@ def _deliver(server: str, message: EmailMessage) -> None:
             if url.username:
                 smtp.login(unquote(url.username), unquote(url.password or ""))
             smtp.send_message(message)
-        except SAID_NO as error:
+        except said_no as error:
             raise NotDone(f"the mail server refused: {error}") from error
 
 
-def _outbox() -> Maildir:
+def _outbox() -> "Maildir":
+    from mailbox import Maildir
+
+    from tools import sandbox
+
     return Maildir(sandbox.beside(".outbox"))
 
 

@@ -5,14 +5,12 @@ A provider's address is a setting; where it is not set, the sandbox takes the pr
 
 import os
 from contextlib import closing
-from http.client import HTTPConnection, HTTPSConnection
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
 from leverframe import NotDone
-from tools import sandbox
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -44,6 +42,10 @@ class Provider:
         return gives.model_validate_json(answer)
 
     def _ask(self, method: str, path: str, body: str = "", headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+        from http.client import HTTPConnection, HTTPSConnection
+
+        from tools import sandbox
+
         url = urlsplit(os.environ.get(self._setting) or sandbox.url())
         connect = HTTPSConnection if url.scheme == "https" else HTTPConnection
         with closing(connect(url.netloc, timeout=TIMEOUT)) as connection:

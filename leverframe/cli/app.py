@@ -10,8 +10,8 @@ from typing import Annotated, NoReturn, ParamSpec, TypeAlias, cast
 
 import typer
 
-from leverframe.canon import Object
-from leverframe.errors import LeverframeError
+from leverframe.canon import MAX_MEMORY, Object, parse
+from leverframe.errors import InputError, LeverframeError, NotJson
 
 P = ParamSpec("P")
 
@@ -86,12 +86,13 @@ def print_json(value: Mapping[str, object]) -> None:
 
 
 def json_of(text: str, what: str) -> object:
-    """JSON as somebody typed it. Raises BadParameter."""
+    """JSON as somebody typed it. Raises BadParameter, NotJson."""
     try:
-        value: object = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise misused(f"{what} is not JSON: {error}") from None
-    return value
+        return parse(text, what=what, limit=MAX_MEMORY)
+    except NotJson:
+        raise
+    except InputError as error:
+        raise misused(str(error)) from None
 
 
 def write(text: str, output: Path | None) -> None:

@@ -13,8 +13,9 @@ from typing import cast
 
 from pydantic import ValidationError
 
+from leverframe.canon import parse
 from leverframe.clock import SECOND, Micros
-from leverframe.errors import BadCompletion, ModelError, ModelRefused, ModelUnavailable, Spent
+from leverframe.errors import BadCompletion, InputError, ModelError, ModelRefused, ModelUnavailable, NotJson, Spent, TooLarge
 
 # 4xx that are not about what the request says: keys, quota, addresses, time-outs, rate.
 _NOT_ABOUT_US = frozenset({401, 402, 403, 404, 405, 407, 408, 409, 421, 425, 426, 429, 451})
@@ -97,16 +98,27 @@ def _wrong_choice(choice: object, error: Exception) -> str:
     if not isinstance(content, str) or not content.strip():
         calls = getattr(message, "tool_calls", None) or getattr(message, "function_call", None)
         return "the answer is a tool call of the provider's kind, not JSON" if calls else "the answer is empty"
-    return f"the answer does not fit: {_misfit(error)}"
+    return f"the answer does not fit: {_misfit(error, content)}"
 
 
-def _misfit(error: Exception) -> str:
+def _misfit(error: Exception, content: str) -> str:
     cause = _below(error)
     if not isinstance(cause, ValidationError):
         return type(cause).__name__
     kinds = {found["type"] for found in cause.errors(include_url=False, include_context=False, include_input=False)}
     # No names: keys that do not belong there may be anything.
-    return "not JSON, or nested too deep" if "json_invalid" in kinds else 'not the one object {"next": {…}} that was asked for'
+    return _unreadable(content) if "json_invalid" in kinds else 'not the one object {"next": {…}} that was asked for'
+
+
+def _unreadable(content: str) -> str:
+    """Why no parser takes it, in our own words: those of the libraries differ, and some repeat it. The path holds its keys."""
+    try:
+        parse(content, what="answer")
+    except (TooLarge, NotJson) as error:
+        return str(error).rpartition(": ")[2]
+    except InputError:
+        pass
+    return "not JSON"
 
 
 def _reported(completion: object) -> object:

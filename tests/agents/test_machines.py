@@ -25,9 +25,10 @@ def test_a_machine_compiles_and_can_be_pinned(name: str) -> None:
     assert machine.definition(MACHINES).start == machine.start
 
 
-def test_drawing_a_machine_loads_no_database() -> None:
+def test_drawing_a_machine_loads_no_database_and_no_server() -> None:
     states = f"{Refund.__module__}, {Day.__module__}"
-    code = f"import sys, {states}; print([name for name in ('sqlalchemy', 'sqlmodel') if name in sys.modules])"
+    heavy = ("sqlalchemy", "sqlmodel", "sqlite3", "smtplib", "http.server")
+    code = f"import sys, {states}; print([name for name in {heavy} if name in sys.modules])"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.check_output([sys.executable, "-c", code], text=True, env=env) == "[]\n"
 

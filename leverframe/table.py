@@ -1,0 +1,101 @@
+"""The edge table as it was written: what no type checker was asked about, what cannot stand in a table, what vanished from it."""
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Never, cast
+
+from leverframe.errors import DeclarationError, EdgeError, did_you_mean
+from leverframe.state import Back, Memory, State
+
+
+def refuse_mistyped(machine: str, memory: object, edges: object, exceeded: object) -> None:
+    """What type checkers refuse, refused for those who run none. Raises DeclarationError, EdgeError."""
+    if not _is(memory, Memory):
+        raise DeclarationError(f"machine {machine}: memory is {_shown(memory)}; name a class that derives from Memory")
+    if not isinstance(edges, Mapping):
+        raise EdgeError(f'machine {machine}: edges is {_shown(edges)}; write {{State: {{"outcome": NextState}}}}')
+    for state, row in cast(Mapping[object, object], edges).items():
+        _refuse_no_state(f"machine {machine}: a row of the table is of", state)
+        name = cast(type[State[Never]], state).name
+        if state is Back:
+            raise EdgeError(f"machine {machine}: {name} has a row; it has none, it stands for the state an error came from")
+        if not isinstance(row, Mapping):
+            raise EdgeError(f'machine {machine}: state {name}: its row is {_shown(row)}; write {{"outcome": NextState}}')
+        for outcome, target in cast(Mapping[object, object], row).items():
+            if not isinstance(outcome, str):
+                raise EdgeError(f"machine {machine}: state {name}: an outcome is {_shown(outcome)}; outcomes are strings")
+            _refuse_no_state(f"machine {machine}: state {name}: {outcome!r} leads to", target)
+    if exceeded is not None:
+        _refuse_no_state(f"machine {machine}: limits lead to", exceeded)
+        if exceeded is Back:
+            raise EdgeError(f"machine {machine}: limits lead to Back; name a state where a person decides, or an End")
+
+
+def refuse_row(where: str, outcomes: frozenset[str], keys: list[str]) -> None:
+    """Raises EdgeError where a row and its state's outcomes disagree."""
+    ends = f"it ends in {', '.join(map(repr, sorted(outcomes)))}" if outcomes else "an End has no edges"
+    for key in keys:
+        if key not in outcomes:
+            raise EdgeError(f"{where}: never ends in {key!r}; {ends}.{did_you_mean(key, sorted(outcomes))}")
+    for outcome in sorted(outcomes):
+        if outcome not in keys:
+            raise EdgeError(f"{where}: can end in {outcome!r}, which leads nowhere; add {outcome!r}: SomeState to its row")
+
+
+def refuse_vanished(machine: str, file: str, line: int) -> None:
+    """A key written twice silently replaces the first in a dict literal; the source still shows it. Raises EdgeError."""
+    try:
+        tree = ast.parse(Path(file).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return  # declared in a prompt or a notebook: there is no source to read
+    for call in ast.walk(tree):
+        if not (isinstance(call, ast.Call) and call.lineno <= line <= (call.end_lineno or line)):
+            continue
+        for table in (keyword.value for keyword in call.keywords if keyword.arg == "edges"):
+            for literal in (node for node in ast.walk(table) if isinstance(node, ast.Dict)):
+                keys = [ast.unparse(key) for key in literal.keys if key is not None]
+                for key, node in zip(keys, literal.keys, strict=False):
+                    if keys.count(key) > 1 and node is not None:
+                        raise EdgeError(
+                            f"machine {machine}: {key} is written twice ({file}:{node.lineno}); the first would silently vanish"
+                        )
+
+
+def _refuse_no_state(where: str, given: object) -> None:
+    if _is(given, State):
+        if given is State:
+            raise EdgeError(f"{where} State, which is no kind of state; derive from Work, Fetch, Ask, Act, …")
+        return
+    if _is(type(given), State):
+        hint = f"name the class itself: {type(given).__name__}"
+    elif isinstance(given, str):
+        known = set(_names(State))
+        hint = f"write {given} without quotes, the class itself" if given in known else "name a state's class, without quotes"
+        hint += "" if given in known else "." + did_you_mean(given, sorted(known))
+    else:
+        hint = "name a state's class"
+    raise EdgeError(f"{where} {_shown(given)}; {hint}")
+
+
+def _is(given: object, of: type) -> bool:
+    return isinstance(given, type) and issubclass(given, of)
+
+
+def _names(of: type) -> Iterator[str]:
+    """Of every class that derives from it."""
+    below: list[type] = of.__subclasses__()
+    for one in below:
+        yield one.__name__
+        yield from _names(one)
+
+
+def _shown(given: object) -> str:
+    """What was given, briefly: `'Pay', a str`, `the class dict`, `an instance of Pay`."""
+    if isinstance(given, type):
+        return f"the class {given.__name__}"
+    if given is None:
+        return "None"
+    if isinstance(given, str | int | float):
+        return f"{str(given)[:80]!r}, a string" if isinstance(given, str) else f"{given!r}, a number"
+    return f"an instance of {type(given).__name__}"
