@@ -13,6 +13,7 @@ from leverframe.check.bounds import Bounds, bounds
 from leverframe.check.codes import finding
 from leverframe.check.proofs import Proof, prove
 from leverframe.clock import span
+from leverframe.errors import LeverframeError, ProjectError
 from leverframe.machine import BACK, Definition, Machine
 from leverframe.words import cell, code
 
@@ -37,7 +38,7 @@ def written(definition: Definition, others: Mapping[str, Graph]) -> str:
     drawn = Graph(definition.body)
     parts = [
         [HEAD, f"# {definition.name}", "", *_about(definition)],
-        ["```mermaid", graph.mermaid(definition).rstrip("\n"), "```"],
+        ["```mermaid", graph.mermaid(definition, notes=False).rstrip("\n"), "```"],
         list(_states(definition)),
         list(_tools(definition)),
         list(_limits(definition, bounds(drawn))),
@@ -48,13 +49,29 @@ def written(definition: Definition, others: Mapping[str, Graph]) -> str:
     return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
 
 
+def write(machine: Machine[Never], others: Others) -> bool:
+    """Beside the machine; False: it was there and right. Raises ProjectError where it cannot be written."""
+    path, text = path_of(machine), card(machine, others)
+    try:
+        if path.is_file() and path.read_text("utf-8") == text:
+            return False
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise ProjectError(f"{path}: {error.strerror}") from None
+    return True
+
+
 def stale(machine: Machine[Never], others: Others) -> Iterator[Finding]:
     """The finding for a card that is not what the machine is. One that nobody wrote yet is none."""
     path = path_of(machine)
     if not path.is_file():
         return
     place = Place(str(path), 1)
-    now, was = card(machine, others).splitlines(), path.read_text("utf-8").splitlines()
+    try:
+        now = card(machine, others).splitlines()
+    except LeverframeError:
+        return  # why it cannot be pinned is a finding of its own
+    was = path.read_text("utf-8").splitlines()
     if now != was:
         number = next(
             (number for number, (a, b) in enumerate(zip(now, was, strict=False), 1) if a != b), min(len(now), len(was)) + 1
@@ -76,7 +93,8 @@ def _states(definition: Definition) -> Iterator[str]:
     yield ""
     yield "| state | kind | what happens there | it ends in |"
     yield "|---|---|---|---|"
-    for name, spec in sorted(definition.states.items(), key=lambda item: item[0] != definition.start):
+    for name in (box.name for box in graph.drawing(definition).boxes):  # in the order of the drawing
+        spec = definition.states[name]
         kind = spec.kind if spec.kind != "end" else f"end, {'success' if spec.success else 'failure'}"
         ends = ", ".join(f"{outcome} → {to if to != BACK else 'back'}" for outcome, to in spec.edges.items())
         yield f"| {cell(name)} | {kind} | {cell(_does(definition, name))} | {cell(ends)} |"

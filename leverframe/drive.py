@@ -14,13 +14,14 @@ from typing import Never, Self, cast
 from pydantic import ValidationError
 
 from leverframe import perform
-from leverframe.canon import MAX_MEMORY, Json, Object, admit, digest, ordered
+from leverframe.canon import MAX_MEMORY, Json, Object, admit, canonical, digest, ordered
 from leverframe.clock import SECOND, Clock, Micros, SystemClock
 from leverframe.errors import (
     BadCompletion,
     DeclarationError,
     InvalidMemory,
     Lost,
+    PromptError,
     Tampered,
     UnknownDefinition,
     UnknownMachine,
@@ -197,12 +198,19 @@ class Drive:
         if found is None:
             code, current, gone = self.machines.get(machine), None, f"machine {machine} is not in machines/ any more"
             try:
-                current = await self._definition_of(code) if code else None
+                current = await self._current_of(code) if code else None
             except DeclarationError as error:
                 gone = str(error)
             pinned = current if current and current.hash == hash else Definition(await self.store.definition(hash))
             found = self._bound[hash] = Bound(pinned, code, current, gone, await self._delegated(pinned))
         return found
+
+    async def _current_of(self, code: AnyMachine) -> Definition:
+        """What the code is now. Prompts that are missing or broken are nothing to a run: its texts are pinned."""
+        try:
+            return await self._definition_of(code)
+        except PromptError:
+            return Definition(canonical(code.draft(self.machines, _unless_prompt)))
 
     async def _delegated(self, definition: Definition) -> dict[str, Definition]:
         """The definitions that its child runs are pinned to: those of when it was stored itself, whatever the code is now."""
@@ -760,6 +768,11 @@ class Drive:
     def _tell(self, run: Run, line: Event) -> None:
         if self._watch:
             self._watch(run, line)
+
+
+def _unless_prompt(state: str, error: DeclarationError) -> None:
+    if not isinstance(error, PromptError):
+        raise error
 
 
 def _run_id(tenant: str, machine: str, key: str) -> str:

@@ -84,7 +84,10 @@ def test_what_was_lost_when_turned_round_is_no_risk() -> None:
 
 
 def test_a_model_that_may_be_less_sure_of_itself_is_a_risk() -> None:
-    sure, unsure = (edited(lambda body, at_least=n: at(body, "states", "Triage").update(threshold=at_least)) for n in (0.8, 0.5))
+    def asking(at_least: float) -> Definition:
+        return edited(lambda body: at(body, "states", "Triage").update(threshold=at_least))
+
+    sure, unsure = asking(0.8), asking(0.5)
     ((fell, _),), ((rose, _),), ((gone, _),) = (
         difference(a, b).changes for a, b in [(sure, unsure), (unsure, sure), (sure, NOW)]
     )

@@ -30,6 +30,7 @@ from leverframe import (
 )
 from leverframe.errors import (
     Busy,
+    PromptError,
     Tampered,
     UnknownDefinition,
     UnknownRun,
@@ -623,6 +624,16 @@ async def test_a_decision_that_was_put_into_another_mouth_is_found(house: House)
     change(house, "UPDATE human_tasks SET decided_by = 'bob'")
     with pytest.raises(Tampered, match="is decided, by bob; its log says that ann decided"):
         await engine.verify(run.id)
+
+
+async def test_a_prompt_file_that_is_gone_stops_no_run_whose_texts_are_pinned(house: House) -> None:
+    run = await begin(house(desk, llm=Scripted([charge.call(100)])), "desk")
+    unwritten = Machine("desk", memory=Box, edges=desk.edges)  # unlike `desk` it looks for its prompt, and there is none
+    after = house(unwritten, llm=Scripted([charge.call(50), Stop()]))
+    await after.decide((await asked(after, run, "approve")).id, by="ann", decision="rejected")
+    assert (await after.advance(run.id)).run.state == "Sign", "the model was asked with the text that the run is pinned to"
+    with pytest.raises(PromptError, match="desk/think"):
+        await after.start(TriggerCommand("desk", {}))
 
 
 async def test_a_run_with_a_call_made_under_another_contract_is_not_moved(house: House) -> None:

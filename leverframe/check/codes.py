@@ -28,7 +28,7 @@ _ALL = (
     Code("LF002", "error", "A machine cannot be loaded", "make its file importable; nothing else can be said of it before"),
     Code("LF003", "warning", "An acceptance that nothing needs", "remove it, or correct its code or state"),
     Code("LF004", "error", "More than can be shown", "begin with what is shown, and check again"),
-    # LF005 is kept for a machine's card that is stale.
+    Code("LF005", "error", "A card that is stale", "read what changed, then write it: `leverframe graph --write`"),
     Code("LF101", "error", "The start is no state", "name a state of the table as the start", table=True),
     Code("LF102", "error", "An edge leads to a state that does not exist", "declare that state, or correct the name", table=True),
     Code("LF103", "error", "A state that no path reaches", "lead an edge to it, or remove it", table=True),

@@ -52,9 +52,17 @@ def graph(
     definition: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw this definition (canonical JSON) in place of a machine.")
     ] = None,
+    card: Annotated[
+        bool, typer.Option("--write", help="Write the card beside the machine, or beside each; `check` fails where one is stale.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Draw a machine from its table."""
+    if card:
+        if any(given is not None for given in (format, run, traffic, out, definition)):
+            raise misused("--write writes the machine's card, and takes nothing but a MACHINE beside it")
+        _write_cards(machine, as_json)
+        return
     if (machine is None) == (definition is None):
         raise misused("name a MACHINE, or give --definition FILE")
     if run is not None and traffic is not None:
@@ -67,6 +75,19 @@ def graph(
     elif traffic is not None:
         overlay = _of_traffic(drawn, traffic)
     _show(drawn, overlay, chosen, out, as_json)
+
+
+def _write_cards(name: str | None, as_json: bool) -> None:
+    from leverframe.card import path_of, write
+
+    house = project.find()
+    chosen = list(house.machines.values()) if name is None else [house.machine(name)]
+    written = {str(path_of(one)): write(one, house.machines) for one in chosen}
+    if as_json:
+        print_json({"cards": [{"file": file, "changed": changed} for file, changed in written.items()]})
+        return
+    for file, changed in written.items():
+        typer.echo(f"{'wrote' if changed else 'as it was'}  {file}")
 
 
 def _show(drawn: "Drawable", overlay: "Overlay | None", format: Format, out: Path | None, as_json: bool) -> None:

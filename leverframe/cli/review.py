@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leverframe import project
-from leverframe.cli.app import AsJson, command, fail, misused
+from leverframe.cli.app import AsJson, Output, command, fail, misused, write
 from leverframe.errors import LeverframeError, did_you_mean
 
 if TYPE_CHECKING:
     from leverframe.check import Report
-
-Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead of to the terminal.")]
 
 
 class Format(StrEnum):
@@ -55,7 +53,7 @@ def check(
         except LeverframeError as error:
             fail(str(error), 2)
     report = merged(reports).seen_from(_root(chosen))
-    _write(_written(report, chosen), output)
+    write(_written(report, chosen), output)
     if output is not None and chosen is not Format.TEXT:
         from leverframe.check.formats import summary
 
@@ -72,7 +70,7 @@ def schema(
     """Print a JSON Schema, for tools that write what Leverframe reads."""
     from leverframe.check.definition import SCHEMA
 
-    _write({Schema.DEFINITION: SCHEMA}[what].read_text("utf-8"), output)
+    write({Schema.DEFINITION: SCHEMA}[what].read_text("utf-8"), output)
 
 
 def _of_file(file: Path) -> "Report":
@@ -88,6 +86,7 @@ def _of_file(file: Path) -> "Report":
 
 def _of_project(names: list[str]) -> "list[Report]":
     """The named machines, or all; and the files that do not load, of which any may be the one that was named."""
+    from leverframe.card import stale
     from leverframe.check import Place, Report, unloaded
     from leverframe.check import check as review
 
@@ -99,8 +98,9 @@ def _of_project(names: list[str]) -> "list[Report]":
         raise misused(f"no machine is called {missing[0]!r}; there are: {listed}.{did_you_mean(missing[0], sorted(known))}")
     broken = [one for one in failed if not names or one.file.stem in names]
     findings = [unloaded(str(one.file.relative_to(house.rooms)), Place(*one.place), one.error) for one in broken]
-    reports = [review(machine, others=known) for name, machine in known.items() if not names or name in names]
-    return [Report.of(findings, []), *reports]
+    chosen = [machine for name, machine in known.items() if not names or name in names]
+    findings += [one for machine in chosen for one in stale(machine, known)]
+    return [Report.of(findings, []), *(review(machine, others=known) for machine in chosen)]
 
 
 def _root(format: Format) -> Path:
@@ -130,13 +130,3 @@ def _release() -> str:
         return version("leverframe")
     except PackageNotFoundError:
         return "0"
-
-
-def _write(text: str, output: Path | None) -> None:
-    if output is None:
-        typer.echo(text, nl=False)
-        return
-    try:
-        output.write_text(text, "utf-8")
-    except OSError as error:
-        raise misused(f"--output {output}: {error.strerror}") from None

@@ -1,0 +1,71 @@
+"""The card beside a machine: all that a reviewer must see, and stale as soon as anything changes."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from leverframe import Accept, Back, Limits, Machine, project
+from leverframe.card import card, path_of, stale, write
+from leverframe.errors import ProjectError
+from tests import repository
+from tests.house import Box, Done, Failed, FindOut, Person, Post, Short, errand
+
+SHIPPED = project.find(repository.ROOT).machines
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_cards_of_the_shipped_machines_are_fresh_and_say_everything(name: str) -> None:
+    machine = SHIPPED[name]
+    assert not list(stale(machine, SHIPPED)), "`leverframe graph --write`"
+    text = path_of(machine).read_text("utf-8")
+    assert machine.definition(SHIPPED).hash in text
+    for state in machine.states:
+        assert f"| {state} |" in text
+    for tool in machine.tools:
+        assert f"| `{tool}` |" in text
+    assert text.count("proven on all paths") == len(machine.rules)
+    assert "```mermaid\n---\ntitle" in text
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Machine[Box]:
+    """The same errand in a file of its own, where a card may be written."""
+    machine = Machine("errand", memory=Box, edges=errand.edges, accepts=[Accept("LF302", "a | test", Post)])
+    machine.file = str(tmp_path / "errand.py")
+    return machine
+
+
+def test_a_card_is_written_once_and_stale_when_the_machine_changed(elsewhere: Machine[Box]) -> None:
+    assert not list(stale(elsewhere, {})), "one that nobody wrote is not stale"
+    assert write(elsewhere, {})
+    assert not write(elsewhere, {})
+    assert not list(stale(elsewhere, {}))
+    changed = Machine(
+        "errand",
+        memory=Box,
+        edges={
+            Post: {"ok": Done, "error": Short, "unknown": FindOut},
+            FindOut: {"happened": Done, "not_happened": Short, "expired": Done},
+            Short: {"retry": Back, "give_up": Person},
+            Person: {"handled": Done, "expired": Failed},
+        },
+        limits=Limits(steps=7, model_calls=2, cost_usd=1.5, days=3, exceeded=Person),
+    )
+    changed.file = elsewhere.file
+    (found,) = stale(changed, {})
+    assert (found.code, found.level, str(found.place).startswith(str(path_of(changed)))) == ("LF005", "error", True)
+    assert re.search(r"its card errand\.md shows another machine, from line \d+ on", found.message)
+
+
+def test_a_card_names_limits_bounds_and_what_is_accepted(elsewhere: Machine[Box]) -> None:
+    text = card(elsewhere, {})
+    assert "| steps | 100 | 100 |" in text
+    assert "A limit that is reached needs a person's attention." in text
+    assert "| LF302 | Post | a \\| test |" in text
+
+
+def test_a_card_that_cannot_be_written_says_where(elsewhere: Machine[Box]) -> None:
+    path_of(elsewhere).mkdir()
+    with pytest.raises(ProjectError, match=r"errand\.md: Is a directory"):
+        write(elsewhere, {})
