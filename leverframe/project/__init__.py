@@ -8,6 +8,7 @@ starter     `leverframe init` and `leverframe new`
 from leverframe.project.rooms import ROOMS as ROOMS
 from leverframe.project.rooms import AnyMachine as AnyMachine
 from leverframe.project.rooms import Project as Project
+from leverframe.project.rooms import Unloaded as Unloaded
 from leverframe.project.rooms import find as find
 from leverframe.project.rooms import of as of
 from leverframe.project.starter import init as init

@@ -34,6 +34,15 @@ PYTHON_ROOMS = ("machines", "states", "tools")
 OURS = Path(__file__).resolve().parent.parent
 
 
+@dataclass(frozen=True, slots=True)
+class Unloaded:
+    """A file of `machines/` that does not load, and the line of the project's code that it fails in."""
+
+    file: Path
+    place: tuple[str, int]
+    error: LeverframeError
+
+
 @dataclass(frozen=True)
 class Project:
     """`root` is the folder that goes on the import path, `package` the one the rooms are in ("" where they are top-level)."""
@@ -57,6 +66,17 @@ class Project:
     def machines(self) -> dict[str, AnyMachine]:
         """Every machine of `machines/`, by name. Raises ProjectError, DeclarationError."""
         return _load(self)
+
+    def attempt(self) -> tuple[dict[str, AnyMachine], list[Unloaded]]:
+        """As `machines`, but a file that does not load stands in nobody's way. Raises ProjectError where no file can be loaded."""
+        found: dict[str, AnyMachine] = {}
+        failed: list[Unloaded] = []
+        for file, name in _files(self):
+            try:
+                _declared(self, file, name, found)
+            except LeverframeError as error:
+                failed.append(Unloaded(file, _failing(error, self, file), error))
+        return found, failed
 
     def machine(self, name: str) -> AnyMachine:
         found = self.machines.get(name)
@@ -216,22 +236,39 @@ def _bare(rooms: Path) -> Project:
 
 
 def _load(project: Project) -> dict[str, AnyMachine]:
+    found: dict[str, AnyMachine] = {}
+    for file, name in _files(project):
+        _declared(project, file, name, found)
+    return found
+
+
+def _files(project: Project) -> list[tuple[Path, str]]:
+    """The files that may declare machines, and how each is imported."""
     folder = project.rooms / "machines"
     if not folder.is_dir():
-        return {}
+        return []
     _put_first(project)
-    found: dict[str, AnyMachine] = {}
-    for file in sorted(folder.glob("*.py")):
-        if file.stem.startswith("_"):
+    return [
+        (file, project.name(f"machines.{file.stem}")) for file in sorted(folder.glob("*.py")) if not file.stem.startswith("_")
+    ]
+
+
+def _declared(project: Project, file: Path, name: str, found: dict[str, AnyMachine]) -> None:
+    """Adds the machines of one file."""
+    for value in vars(_import(project, name, file)).values():
+        if not isinstance(value, Machine):
             continue
-        module = _import(project, project.name(f"machines.{file.stem}"), file)
-        for value in vars(module).values():
-            if not isinstance(value, Machine):
-                continue
-            machine = cast(AnyMachine, value)
-            if (first := found.setdefault(machine.name, machine)) is not machine:
-                raise ProjectError(f"two machines are called {machine.name!r}: {first.file} and {machine.file}; rename one")
-    return found
+        machine = cast(AnyMachine, value)
+        if (first := found.setdefault(machine.name, machine)) is not machine:
+            raise ProjectError(f"two machines are called {machine.name!r}: {first.file} and {machine.file}; rename one")
+
+
+def _failing(error: LeverframeError, project: Project, file: Path) -> tuple[str, int]:
+    cause = error.__cause__ or error
+    if isinstance(cause, SyntaxError) and cause.filename:
+        return cause.filename, cause.lineno or 1
+    path, _, line = (_where(error, project) or _where(cause, project)).rpartition(":")
+    return (path, int(line)) if path else (str(file), 1)
 
 
 def _put_first(project: Project) -> None:
