@@ -6,6 +6,7 @@
     │   ├── ToolError               a function cannot be a tool
     │   └── PromptError             a prompt file is missing, malformed or uses an unknown variable
     ├── ProjectError                no project here, a room that cannot be loaded, a setting that is wrong
+    │   └── UnfitName               an agent or a package cannot be called so, or the name is taken; an InputError, too
     ├── InputError                  what came from outside does not fit; nothing was changed
     │   ├── TooLarge                over a limit of size or depth
     │   ├── NotJson                 NUL, lone surrogates, NaN, Infinity: databases cannot keep them
@@ -65,6 +66,10 @@ class ProjectError(LeverframeError):
 
 
 class InputError(LeverframeError):
+    pass
+
+
+class UnfitName(ProjectError, InputError):
     pass
 
 

@@ -101,7 +101,7 @@ def test_the_same_key_is_the_same_run_and_another_input_under_it_a_conflict(leve
     first = leverframe("run", "refund", BROKEN, "--key", "ticket-1", "--json").data
     assert leverframe("run", "refund", BROKEN, "--key", "ticket-1", "--json").data["run"] == first["run"]
     other = leverframe("run", "refund", STRANGE, "--key", "ticket-1")
-    assert other.code == 1
+    assert other.code == 2
     assert "ticket-1" in other.err
     assert len(leverframe("runs", "--json").rows("runs")) == 1
 
@@ -117,7 +117,7 @@ def test_a_double_click_gets_the_same_answer_and_a_late_other_one_the_winners_na
     first = leverframe("approve", "t", "--by", "ada", "--json").data
     assert leverframe("approve", "t", "--by", "ada", "--json").data == first
     late = leverframe("reject", "t", "--by", "bob")
-    assert late.code == 1
+    assert late.code == 2
     assert "was decided by ada" in late.err
 
 
@@ -150,7 +150,7 @@ def test_the_customer_is_asked_for_the_number_and_a_strange_wish_goes_to_a_perso
 def test_an_answer_to_an_approval_names_the_command_that_fits(leverframe: Command) -> None:
     run = str(leverframe("run", "refund", BROKEN, "--json").data["run"])
     done = leverframe("answer", run, "--by", "ada", "--value", "yes")
-    assert done.code == 1
+    assert done.code == 2
     assert f"leverframe approve {run}" in done.err
 
 
@@ -202,12 +202,12 @@ def test_pause_and_resume_of_one_and_of_many(leverframe: Command) -> None:
     runs = [str(leverframe("run", "refund", BROKEN, "--json").data["run"]) for _ in range(3)]
     assert [row["status"] for row in leverframe("pause", *runs[:2], "--json").rows("runs")] == ["paused"] * 2
     again = leverframe("pause", runs[0])
-    assert (again.code, again.err) == (1, "error: Task is already paused\n")
+    assert (again.code, again.err) == (2, "error: Task is already paused\n")
     assert len(leverframe("pause", "--machine", "refund", "--json").rows("runs")) == 1
     assert len(leverframe("resume", "--status", "paused", "--json").rows("runs")) == 3
-    assert leverframe("resume", runs[0]).code == 1
+    assert leverframe("resume", runs[0]).code == 2
     mixed = leverframe("cancel", runs[0], "run_nosuch", "--json")
-    assert mixed.code == 1
+    assert mixed.code == 2
     assert mixed.rows("runs")[0]["status"] == "cancelled"
     assert "run_nosuch" in mixed.err
     assert leverframe("show", runs[0], "--json").data["tasks"] == []
@@ -218,7 +218,7 @@ def test_a_fork_goes_its_own_way(leverframe: Command) -> None:
     fork = leverframe("fork", run, "--at", "3", "--json").data
     assert fork["run"] != run
     assert leverframe("advance", str(fork["run"]), "--json").data["status"] == "waiting"
-    assert leverframe("fork", run, "--at", "99").code == 1
+    assert leverframe("fork", run, "--at", "99").code == 2
 
 
 def test_every_run_is_verified_and_a_changed_log_is_found(leverframe: Command, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_run_of_the_present_definition_needs_no_migration(leverframe: Command)
     run = str(leverframe("run", "refund", BROKEN, "--json").data["run"])
     found = leverframe("migrate", run, "--dry-run", "--json").data
     assert (found["against"], found["migrated"], found["from"]) == ([], False, found["to"])
-    assert leverframe("migrate", run, "--to", "0" * 64).code == 1
+    assert leverframe("migrate", run, "--to", "0" * 64).code == 2
 
 
 def test_the_database_is_brought_to_our_schema(leverframe: Command) -> None:
@@ -288,7 +288,7 @@ REFUSED = [
 @pytest.mark.parametrize(("arguments", "message"), REFUSED, ids=[message for _, message in REFUSED])
 def test_bad_input_gets_one_clear_line_and_changes_nothing(leverframe: Command, arguments: tuple[str, ...], message: str) -> None:
     done = leverframe(*arguments)
-    assert (done.code, done.out) == (1, "")
+    assert (done.code, done.out) == (2, "")
     assert done.err.startswith("error: ")
     assert done.err.count("\n") == 1
     assert len(done.err) < 1000
@@ -308,7 +308,7 @@ def test_bad_input_gets_one_clear_line_and_changes_nothing(leverframe: Command, 
 def test_an_edit_that_does_not_fit_the_tool_loses_nothing(leverframe: Command, arguments: object) -> None:
     leverframe("run", "refund", BROKEN, "--key", "t")
     done = leverframe("approve", "t", "--by", "ada", "--args", json.dumps(arguments))
-    assert done.code == 1
+    assert done.code == 2
     assert "issue_refund" in done.err
     assert len(leverframe("tasks", "--json").rows("tasks")) == 1
 

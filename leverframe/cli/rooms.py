@@ -1,5 +1,7 @@
 """graph, new, init: what concerns the rooms, without a database."""
 
+import os
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +9,7 @@ from typing import Annotated
 import typer
 
 from leverframe import project
-from leverframe.cli.app import AsJson, command, print_json
+from leverframe.cli.app import AsJson, command, print_json, warn
 
 
 class Format(StrEnum):
@@ -24,7 +26,10 @@ def graph(
     """Draw a machine from its table."""
     from leverframe import graph as drawn
 
-    found = project.find().machine(machine)
+    here = project.find()
+    found = here.machine(machine)
+    for one in here.loaded()[1]:
+        warn(f"{one.error}; its machines are left out")
     text = drawn.mermaid(found) if format is Format.MERMAID else drawn.text(found)
     if as_json:
         print_json({"machine": found.name, "format": str(format), "graph": text})
@@ -43,10 +48,12 @@ def init(
     _report(made, as_json)
     if as_json:
         return
-    if not project.find(folder).table:
+    found = project.find(folder)
+    if not found.table:
         line = f'package = "{package}"\n' if package else ""
         typer.echo(f'\nAdd this to your pyproject.toml:\n\n[tool.leverframe]\n{line}model = "examples"')
-    typer.echo('\n  leverframe run refund "Order 1042 arrived broken, I want my money back"\n  pytest')
+    there = "" if found.root == Path.cwd() else f"  cd {shlex.quote(os.path.relpath(found.root))}\n"
+    typer.echo(f'\n{there}  leverframe run refund "Order 1042 arrived broken, I want my money back"\n  pytest')
 
 
 @command()

@@ -18,7 +18,8 @@ async def shown(store: "Store", run_id: str, *, events: bool = False) -> Object:
     effects = await store.effects(run_id)
     children = await children_of(store, run_id)
     body = run_json(row)
-    body["tasks"] = [task_json(task) for task in tasks]
+    now = store.clock.now()
+    body["tasks"] = [task_json(task, now) for task in tasks]
     body["effects"] = [effect_json(effect) for effect in effects]
     if children:
         body["children"] = [brief(child) for child in children]
@@ -32,7 +33,7 @@ def brief(row: "Row") -> Object:
     return {
         "run": run.id,
         "machine": run.machine,
-        "status": run.status,
+        "status": row.status,
         "state": run.state,
         "seq": run.seq,
         "key": row.start_key,
@@ -60,7 +61,12 @@ def run_json(row: "Row") -> Object:
     }
 
 
-def task_json(task: "Task") -> Object:
+def is_overdue(task: "Task", now: Micros) -> bool:
+    """Nobody can decide it any more; the run finds out when somebody goes on with it."""
+    return task.status == "open" and task.expires_at is not None and task.expires_at <= now
+
+
+def task_json(task: "Task", now: Micros) -> Object:
     """`digest` is that of the call, the same as its effect's; of a question that of what is shown."""
     call = task.call or {}
     return {
@@ -78,6 +84,7 @@ def task_json(task: "Task") -> Object:
         "answers": answers(task),
         "opened_at": iso(task.opened_at),
         "expires_at": when(task.expires_at),
+        "overdue": is_overdue(task, now),
         "decided_at": when(task.decided_at),
         "decided_by": task.decided_by,
         "answer": task.answer,

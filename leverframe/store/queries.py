@@ -96,10 +96,11 @@ class Queries:
 
     def tasks(self, run_id: str | None, status: TaskStatus | None, to: str | None, limit: int) -> list[Task]:
         wanted = select(*_tasks).order_by(_tasks.opened_at, _tasks.id).limit(limit)
-        for column, value in ((_tasks.run_id, run_id), (_tasks.status, status), (_tasks.role, to)):
-            if value is not None:
-                wanted = wanted.where(column == value)
-        return [pack.task(row) for row in self._all(wanted)]
+        return [pack.task(row) for row in self._all(_where_tasks(wanted, run_id, status, to))]
+
+    def count_tasks(self, status: TaskStatus | None, to: str | None) -> int:
+        wanted: Select[Any] = select(func.count(_tasks.id))
+        return int(self._all(_where_tasks(wanted, None, status, to))[0][0])
 
     def task(self, task_id: str) -> Task:
         found = self._all(select(*_tasks).where(_tasks.id == task_id))
@@ -110,14 +111,24 @@ class Queries:
     def runs(
         self, machine: str | None, status: str | None, parent: str | None, before: tuple[Micros, str] | None, limit: int
     ) -> list[Row]:
-        wanted = select(*_runs).order_by(_runs.created_at.desc(), _runs.id.desc()).limit(limit)
-        for column, value in ((_runs.machine, machine), (_runs.status, status), (_runs.parent, parent)):
-            if value is not None:
-                wanted = wanted.where(column == value)
+        wanted = _where_runs(select(*_runs), machine, status, parent)
+        wanted = wanted.order_by(_runs.created_at.desc(), _runs.id.desc()).limit(limit)
         if before is not None:
             at, run_id = before
             wanted = wanted.where((_runs.created_at < at) | ((_runs.created_at == at) & (_runs.id < run_id)))
         return [pack.unpack(row) for row in self._all(wanted)]
+
+    def count_runs(self, machine: str | None, status: str | None) -> int:
+        wanted: Select[Any] = select(func.count(_runs.id))
+        return int(self._all(_where_runs(wanted, machine, status, None))[0][0])
+
+    def run_ids(self, after: str, limit: int) -> list[str]:
+        wanted: Select[Any] = select(_runs.id).where(_runs.id > after).order_by(_runs.id)
+        return [row[0] for row in self._all(wanted.limit(limit))]
+
+    def machines(self) -> list[str]:
+        names: Select[Any] = select(_definitions.name).distinct()
+        return sorted(row[0] for row in self._all(names))
 
     def inbound(self, run_id: str) -> list[Inbound]:
         waiting = select(*_inbound).where(_inbound.run_id == run_id, _inbound.consumed.is_(None))
@@ -150,3 +161,21 @@ class Queries:
     def next_wake(self) -> Micros | None:
         found = self._all(select(func.min(_runs.wake_at)).where(_runs.wake_at.is_not(None)))
         return None if found[0][0] is None else int(found[0][0])
+
+
+def _where_runs(wanted: Select[Any], machine: str | None, status: str | None, parent: str | None) -> Select[Any]:
+    """`ready` and `running` are told apart as `Row.status` does: by whether somebody holds the run."""
+    if status in ("ready", "running"):
+        wanted = wanted.where(_runs.lease_owner.is_(None) if status == "ready" else _runs.lease_owner.is_not(None))
+        status = "ready"
+    for column, value in ((_runs.machine, machine), (_runs.status, status), (_runs.parent, parent)):
+        if value is not None:
+            wanted = wanted.where(column == value)
+    return wanted
+
+
+def _where_tasks(wanted: Select[Any], run_id: str | None, status: TaskStatus | None, to: str | None) -> Select[Any]:
+    for column, value in ((_tasks.run_id, run_id), (_tasks.status, status), (_tasks.role, to)):
+        if value is not None:
+            wanted = wanted.where(column == value)
+    return wanted

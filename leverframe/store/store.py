@@ -167,6 +167,9 @@ class Store:
         """Oldest first. `status` None: all."""
         return await self._read(lambda: self._queries.tasks(run_id, status, to, limit))
 
+    async def count_tasks(self, status: TaskStatus | None = "open", to: str | None = None) -> int:
+        return await self._read(lambda: self._queries.count_tasks(status, to))
+
     async def task(self, task_id: str) -> Task:
         """Raises UnknownTask."""
         return await self._read(lambda: self._queries.task(task_id))
@@ -179,8 +182,20 @@ class Store:
         before: tuple[Micros, str] | None = None,
         limit: int = 100,
     ) -> list[Row]:
-        """Newest first. `before`: `(created_at, id)` of the last one on the page before."""
+        """Newest first. `before`: `(created_at, id)` of the last one on the page before. `status` is meant as `Row.status` is."""
         return await self._read(lambda: self._queries.runs(machine, status, parent, before, limit))
+
+    async def count_runs(self, machine: str | None = None, status: str | None = None) -> int:
+        """How many `runs` would give in all."""
+        return await self._read(lambda: self._queries.count_runs(machine, status))
+
+    async def run_ids(self, after: str = "", limit: int = 500) -> list[str]:
+        """By id, from the one after; reads no more of a run, so that a damaged one hides no other."""
+        return await self._read(lambda: self._queries.run_ids(after, limit))
+
+    async def machines(self) -> list[str]:
+        """The names of all machines that ever stored a definition here."""
+        return await self._read(self._queries.machines)
 
     async def inbound(self, run_id: str) -> list[Inbound]:
         """What waits in a run's inbox, oldest first."""
