@@ -13,6 +13,9 @@ from leverframe.project.names import verb
 if TYPE_CHECKING:
     from leverframe.store import Row, Task
 
+FORMATS = {"date": "2026-01-31", "date-time": "2026-01-31T09:00:00Z", "time": "09:00:00", "duration": "P1D"}
+"""Texts that cannot be just any words."""
+
 
 def with_run(row: "Row", model: str | None = None, events: Sequence[Object] = ()) -> list[str]:
     """What lets a run go on that waits for no task. `events`: the choices of the Wait it is in, as its definition has them."""
@@ -82,7 +85,7 @@ def _is_text(field: Object) -> bool:
 
 
 def _example(schema: Object) -> Json:
-    """The least that fits a schema's shape, `…` for words; of an object what is required, without the intent."""
+    """The least that fits a schema, `…` for words; of an object what is required, without the intent."""
     for name in ("anyOf", "oneOf", "allOf"):
         if isinstance(several := schema.get(name), list) and isinstance(several[0], dict):
             return _example(several[0])
@@ -109,4 +112,4 @@ def _of_type(schema: Object) -> Json:
         case "null":
             return None
         case _:
-            return "…"
+            return FORMATS.get(str(schema.get("format")), "…")

@@ -73,8 +73,20 @@ def _change(
     checked_status(status)
 
     async def work(engine: "Engine") -> list[many.Changed]:
+        async def loaded(run: str) -> None:
+            if verb in ("resume", "retry"):  # they go on, perhaps into the next state; to stop a run needs none of its code
+                await doors.check_loaded(engine, run)
+
         return await many.change(
-            engine, verb, named or None, machine=machine, status=status, known=lambda: engine.machines, by=by, grant=grant
+            engine,
+            verb,
+            named or None,
+            machine=machine,
+            status=status,
+            known=lambda: engine.machines,
+            by=by,
+            grant=grant,
+            before=loaded,
         )
 
     done = doors.with_operator(work)

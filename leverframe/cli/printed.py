@@ -137,7 +137,7 @@ async def standing(to: Console, store: "Store", run_id: str, model: str | None =
     for child in await children_of(store, run_id) if _waits_for(run, "children") else []:
         if child.run.status in STOPPED or _waits_for(child.run, "wait"):
             to.print()
-            _print_status(to, child, f"child {child.run.id} is ")
+            _print_status(to, child, f"child {child.run.id}: ")
             await _print_way_on(to, store, child, model)
 
 
@@ -187,7 +187,8 @@ def reason(words: object) -> str:
 
 def _print_task(to: Console, task: "Task", now: Micros, commands: Sequence[str]) -> None:
     to.print()
-    _quote(to, task.content)
+    if task.content:
+        _quote(to, task.content)
     if task.call:
         to.print(Text(f"\n  {line(task.call.get('tool_name'))}", style="bold"))
         _quote(to, readable(task.call.get("arguments")), "    ")
@@ -259,7 +260,7 @@ def tasks(to: Console, found: "Sequence[Task]", more: int, now: Micros, eldest: 
         if task.call:
             to.print(Text(f"  {line(task.call.get('tool_name'))}", style="bold"))
             _quote(to, readable(task.call.get("arguments")), "    ")
-        else:
+        elif task.content:
             _quote(to, cut(line(task.content)))
         for command in goes_on.with_task(task, now, eldest=eldest.get(task.run_id, "")):
             to.print(Text(f"  {line(command)}", style="cyan"))

@@ -1,6 +1,6 @@
 """pause, resume, cancel, retry: of one run or of many, named or chosen by machine and status. One run that refuses stops no other."""
 
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -42,8 +42,9 @@ async def change(
     known: Callable[[], Collection[str]] = tuple,
     by: str = "operator",
     grant: int = 0,
+    before: Callable[[str], Awaitable[None]] | None = None,
 ) -> list[Changed]:
-    """Does it to the runs that are named, or to all of that machine and status.
+    """Does it to the runs that are named, or to all of that machine and status; `before` may refuse it to a run, by its id.
 
     Raises InputError where both or neither choose, UnknownMachine for a machine that never ran and is not `known` either.
     """
@@ -51,7 +52,7 @@ async def change(
         raise InputError(f"which runs? Name those to {verb}, or choose them by machine and status")
     if named is None:
         named = [row.run.id async for row in chosen(engine.store, machine, status, known) if row.run.status in FITTING[verb]]
-    return [await _changed(engine, verb, each, by, grant) for each in named]
+    return [await _changed(engine, verb, each, by, grant, before) for each in named]
 
 
 async def chosen(
@@ -74,9 +75,13 @@ async def check_machine(store: "Store", machine: str, known: Callable[[], Collec
         )
 
 
-async def _changed(engine: "Engine", verb: Verb, named: str, by: str, grant: int) -> Changed:
+async def _changed(
+    engine: "Engine", verb: Verb, named: str, by: str, grant: int, before: Callable[[str], Awaitable[None]] | None
+) -> Changed:
     try:
         run = await names.run_id(engine.store, named)
+        if before is not None:
+            await before(run)
         match verb:
             case "pause":
                 return Changed(named, await engine.pause(run, by=by))
