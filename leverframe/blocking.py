@@ -326,7 +326,7 @@ async def _seen(engine: Engine, row: Row, door: Door) -> Seen[Memory]:
     return Seen(
         id=run.id,
         machine=run.machine,
-        status=row.status,
+        status=names.status_of(row, engine.clock.now()),
         state=run.state,
         memory=_memory(found, run.memory),
         seq=run.seq,

@@ -5,16 +5,21 @@ import json
 import re
 import shlex
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
+from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 from typer.testing import CliRunner
 
 from leverframe.canon import Object
-from leverframe.cli import app
+from leverframe.cli import app, printed
 from leverframe.store import Store
 from tests import repository, yard
 
@@ -294,13 +299,25 @@ def test_every_command_that_is_printed_works_as_printed(
         monkeypatch.setenv("LEVERFRAME_DATABASE_URL", f"sqlite:///{tmp_path / f'{database}.db'}")
         return [leverframe(*step) for step in steps][-1]
 
-    printed = stands(0).out + leverframe("show", "t").out + leverframe("tasks").out
-    commands = sorted(set(re.findall(r"^ +(leverframe .*)$", printed, re.MULTILINE)))
+    stood = stands(0).out + leverframe("show", "t").out + leverframe("tasks").out
+    commands = sorted(set(re.findall(r"^ +(leverframe .*)$", stood, re.MULTILINE)))
     assert commands
     for number, command in enumerate(commands, 1):
         stands(number)
         done = leverframe(*shlex.split(command.replace("YOU", "ada").replace("…", "x"))[1:])
         assert (done.code in (0, 1), done.err) == (True, ""), command
+
+
+def test_a_quarantined_run_is_looked_at_and_retried(standing: Command, tmp_path: Path) -> None:
+    run = str(standing("start", "words", "--json").data["run"])
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as raw:
+        raw.execute("UPDATE runs SET claims = 9")
+        raw.commit()
+    stood = standing("advance", run)
+    assert (stood.code, "quarantined in Word" in stood.out) == (1, True)
+    (command,) = set(re.findall(r"^ +(leverframe .*)$", stood.out, re.MULTILINE))
+    assert standing(*shlex.split(command)[1:]).code == 0
+    assert standing("advance", run, "--json").data["status"] == "waiting"
 
 
 def test_only_commands_that_ask_a_model_are_printed_with_it(standing: Command) -> None:
@@ -339,10 +356,12 @@ def test_retry_goes_on_past_a_limit_that_was_granted(standing: Command) -> None:
 def test_a_decision_about_a_run_that_stands_still_is_recorded_and_said_to_wait(standing: Command) -> None:
     run = str(standing("run", "words", "--json").data["run"])
     standing("pause", run)
-    done = standing("answer", run, "--by", "ada", "--value", "yes")
-    assert f"recorded, but run {run} is paused" in done.out
-    assert f"leverframe resume {run}" in done.out
-    assert standing("resume", run).out.endswith(f"  leverframe advance {run}\n") is False
+    for how in ((), ("--no-advance",)):
+        done = standing("answer", run, "--by", "ada", "--value", "yes", *how)
+        assert f"recorded, but run {run} is paused" in done.out
+        assert f"leverframe resume {run}" in done.out
+        assert "advance" not in done.out
+    assert standing("resume", run).code == 0
     assert standing("advance", run, "--json").data["status"] == "done"
 
 
@@ -371,6 +390,22 @@ def test_what_somebody_wrote_cannot_pass_for_what_we_say(standing: Command) -> N
     assert "  │ issue_refund" in shown
 
 
+def test_a_line_that_is_longer_than_the_screen_stays_behind_the_bar() -> None:
+    screen = StringIO()
+    forged = "x" * 36 + "issue_refund" + " " * 24 + "amount: 1.00" + "\u6f22" * 40
+    printed.quote(Console(file=screen, force_terminal=True, width=40, soft_wrap=True), forged)
+    lines = screen.getvalue().splitlines()
+    assert len(lines) > 4
+    assert all(line.startswith("  │ ") and cell_len(line) <= 40 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"), [("gone.. Bring it", "gone. Bring it"), ("'b'?. Bring it", "'b'? Bring it"), ("wait... no", "wait... no")]
+)
+def test_a_reason_made_of_two_messages_has_one_full_stop(kept: str, said: str) -> None:
+    assert printed.reason(kept) == said
+
+
 def test_a_list_says_how_much_it_leaves_out(standing: Command) -> None:
     for _ in range(3):
         standing("run", "words")
@@ -383,24 +418,37 @@ def test_a_list_says_how_much_it_leaves_out(standing: Command) -> None:
 
 def test_a_run_that_a_process_holds_is_running_wherever_it_is_shown(standing: Command, tmp_path: Path) -> None:
     held = str(standing("start", "words", "--json").data["run"])
-    free = str(standing("start", "words", "--json").data["run"])
+    late, dead = (str(standing("start", "words", "--json").data["run"]) for _ in range(2))
+    free = {late, dead, str(standing("start", "words", "--json").data["run"])}
 
     async def hold() -> None:
         store = Store.open(f"sqlite:///{tmp_path / 'runs.db'}")
         now = store.clock.now()
         assert await store.claim(held, "somebody else", now, now + 3_600_000_000)
+        assert await store.claim(late, "somebody else", now, now - 1)
+        assert await store.claim(dead, owner_that_died(), now, now + 3_600_000_000)
         store.close()
 
     asyncio.run(hold())
-    assert {row["run"]: row["status"] for row in standing("runs", "--json").rows("runs")} == {held: "running", free: "ready"}
+    assert {str(row["run"]): row["status"] for row in standing("runs", "--json").rows("runs")} == {
+        held: "running",
+        **dict.fromkeys(free, "ready"),
+    }
     assert [row["run"] for row in standing("runs", "--status", "running", "--json").rows("runs")] == [held]
-    assert [row["run"] for row in standing("runs", "--status", "ready", "--json").rows("runs")] == [free]
+    assert {str(row["run"]) for row in standing("runs", "--status", "ready", "--json").rows("runs")} == free
+    assert standing("runs", "--status", "ready", "--limit", "1", "--json").data["more"] == 2
     assert standing("show", held, "--json").data["status"] == "running"
     assert "running in Word" in standing("show", held).out
     assert re.search(rf"{held}  words  running", standing("runs").out)
     paused = standing("pause", held)
     assert "will be paused as soon as the step in hand is committed" in paused.out
     assert "advance" not in paused.out
+
+
+def owner_that_died() -> str:
+    """The owner that a process which is gone by now was."""
+    code = "from leverframe.store import me; print(me())"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_runs_of_a_machine_that_is_gone_are_still_listed(standing: Command, tmp_path: Path) -> None:
@@ -483,7 +531,6 @@ ENDS = [
     (("approve", "t", "--by", "ada", "--args", '{"amount": 1}'), 2),
     (("answer", "t", "--by", "ada", "--value", "yes"), 2),
     (("show", "nope"), 2),
-    (("show", "\udcff"), 2),
     (("signal", "t", "arrived"), 2),
     (("retry", "t"), 2),
     (("resume", "t"), 2),
@@ -499,9 +546,7 @@ ENDS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code"), ENDS, ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value)
-)
+@pytest.mark.parametrize(("arguments", "code"), ENDS, ids=[" ".join(arguments)[:40] for arguments, _ in ENDS])
 def test_the_exit_code_tells_misuse_from_failure(
     leverframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int
 ) -> None:
@@ -510,7 +555,13 @@ def test_the_exit_code_tells_misuse_from_failure(
         monkeypatch.chdir(yard.project(tmp_path))
     done = leverframe(*arguments)
     assert done.code == code, done
-    assert "nothing was written" not in done.err
+
+
+def test_a_name_that_is_no_text_is_refused_as_such(leverframe: Command) -> None:
+    done = leverframe("show", "\udcff")
+    assert done.code == 2
+    assert "run is not UTF-8 text" in done.err
+    assert "written" not in done.err
 
 
 def test_the_worst_of_many_decides_the_exit_code(leverframe: Command) -> None:

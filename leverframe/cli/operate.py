@@ -8,6 +8,7 @@ from leverframe.canon import Json, Object
 from leverframe.cli import doors, printed, shown
 from leverframe.cli.app import AsJson, Model, RunId, code_of, command, complain, database, print_json
 from leverframe.cli.runs import checked_status
+from leverframe.clock import Micros
 from leverframe.errors import LeverframeError, StoreError
 from leverframe.project import find, many, names
 
@@ -72,46 +73,39 @@ def _change(
     """Does it to each run and says of each what came of it; ends as the worst of them."""
     checked_status(status)
 
-    async def work(engine: "Engine") -> list[many.Changed]:
+    async def work(engine: "Engine") -> tuple[list[many.Changed], Micros]:
         async def loaded(run: str) -> None:
             if verb in ("resume", "retry"):  # they go on, perhaps into the next state; to stop a run needs none of its code
                 await doors.check_loaded(engine, run)
 
-        return await many.change(
-            engine,
-            verb,
-            named or None,
-            machine=machine,
-            status=status,
-            known=lambda: engine.machines,
-            by=by,
-            grant=grant,
-            before=loaded,
-        )
+        known = engine.machines
+        chosen = {"machine": machine, "status": status}
+        done = await many.change(engine, verb, named or None, **chosen, known=lambda: known, by=by, grant=grant, before=loaded)
+        return done, engine.clock.now()
 
-    done = doors.with_operator(work)
+    done, now = doors.with_operator(work)
     rows = [each.row for each in done if each.row is not None]
     failed = [each for each in done if each.error is not None]
     if as_json:
-        print_json({"runs": [_changed_json(each) for each in done]})
+        print_json({"runs": [_changed_json(each, now) for each in done]})
     for each in failed:
         complain(str(each.error))
     if not as_json:
-        _say_changed(rows, none=not done)
+        _say_changed(rows, now, none=not done)
     if failed:
         raise typer.Exit(min(code_of(each.error) for each in failed if each.error))
 
 
-def _changed_json(each: many.Changed) -> Object:
+def _changed_json(each: many.Changed, now: Micros) -> Object:
     if each.row is None:
         return {"run": each.named, "error": str(each.error)}
-    return {**shown.brief(each.row), "want": each.row.want}
+    return {**shown.brief(each.row, now), "want": each.row.want}
 
 
-def _say_changed(rows: "list[Row]", *, none: bool) -> None:
+def _say_changed(rows: "list[Row]", now: Micros, *, none: bool) -> None:
     for row in rows:
         wanted = f"; {WANTED[row.want]} as soon as the step in hand is committed" if row.want else ""
-        typer.echo(f"{row.run.id} {row.status} in {row.run.state}{wanted}")
+        typer.echo(f"{row.run.id} {names.status_of(row, now)} in {row.run.state}{wanted}")
     if none:
         typer.echo("no such runs")
     going = [row.run.id for row in rows if row.run.status == "ready" and row.want is None]

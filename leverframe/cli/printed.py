@@ -15,7 +15,7 @@ from leverframe.cli.shown import is_overdue
 from leverframe.cli.words import BAR, cut, line, plain, quoted
 from leverframe.clock import SECOND, Micros, iso
 from leverframe.machine import Definition
-from leverframe.project.names import children_of, tasks_of
+from leverframe.project.names import children_of, status_of, tasks_of
 from leverframe.run import Event, Run
 
 if TYPE_CHECKING:
@@ -127,9 +127,9 @@ async def standing(to: Console, store: "Store", run_id: str, model: str | None =
     tasks = await tasks_of(store, run_id)
     run, now = row.run, store.clock.now()
     to.print()
-    _print_status(to, row)
+    _print_status(to, row, now)
     if run.result is not None:
-        _quote(to, readable(run.result))
+        quote(to, readable(run.result))
     for task in tasks:
         named = task.run_id if len(tasks) == 1 and task.kind != "reconcile" else task.id
         _print_task(to, task, now, goes_on.with_task(task, now, named=named, eldest=run_id, model=model))
@@ -137,12 +137,12 @@ async def standing(to: Console, store: "Store", run_id: str, model: str | None =
     for child in await children_of(store, run_id) if _waits_for(run, "children") else []:
         if child.run.status in STOPPED or _waits_for(child.run, "wait"):
             to.print()
-            _print_status(to, child, f"child {child.run.id}: ")
+            _print_status(to, child, now, f"child {child.run.id}: ")
             await _print_way_on(to, store, child, model)
 
 
-def _print_status(to: Console, row: "Row", head: str = "") -> None:
-    run, status = row.run, row.status
+def _print_status(to: Console, row: "Row", now: Micros, head: str = "") -> None:
+    run, status = row.run, status_of(row, now)
     why = f": {reason(run.reason)}" if run.reason else ""
     until = f" until {iso(run.waiting.expires_at)}" if run.waiting and _waits_for(run, "wait", "children") else ""
     to.print(Text.assemble(head, (status, COLOURS.get(status, "bold")), f" in {line(run.state)}{until}{line(why)}"))
@@ -170,7 +170,7 @@ async def _events(store: "Store", run: Run) -> list[Object]:
 def why_waits(row: "Row", now: Micros) -> str | None:
     """Why nothing happens with a run that has something to do. None where somebody is at it, or could be at once."""
     run, wake = row.run, row.wake_at
-    if row.status != "ready" or wake is None or wake - now < SECOND:
+    if status_of(row, now) != "ready" or wake is None or wake - now < SECOND:
         return None
     until = f"waits until {iso(wake)}"
     if run.postponed is not None:
@@ -182,16 +182,16 @@ def why_waits(row: "Row", now: Micros) -> str | None:
 
 def reason(words: object) -> str:
     """Why a person is needed. Reasons are made of several messages, and are kept as they were written: one full stop is enough."""
-    return re.sub(r"(?<!\.)\.\.(?= )", ".", str(words))
+    return re.sub(r"(?<!\.)([.?!])\.(?= )", r"\1", str(words))
 
 
 def _print_task(to: Console, task: "Task", now: Micros, commands: Sequence[str]) -> None:
     to.print()
     if task.content:
-        _quote(to, task.content)
+        quote(to, task.content)
     if task.call:
         to.print(Text(f"\n  {line(task.call.get('tool_name'))}", style="bold"))
-        _quote(to, readable(task.call.get("arguments")), "    ")
+        quote(to, readable(task.call.get("arguments")), "    ")
     if task.expires_at is not None or task.to:
         to.print(Text(f"\n  {'waits' if task.kind != 'reconcile' else 'open'} {_for(task, now)}", style="dim"))
     to.print()
@@ -208,18 +208,18 @@ def _for(task: "Task", now: Micros) -> str:
 async def whole(to: Console, store: "Store", run_id: str, *, events: bool) -> None:
     """`leverframe show`: everything about a run."""
     row = await store.load(run_id)
-    run = row.run
+    run, now = row.run, store.clock.now()
     heading(to, run)
     key = f", key {row.start_key}" if row.start_key else ""
     parent = f", started by {run.parent}" if run.parent else ""
     model = f", {run.model_calls} model calls{' (offline)' if run.offline else ''}, {run.cost / 1_000_000:.4f} dollars"
     to.print(Text(line(f"  started {iso(row.created_at)}{key}{parent}; event {run.seq}, {run.steps} steps{model}"), style="dim"))
-    _quote(to, readable(run.memory))
+    quote(to, readable(run.memory))
     if run.error:
         to.print(Text(line(f"  last error in {run.error.get('state')}:"), style="red"))
-        _quote(to, run.error.get("cause"), style="red")
+        quote(to, run.error.get("cause"), style="red")
     for child in await children_of(store, run_id):
-        to.print(Text(line(f"  child {child.run.id} {child.status} in {child.run.state}")))
+        to.print(Text(line(f"  child {child.run.id} {status_of(child, now)} in {child.run.state}")))
     for effect in await store.effects(run_id):
         _print_effect(to, effect)
     for event in await store.events(run_id) if events else ():
@@ -233,7 +233,7 @@ def _print_effect(to: Console, effect: "Effect") -> None:
     to.print(
         Text.assemble("  ", (effect.status, style), f" {line(effect.tool)}  {effect.effect_class}, {attempts}, {effect.key}")
     )
-    _quote(to, readable(effect.args, inline=300), "    ", style="dim")
+    quote(to, readable(effect.args, inline=300), "    ", style="dim")
 
 
 def _print_event(to: Console, event: Event) -> None:
@@ -241,8 +241,11 @@ def _print_event(to: Console, event: Event) -> None:
     to.print(Text(f"        {BAR}{cut(line(json.dumps(event.body, ensure_ascii=False)))}", style="dim"))
 
 
-def runs(to: Console, rows: "Sequence[Row]", more: int) -> None:
-    cells = [(row.run.id, row.run.machine, row.status, row.run.state, iso(row.updated_at), row.start_key or "") for row in rows]
+def runs(to: Console, rows: "Sequence[Row]", more: int, now: Micros) -> None:
+    cells = [
+        (row.run.id, row.run.machine, status_of(row, now), row.run.state, iso(row.updated_at), row.start_key or "")
+        for row in rows
+    ]
     words = [[line(cell) for cell in row] for row in cells]
     widths = [max(len(column) for column in columns) for columns in zip(*words, strict=True)]
     for row in words:
@@ -259,9 +262,9 @@ def tasks(to: Console, found: "Sequence[Task]", more: int, now: Micros, eldest: 
         to.print(Text.assemble((task.id, "bold"), (late, "bold red"), head, _for(task, now)))
         if task.call:
             to.print(Text(f"  {line(task.call.get('tool_name'))}", style="bold"))
-            _quote(to, readable(task.call.get("arguments")), "    ")
+            quote(to, readable(task.call.get("arguments")), "    ")
         elif task.content:
-            _quote(to, cut(line(task.content)))
+            quote(to, cut(line(task.content)))
         for command in goes_on.with_task(task, now, eldest=eldest.get(task.run_id, "")):
             to.print(Text(f"  {line(command)}", style="cyan"))
         to.print()
@@ -273,7 +276,7 @@ def rest(to: Console, shown: int, more: int) -> None:
         to.print(Text(f"… {more:,} more: --limit {shown + more}", style="dim"))
 
 
-def _quote(to: Console, words: object, by: str = "  ", style: str = "") -> None:
+def quote(to: Console, words: object, by: str = "  ", style: str = "") -> None:
     """Words from outside, each line of the screen behind a bar: what is too long is broken here, not by the terminal."""
     width = max(20, to.width - len(by) - len(BAR))
     broken = "\n".join("\n".join(chop_cells(each, width)) if each else "" for each in plain(words).expandtabs(4).split("\n"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
@@ -10,6 +11,7 @@ import typer
 from leverframe.canon import Object
 from leverframe.cli import doors, goes_on, printed, shown
 from leverframe.cli.app import AsJson, Model, NoAdvance, RunId, command, fail, misused, object_of, print_json
+from leverframe.errors import LeverframeError, did_you_mean
 from leverframe.project import AnyMachine, find, many, names
 
 if TYPE_CHECKING:
@@ -97,17 +99,18 @@ def runs(
     """List runs, the newest first."""
     checked_status(status)
 
-    async def work(store: "Store") -> "tuple[list[Row], int]":
+    async def work(store: "Store") -> None:
         rows = [row async for row in many.chosen(store, machine, status, lambda: find().loaded()[0], limit)]
-        return rows, await store.count_runs(machine, status) - len(rows) if len(rows) == limit else 0
+        more = await store.count_runs(machine, status) - len(rows) if len(rows) == limit else 0
+        now = store.clock.now()
+        if as_json:
+            print_json({"runs": [shown.brief(row, now) for row in rows], "more": more})
+        elif rows:
+            printed.runs(printed.console(), rows, more, now)
+        else:
+            typer.echo("no runs")
 
-    rows, more = doors.with_store(work)
-    if as_json:
-        print_json({"runs": [shown.brief(row) for row in rows], "more": more})
-    elif rows:
-        printed.runs(printed.console(), rows, more)
-    else:
-        typer.echo("no runs")
+    doors.with_store(work)
 
 
 @command()
@@ -183,6 +186,8 @@ async def gone_on(engine: "Engine", live: printed.Live, as_json: bool, model: st
     finally:
         if saying is not None:
             saying.cancel()
+            with suppress(asyncio.CancelledError, LeverframeError):  # it only looks: what is wrong with the database others say
+                await saying
     await report(engine.store, row, as_json, model)
     return row
 
@@ -196,8 +201,9 @@ async def _say_waits(engine: "Engine", live: printed.Live) -> None:
         if rows[0].run.waiting is not None:
             rows += await engine.store.load_all(rows[0].run.waiting.children[:20])
         for row in rows:
-            why = printed.why_waits(row, engine.clock.now())
-            if row.status == "running" and row.lease_owner != engine.owner:
+            now = engine.clock.now()
+            why = printed.why_waits(row, now)
+            if names.status_of(row, now) == "running" and row.lease_owner != engine.owner:
                 why = f"another process goes on with it: {row.lease_owner}"
             if why is not None and f"{row.run.id} {why}" not in said:
                 said.add(f"{row.run.id} {why}")
@@ -263,7 +269,6 @@ def read_input(machine: AnyMachine, text: str | None, given: str | None) -> Obje
 def checked_status(status: str | None) -> None:
     from typing import get_args
 
-    from leverframe.errors import did_you_mean
     from leverframe.run import Status
 
     known = list(cast(tuple[str, ...], get_args(Status)))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from leverframe.canon import Json, Object, digest
 from leverframe.clock import Micros, iso
-from leverframe.project.names import children_of, tasks_of
+from leverframe.project.names import children_of, status_of, tasks_of
 from leverframe.run import Event
 
 if TYPE_CHECKING:
@@ -13,27 +13,26 @@ if TYPE_CHECKING:
 
 async def shown(store: "Store", run_id: str, *, events: bool = False) -> Object:
     """A run with everything about it."""
-    row = await store.load(run_id)
+    row, now = await store.load(run_id), store.clock.now()
     tasks = await tasks_of(store, run_id)
     effects = await store.effects(run_id)
     children = await children_of(store, run_id)
-    body = run_json(row)
-    now = store.clock.now()
+    body = run_json(row, now)
     body["tasks"] = [task_json(task, now) for task in tasks]
     body["effects"] = [effect_json(effect) for effect in effects]
     if children:
-        body["children"] = [brief(child) for child in children]
+        body["children"] = [brief(child, now) for child in children]
     if events:
         body["events"] = [event_json(line) for line in await store.events(run_id)]
     return body
 
 
-def brief(row: "Row") -> Object:
+def brief(row: "Row", now: Micros) -> Object:
     run = row.run
     return {
         "run": run.id,
         "machine": run.machine,
-        "status": row.status,
+        "status": status_of(row, now),
         "state": run.state,
         "seq": run.seq,
         "key": row.start_key,
@@ -44,10 +43,10 @@ def brief(row: "Row") -> Object:
     }
 
 
-def run_json(row: "Row") -> Object:
+def run_json(row: "Row", now: Micros) -> Object:
     run = row.run
     return {
-        **brief(row),
+        **brief(row, now),
         "memory": run.memory,
         "result": run.result,
         "error": run.error,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Engine, func, literal_column, select
+from sqlalchemy import Engine, and_, func, literal_column, not_, or_, select
 from sqlalchemy.sql import Select
 
 from leverframe.clock import Micros
@@ -109,18 +109,41 @@ class Queries:
         return pack.task(found[0])
 
     def runs(
-        self, machine: str | None, status: str | None, parent: str | None, before: tuple[Micros, str] | None, limit: int
+        self,
+        machine: str | None,
+        status: str | None,
+        parent: str | None,
+        before: tuple[Micros, str] | None,
+        limit: int,
+        now: Micros,
     ) -> list[Row]:
-        wanted = _where_runs(select(*_runs), machine, status, parent)
+        wanted = self._where_runs(select(*_runs), machine, status, parent, now)
         wanted = wanted.order_by(_runs.created_at.desc(), _runs.id.desc()).limit(limit)
         if before is not None:
             at, run_id = before
             wanted = wanted.where((_runs.created_at < at) | ((_runs.created_at == at) & (_runs.id < run_id)))
         return [pack.unpack(row) for row in self._all(wanted)]
 
-    def count_runs(self, machine: str | None, status: str | None) -> int:
+    def count_runs(self, machine: str | None, status: str | None, now: Micros) -> int:
         wanted: Select[Any] = select(func.count(_runs.id))
-        return int(self._all(_where_runs(wanted, machine, status, None))[0][0])
+        return int(self._all(self._where_runs(wanted, machine, status, None, now))[0][0])
+
+    def _where_runs(
+        self, wanted: Select[Any], machine: str | None, status: str | None, parent: str | None, now: Micros
+    ) -> Select[Any]:
+        if status in ("ready", "running"):
+            held = (_runs.lease_until >= now, _runs.lease_owner.in_(self._alive(now)))
+            wanted = wanted.where(and_(*held) if status == "running" else or_(_runs.lease_owner.is_(None), not_(and_(*held))))
+            status = "ready"
+        for column, value in ((_runs.machine, machine), (_runs.status, status), (_runs.parent, parent)):
+            if value is not None:
+                wanted = wanted.where(column == value)
+        return wanted
+
+    def _alive(self, now: Micros) -> list[str]:
+        """Who holds runs that have something to do, without those that certainly died."""
+        holders = self._all(select(_runs.lease_owner).where(_runs.status == "ready", _runs.lease_until >= now).distinct())
+        return [owner for (owner,) in holders if not is_dead(owner)]
 
     def run_ids(self, after: str, limit: int) -> list[str]:
         wanted: Select[Any] = select(_runs.id).where(_runs.id > after).order_by(_runs.id)
@@ -161,17 +184,6 @@ class Queries:
     def next_wake(self) -> Micros | None:
         found = self._all(select(func.min(_runs.wake_at)).where(_runs.wake_at.is_not(None)))
         return None if found[0][0] is None else int(found[0][0])
-
-
-def _where_runs(wanted: Select[Any], machine: str | None, status: str | None, parent: str | None) -> Select[Any]:
-    """`ready` and `running` are told apart as `Row.status` does: by whether somebody holds the run."""
-    if status in ("ready", "running"):
-        wanted = wanted.where(_runs.lease_owner.is_(None) if status == "ready" else _runs.lease_owner.is_not(None))
-        status = "ready"
-    for column, value in ((_runs.machine, machine), (_runs.status, status), (_runs.parent, parent)):
-        if value is not None:
-            wanted = wanted.where(column == value)
-    return wanted
 
 
 def _where_tasks(wanted: Select[Any], run_id: str | None, status: TaskStatus | None, to: str | None) -> Select[Any]:

@@ -182,12 +182,17 @@ class Store:
         before: tuple[Micros, str] | None = None,
         limit: int = 100,
     ) -> list[Row]:
-        """Newest first. `before`: `(created_at, id)` of the last one on the page before. `status` is meant as `Row.status` is."""
-        return await self._read(lambda: self._queries.runs(machine, status, parent, before, limit))
+        """Newest first. `before`: `(created_at, id)` of the last one on the page before.
+
+        `running` are those that a living process holds, `ready` those that have something to do and are not.
+        """
+        now = self.clock.now()
+        return await self._read(lambda: self._queries.runs(machine, status, parent, before, limit, now))
 
     async def count_runs(self, machine: str | None = None, status: str | None = None) -> int:
         """How many `runs` would give in all."""
-        return await self._read(lambda: self._queries.count_runs(machine, status))
+        now = self.clock.now()
+        return await self._read(lambda: self._queries.count_runs(machine, status, now))
 
     async def run_ids(self, after: str = "", limit: int = 500) -> list[str]:
         """By id, from the one after; reads no more of a run, so that a damaged one hides no other."""
