@@ -135,6 +135,19 @@ def test_a_file_that_does_not_load_is_named_and_stands_in_no_other_machines_way(
     assert leverframe(folder, "show", "t", "--json").data["status"] == "paused"
 
 
+def test_a_machine_that_delegates_to_one_that_does_not_load_is_not_started(tmp_path: Path) -> None:
+    folder = yard.project(tmp_path, other=OTHER.replace('"other"', '"broken"'))
+    (folder / "yard_rooms/machines/yard.py").write_text("from tests.yard import parent\n")
+    assert leverframe(folder, "start", "parent", "--key", "t").code == 0
+    (folder / "yard_rooms/machines/other.py").write_text("def (:\n")
+    for command in (("run", "parent"), ("advance", "t")):
+        done = leverframe(folder, *command)
+        assert done.code == 1
+        assert done.err.splitlines()[-1].startswith("error: machine broken is not loaded: ")
+        assert "other.py:1: invalid syntax" in done.err
+    assert leverframe(folder, "show", "t", "--json").data["status"] == "ready"
+
+
 # ── disks that are full ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

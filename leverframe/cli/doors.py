@@ -88,10 +88,16 @@ def _loaded(found: Project) -> Mapping[str, AnyMachine]:
 
 
 async def check_loaded(engine: "Engine", run_id: str) -> None:
-    """Before a run is gone on with. Raises ProjectError where a file that does not load keeps its machine away, or one it delegates to:
-    the engine would take it for one that is gone, and block the run until somebody retries it."""
-    known = engine.machines
-    needed = [(await engine.store.load(await names.eldest(engine.store, run_id))).run.machine]
+    """Before a run is gone on with, and those it belongs to. Raises ProjectError as `check_machine` does."""
+    check_machine(engine, (await engine.store.load(await names.eldest(engine.store, run_id))).run.machine)
+
+
+def check_machine(engine: "Engine", machine: str) -> None:
+    """Raises ProjectError where a file that does not load keeps the machine away, or one that it delegates to.
+
+    The engine would take it for one that is gone, and block its runs until somebody retries them.
+    """
+    known, needed = engine.machines, [machine]
     seen = set[str]()
     while needed:
         name = needed.pop()

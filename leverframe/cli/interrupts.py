@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
@@ -61,7 +61,7 @@ class Interrupts:
     def __init__(self, watch: Callable[[Run, Event], None] | None) -> None:
         self.clock = _Clock()
         self.came = False
-        self._drains = False
+        self._drains = self._open = False
         self._watch = watch
         self._in_hand: dict[str, str] = {}
 
@@ -72,15 +72,12 @@ class Interrupts:
         if self._watch:
             self._watch(run, event)
 
-    def run(self, inside: Callable[[], Awaitable[T]]) -> T:
+    def run(self, inside: Callable[[], Coroutine[None, None, T]]) -> T:
         """As asyncio.run. Raises KeyboardInterrupt where Ctrl-C came; for a worker that is an end like any other."""
-
-        async def main() -> T:
-            return await inside()
 
         before = signal.getsignal(signal.SIGINT)
         try:
-            result = asyncio.run(main())
+            result = asyncio.run(inside())
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
         finally:
@@ -115,13 +112,16 @@ class Interrupts:
                 _leave()
             self.came = True
             say(f"interrupted{self._waits_for()}")
-            stop()
+            if self._open:
+                stop()
 
-        if threading.current_thread() is not threading.main_thread():
-            yield  # signals are the main thread's
-            return
-        signal.signal(signal.SIGINT, came)  # stays for the end of the loop, which waits for threads of tools, too
-        yield
+        self._open = True
+        if threading.current_thread() is threading.main_thread():  # signals are its own
+            signal.signal(signal.SIGINT, came)  # stays for the end of the loop, which waits for threads of tools, too
+        try:
+            yield
+        finally:
+            self._open = False
 
     def _waits_for(self) -> str:
         if not self._in_hand and self.clock.sleeps:

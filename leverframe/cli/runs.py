@@ -46,6 +46,7 @@ def run(
     live = printed.Live(to)
 
     async def work(engine: "Engine") -> "Row":
+        doors.check_machine(engine, machine)
         row = await engine.start(TriggerCommand(machine, given, key=key, source="cli"), hold=True)
         live.root = row.run.id
         if not as_json:
@@ -65,6 +66,7 @@ def start(machine: MachineName, text: Words = None, input: Input = None, key: St
     given = read_input(find().machine(machine), text, input)
 
     async def work(engine: "Engine") -> None:
+        doors.check_machine(engine, machine)
         row = await engine.start(TriggerCommand(machine, given, key=key, source="cli"))
         if as_json:
             print_json(await shown.shown(engine.store, row.run.id))
