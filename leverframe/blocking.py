@@ -9,9 +9,9 @@ folder, unless `machine=` says whose it is. Inside of an event loop use `leverfr
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, cast
+from typing import Generic, Literal, cast
 
 from pydantic import ValidationError
 from typing_extensions import TypeVar
@@ -20,8 +20,9 @@ from leverframe import project
 from leverframe.canon import Json, Object, ordered
 from leverframe.drive import TriggerCommand
 from leverframe.engine import Engine
+from leverframe.errors import InputError, LeverframeError
 from leverframe.machine import Machine
-from leverframe.project import AnyMachine, Project, names
+from leverframe.project import AnyMachine, Project, many, names
 from leverframe.run import OVER, Status
 from leverframe.state import Memory
 from leverframe.store import Effect, Row, Store, Task
@@ -196,6 +197,89 @@ def signal(
     return _with(run, _door(run, machine, model, database_url), tell)
 
 
+# ── operators: one run, or many ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def pause(
+    run: "Seen[M] | str", *, by: str = "operator", machine: AnyMachine | None = None, database_url: str | None = None
+) -> Seen[M]:
+    """Pauses a run; in effect at the next step, and deadlines run on. Raises AlreadyPaused, RunOver, UnknownRun."""
+    door = _door(run, machine, None, database_url)
+    return _with(run, door, lambda engine, run_id: engine.pause(run_id, by=by), asks=False, eldest=False)
+
+
+def resume(
+    run: "Seen[M] | str", *, by: str = "operator", machine: AnyMachine | None = None, database_url: str | None = None
+) -> Seen[M]:
+    """Lets a paused run go on, by a worker or `advance`. Raises NotPaused, RunOver, Busy, UnknownRun."""
+    door = _door(run, machine, None, database_url)
+    return _with(run, door, lambda engine, run_id: engine.resume(run_id, by=by), asks=False, eldest=False)
+
+
+def cancel(
+    run: "Seen[M] | str", *, by: str = "operator", machine: AnyMachine | None = None, database_url: str | None = None
+) -> Seen[M]:
+    """Cancels a run and its children; a call that may have happened stays in doubt. Raises RunOver, UnknownRun."""
+    door = _door(run, machine, None, database_url)
+    return _with(run, door, lambda engine, run_id: engine.cancel(run_id, by=by), asks=False, eldest=False)
+
+
+def retry(
+    run: "Seen[M] | str",
+    *,
+    grant: int = 0,
+    by: str = "operator",
+    machine: AnyMachine | None = None,
+    database_url: str | None = None,
+) -> Seen[M]:
+    """Lets a run go on that needed a person, by a worker or `advance`; `grant`: so many further portions of its limits.
+
+    Raises NotRetryable, RunOver, Busy, UnknownRun.
+    """
+    door = _door(run, machine, None, database_url)
+    return _with(run, door, lambda engine, run_id: engine.retry(run_id, by=by, grant=grant), asks=False, eldest=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What came of many: the runs that it was done to as they stand now, and what refused it of each other one, by its name."""
+
+    done: tuple[Seen[Memory], ...]
+    refused: Mapping[str, LeverframeError]
+
+
+def each(
+    verb: Literal["pause", "resume", "cancel", "retry"],
+    runs: "Iterable[Seen[M] | str] | None" = None,
+    *,
+    machine: AnyMachine | None = None,
+    status: Status | None = None,
+    grant: int = 0,
+    by: str = "operator",
+    database_url: str | None = None,
+) -> Changed:
+    """Does it to many: to these runs, or to all of the machine and with the status that it can be done to. One that refuses stops none.
+
+    Where runs are listed, `machine` only says whose project they are of. Raises InputError where nothing chooses, or two things do.
+    """
+    listed = None if runs is None else list(runs)
+    if listed is not None and (status is not None or isinstance(runs, str)):
+        raise InputError(f"which runs? Give a list of those to {verb}, or choose them by machine and status")
+    if listed == []:
+        return Changed((), {})
+    door = _door(listed[0] if listed else "", machine, None, database_url)
+    named = None if listed is None else [_named(run) for run in listed]
+    of = machine.name if machine and named is None else None
+
+    async def work(engine: Engine) -> Changed:
+        known = engine.machines
+        came = await many.change(engine, verb, named, machine=of, status=status, known=lambda: known, by=by, grant=grant)
+        done = [await _seen(engine, one.row, door) for one in came if one.row is not None]
+        return Changed(tuple(done), {one.named: one.error for one in came if one.error is not None})
+
+    return door.engine(work, asks=False)
+
+
 # ── what they share ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -206,9 +290,12 @@ def _door(run: "Seen[M] | str", machine: AnyMachine | None, model: str | None, d
     return Door(was.project, machine or was.machine, model or was.model, database_url or was.database_url)
 
 
-def _with(run: "Seen[M] | str", door: Door, do: Callable[[Engine, str], Awaitable[Row]], *, asks: bool = True) -> Seen[M]:
+def _with(
+    run: "Seen[M] | str", door: Door, do: Callable[[Engine, str], Awaitable[Row]], *, asks: bool = True, eldest: bool = True
+) -> Seen[M]:
     async def work(engine: Engine) -> Seen[Memory]:
-        return await _seen(engine, await do(engine, await _run_id(engine.store, run)), door)
+        run_id = await (_run_id(engine.store, run) if eldest else names.run_id(engine.store, _named(run)))
+        return await _seen(engine, await do(engine, run_id), door)
 
     return cast(Seen[M], door.engine(work, asks=asks))
 
@@ -224,6 +311,10 @@ def _decided(
     return _with(run, door, then)
 
 
+def _named(run: "Seen[M] | str") -> str:
+    return run if isinstance(run, str) else run.id
+
+
 async def _run_id(store: Store, run: "Seen[M] | str") -> str:
     """The run, or the one it belongs to: going on with that goes on with all of them."""
     return await names.eldest(store, await names.run_id(store, run)) if isinstance(run, str) else run.id
@@ -235,7 +326,7 @@ async def _seen(engine: Engine, row: Row, door: Door) -> Seen[Memory]:
     return Seen(
         id=run.id,
         machine=run.machine,
-        status=run.status,
+        status=names.status_of(row, engine.clock.now()),
         state=run.state,
         memory=_memory(found, run.memory),
         seq=run.seq,

@@ -7,6 +7,7 @@
     │   ├── PromptError             a prompt file is missing, malformed or uses an unknown variable
     │   └── DiagramError            a drawing that is no flat machine; says everything that is wrong with it
     ├── ProjectError                no project here, a room that cannot be loaded, a setting that is wrong
+    │   └── UnfitName               an agent or a package cannot be called so, or the name is taken; an InputError, too
     ├── InputError                  what came from outside does not fit; nothing was changed
     │   ├── TooLarge                over a limit of size or depth
     │   ├── NotJson                 NUL, lone surrogates, NaN, Infinity: databases cannot keep them
@@ -78,6 +79,10 @@ class ProjectError(LeverframeError):
 
 
 class InputError(LeverframeError):
+    pass
+
+
+class UnfitName(ProjectError, InputError):
     pass
 
 

@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 from leverframe import blocking
-from leverframe.errors import AlreadyDecided, KeyConflict, NotWaiting, ProjectError, UnknownRun
+from leverframe.errors import (
+    AlreadyDecided,
+    AlreadyPaused,
+    InputError,
+    KeyConflict,
+    NotRetryable,
+    NotWaiting,
+    ProjectError,
+    RunOver,
+    UnknownRun,
+)
 from machines.refund import refund
 from machines.restock import restock
 from states.refund import Refund
@@ -99,6 +109,45 @@ def test_a_run_by_its_id_needs_the_machine_where_no_project_is() -> None:
     assert blocking.show(run.id, machine=refund) == blocking.show(run)
     with pytest.raises(UnknownRun):
         blocking.show("run_nosuch", machine=refund)
+
+
+def test_a_run_is_paused_resumed_and_cancelled() -> None:
+    run = blocking.run(refund, BROKEN)
+    assert blocking.pause(run, by="ada").status == "paused"
+    with pytest.raises(AlreadyPaused):
+        blocking.pause(run)
+    resumed = blocking.resume(run.id, machine=refund)
+    assert (resumed.status, resumed.state) == ("waiting", "Release")
+    with pytest.raises(NotRetryable):
+        blocking.retry(run)
+    cancelled = blocking.cancel(run)
+    assert (cancelled.status, cancelled.tasks) == ("cancelled", ())
+    with pytest.raises(RunOver):
+        blocking.resume(run)
+
+
+def test_many_runs_are_changed_as_a_list_or_by_machine_and_status() -> None:
+    runs = [blocking.run(refund, BROKEN, key=str(number)) for number in range(3)]
+    report = SalesReport(number="r-1", shop="north", article="tea mug", sold=1)
+    other = blocking.start(restock, Restock(report=report))
+    listed = blocking.each("pause", [runs[0].id, "run_nosuch", runs[0].id], machine=refund)
+    assert [(run.id, run.status) for run in listed.done] == [(runs[0].id, "paused")]
+    assert {name: type(error) for name, error in listed.refused.items()} == {"run_nosuch": UnknownRun, runs[0].id: AlreadyPaused}
+    waiting = blocking.each("pause", machine=refund, status="waiting")
+    assert ({run.id for run in waiting.done}, waiting.refused) == ({runs[1].id, runs[2].id}, {})
+    assert len(blocking.each("resume", runs).done) == 3
+    assert {run.machine for run in blocking.each("cancel", machine=refund).done} == {"refund"}
+    assert blocking.show(other).status == "ready"
+
+
+def test_an_empty_list_means_no_run_and_nothing_at_all_is_refused() -> None:
+    run = blocking.run(refund, BROKEN)
+    assert blocking.each("cancel", [], machine=refund) == blocking.Changed((), {})
+    with pytest.raises(InputError, match="which runs"):
+        blocking.each("cancel", [run], status="waiting")
+    with pytest.raises(InputError, match="which runs"):
+        blocking.each("cancel", run.id, machine=refund)
+    assert blocking.show(run).status == "waiting"
 
 
 def test_twenty_threads_run_at_once_on_one_database() -> None:

@@ -1,22 +1,27 @@
 """The commands, as people and scripts give them: on this repository's own rooms, each test on a database file of its own."""
 
+import asyncio
 import json
 import re
 import shlex
-import signal
+import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from contextlib import closing
+from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 from typer.testing import CliRunner
 
 from leverframe.canon import Object
-from leverframe.cli import app
-from tests import repository
+from leverframe.cli import app, printed
+from leverframe.store import Store
+from tests import repository, yard
 
 BROKEN = "Order 1042 arrived broken, I want my money back"
 STRANGE = "xyzzy quux"
@@ -64,6 +69,14 @@ def leverframe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     return give
 
 
+@pytest.fixture
+def standing(leverframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """As `leverframe`, in a project of machines that come to rest in every way."""
+    monkeypatch.chdir(yard.project(tmp_path))
+    monkeypatch.setenv("LEVERFRAME_PATIENCE", "0")
+    return leverframe
+
+
 # ── the refund, from the wish to the mail ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -101,7 +114,7 @@ def test_the_same_key_is_the_same_run_and_another_input_under_it_a_conflict(leve
     first = leverframe("run", "refund", BROKEN, "--key", "ticket-1", "--json").data
     assert leverframe("run", "refund", BROKEN, "--key", "ticket-1", "--json").data["run"] == first["run"]
     other = leverframe("run", "refund", STRANGE, "--key", "ticket-1")
-    assert other.code == 1
+    assert other.code == 2
     assert "ticket-1" in other.err
     assert len(leverframe("runs", "--json").rows("runs")) == 1
 
@@ -117,7 +130,7 @@ def test_a_double_click_gets_the_same_answer_and_a_late_other_one_the_winners_na
     first = leverframe("approve", "t", "--by", "ada", "--json").data
     assert leverframe("approve", "t", "--by", "ada", "--json").data == first
     late = leverframe("reject", "t", "--by", "bob")
-    assert late.code == 1
+    assert late.code == 2
     assert "was decided by ada" in late.err
 
 
@@ -150,7 +163,7 @@ def test_the_customer_is_asked_for_the_number_and_a_strange_wish_goes_to_a_perso
 def test_an_answer_to_an_approval_names_the_command_that_fits(leverframe: Command) -> None:
     run = str(leverframe("run", "refund", BROKEN, "--json").data["run"])
     done = leverframe("answer", run, "--by", "ada", "--value", "yes")
-    assert done.code == 1
+    assert done.code == 2
     assert f"leverframe approve {run}" in done.err
 
 
@@ -202,12 +215,12 @@ def test_pause_and_resume_of_one_and_of_many(leverframe: Command) -> None:
     runs = [str(leverframe("run", "refund", BROKEN, "--json").data["run"]) for _ in range(3)]
     assert [row["status"] for row in leverframe("pause", *runs[:2], "--json").rows("runs")] == ["paused"] * 2
     again = leverframe("pause", runs[0])
-    assert (again.code, again.err) == (1, "error: Task is already paused\n")
+    assert (again.code, again.err) == (2, "error: Task is already paused\n")
     assert len(leverframe("pause", "--machine", "refund", "--json").rows("runs")) == 1
     assert len(leverframe("resume", "--status", "paused", "--json").rows("runs")) == 3
-    assert leverframe("resume", runs[0]).code == 1
+    assert leverframe("resume", runs[0]).code == 2
     mixed = leverframe("cancel", runs[0], "run_nosuch", "--json")
-    assert mixed.code == 1
+    assert mixed.code == 2
     assert mixed.rows("runs")[0]["status"] == "cancelled"
     assert "run_nosuch" in mixed.err
     assert leverframe("show", runs[0], "--json").data["tasks"] == []
@@ -218,14 +231,12 @@ def test_a_fork_goes_its_own_way(leverframe: Command) -> None:
     fork = leverframe("fork", run, "--at", "3", "--json").data
     assert fork["run"] != run
     assert leverframe("advance", str(fork["run"]), "--json").data["status"] == "waiting"
-    assert leverframe("fork", run, "--at", "99").code == 1
+    assert leverframe("fork", run, "--at", "99").code == 2
 
 
 def test_every_run_is_verified_and_a_changed_log_is_found(leverframe: Command, tmp_path: Path) -> None:
     run = str(leverframe("run", "refund", BROKEN, "--json").data["run"])
     assert leverframe("verify", "--json").rows("runs") == [{"run": run, "ok": True, "events": 6, "error": None}]
-    import sqlite3
-
     with sqlite3.connect(tmp_path / "runs.db") as raw:
         raw.execute("UPDATE events SET actor = 'human:eve' WHERE seq = 3")
     done = leverframe("verify", run)
@@ -237,13 +248,228 @@ def test_a_run_of_the_present_definition_needs_no_migration(leverframe: Command)
     run = str(leverframe("run", "refund", BROKEN, "--json").data["run"])
     found = leverframe("migrate", run, "--dry-run", "--json").data
     assert (found["against"], found["migrated"], found["from"]) == ([], False, found["to"])
-    assert leverframe("migrate", run, "--to", "0" * 64).code == 1
+    assert leverframe("migrate", run, "--to", "0" * 64).code == 2
 
 
 def test_the_database_is_brought_to_our_schema(leverframe: Command) -> None:
     assert leverframe("db", "upgrade", "--json").data["from"] is None
     again = leverframe("db", "upgrade", "--json").data
     assert again["from"] == again["to"]
+
+
+# ── where a run stands ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def run_of(machine: str, *then: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    return ("run", machine, "--key", "t"), *then
+
+
+STANDING: dict[str, tuple[tuple[str, ...], ...]] = {
+    "an event": run_of("gate"),
+    "a choice": run_of("choice"),
+    "one text": run_of("words"),
+    "a deadline that has passed": run_of("late"),
+    "code that raises": run_of("broken"),
+    "a limit": run_of("endless"),
+    "a call in doubt": run_of("doubt"),
+    "a call that is put off": run_of("later"),
+    "a child that is stuck": run_of("parent"),
+    "paused": run_of("words", ("pause", "t")),
+    "paused and decided": run_of("words", ("pause", "t"), ("answer", "t", "--by", "ada", "--value", "yes")),
+    "an approval": (("run", "refund", BROKEN, "--key", "t"),),
+    "another kind of model": (("run", "refund", BROKEN, "--key", "t"), ("reject", "t", "--by", "ada", "--model", "ollama/any")),
+}
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["", "with a model"])
+@pytest.mark.parametrize("what", STANDING)
+def test_every_command_that_is_printed_works_as_printed(
+    leverframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, named: bool
+) -> None:
+    steps = STANDING[what]
+    monkeypatch.setenv("OLLAMA_BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("LEVERFRAME_PATIENCE", "0")
+    if steps[0][1] != "refund":
+        monkeypatch.chdir(yard.project(tmp_path))
+    if named:
+        goes_on = ("run", "answer", "reject")
+        steps = tuple((*step, "--model", "examples") if step[0] in goes_on and "--model" not in step else step for step in steps)
+
+    def stands(database: int) -> Done:
+        monkeypatch.setenv("LEVERFRAME_DATABASE_URL", f"sqlite:///{tmp_path / f'{database}.db'}")
+        return [leverframe(*step) for step in steps][-1]
+
+    stood = stands(0).out + leverframe("show", "t").out + leverframe("tasks").out
+    commands = sorted(set(re.findall(r"^ +(leverframe .*)$", stood, re.MULTILINE)))
+    assert commands
+    for number, command in enumerate(commands, 1):
+        stands(number)
+        done = leverframe(*shlex.split(command.replace("YOU", "ada").replace("…", "x"))[1:])
+        assert (done.code in (0, 1), done.err) == (True, ""), command
+
+
+def test_a_quarantined_run_is_looked_at_and_retried(standing: Command, tmp_path: Path) -> None:
+    run = str(standing("start", "words", "--json").data["run"])
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as raw:
+        raw.execute("UPDATE runs SET claims = 9")
+        raw.commit()
+    stood = standing("advance", run)
+    assert (stood.code, "quarantined in Word" in stood.out) == (1, True)
+    (command,) = set(re.findall(r"^ +(leverframe .*)$", stood.out, re.MULTILINE))
+    assert standing(*shlex.split(command)[1:]).code == 0
+    assert standing("advance", run, "--json").data["status"] == "waiting"
+
+
+def test_only_commands_that_ask_a_model_are_printed_with_it(standing: Command) -> None:
+    out = standing("run", "broken", "--key", "t", "--model", "examples").out
+    assert re.findall(r"^ +leverframe (\w+) \S+(.*)$", out, re.MULTILINE) == [("retry", ""), ("advance", " --model examples")]
+
+
+def test_a_waiting_event_is_printed_with_the_data_it_needs_and_its_deadline(standing: Command) -> None:
+    out = standing("run", "gate").out
+    assert re.search(r"waiting in Gate until 20\d\d-", out)
+    (data,) = re.findall(r"arrived --data '(.*)'$", out, re.MULTILINE)
+    assert json.loads(data) == {"where": "…", "wagons": 0, "kind": "goods", "on": "P1D"}
+    assert re.search(r"signal \S+ gone$", out, re.MULTILINE)
+
+
+def test_an_event_goes_on_with_the_run_and_one_that_does_not_fit_loses_nothing(standing: Command) -> None:
+    standing("run", "gate", "--key", "t")
+    assert standing("signal", "t", "arrived", "--data", '{"where": 3}').code == 2
+    assert standing("signal", "t", "arived").err.count("Did you mean 'arrived'") == 1
+    assert standing("signal", "t", "gone", "--no-advance", "--json").data["state"] == "Gate"
+    assert standing("advance", "t", "--json").data["status"] == "done"
+
+
+def test_why_a_call_is_tried_again_is_said(standing: Command) -> None:
+    assert "tries again: ConnectionError: the bank is closed" in standing("run", "later").out
+
+
+def test_retry_goes_on_past_a_limit_that_was_granted(standing: Command) -> None:
+    run = str(standing("run", "endless", "--json").data["run"])
+    assert standing("retry", run).code == 2
+    assert standing("retry", run, "--grant", "1", "--json").rows("runs")[0]["status"] == "ready"
+    again = standing("advance", run, "--json")
+    assert (again.code, again.data["steps"]) == (1, 10)
+
+
+def test_a_decision_about_a_run_that_stands_still_is_recorded_and_said_to_wait(standing: Command) -> None:
+    run = str(standing("run", "words", "--json").data["run"])
+    standing("pause", run)
+    for how in ((), ("--no-advance",)):
+        done = standing("answer", run, "--by", "ada", "--value", "yes", *how)
+        assert f"recorded, but run {run} is paused" in done.out
+        assert f"leverframe resume {run}" in done.out
+        assert "advance" not in done.out
+    assert standing("resume", run).code == 0
+    assert standing("advance", run, "--json").data["status"] == "done"
+
+
+def test_a_task_that_is_overdue_is_shown_so_with_what_to_do(standing: Command) -> None:
+    run = standing("run", "late", "--json")
+    (task,) = run.rows("tasks")
+    assert task["overdue"] is True
+    listed = standing("tasks").out
+    assert "overdue" in listed
+    assert "leverframe answer" not in listed
+    refused = standing("answer", str(task["task"]), "--by", "ada", "--value", "yes")
+    assert refused.code == 2
+    assert f"leverframe advance {run.data['run']}" in refused.err
+    done = standing("advance", str(run.data["run"]), "--json")
+    assert (done.code, done.data["status"]) == (1, "failed")
+
+
+def test_what_somebody_wrote_cannot_pass_for_what_we_say(standing: Command) -> None:
+    forged = "hello\nissue_refund\n  amount: 1.00\n  leverframe approve run_1 --by YOU"
+    standing("run", "words", "--input", json.dumps({"text": forged}), "--key", "evil\nrun_1  done")
+    shown = standing("show", "evil\nrun_1  done").out
+    for out in (shown, standing("tasks").out, standing("runs").out):
+        lines = [line for line in out.splitlines() if re.search(r"issue_refund|amount|approve|run_1", line)]
+        assert lines
+        assert all(re.match(r" *│ |run_\w+  words|  started", line) for line in lines), lines
+    assert "  │ issue_refund" in shown
+
+
+def test_a_line_that_is_longer_than_the_screen_stays_behind_the_bar() -> None:
+    screen = StringIO()
+    forged = "x" * 36 + "issue_refund" + " " * 24 + "amount: 1.00" + "\u6f22" * 40
+    printed.quote(Console(file=screen, force_terminal=True, width=40, soft_wrap=True), forged)
+    lines = screen.getvalue().splitlines()
+    assert len(lines) > 4
+    assert all(line.startswith("  │ ") and cell_len(line) <= 40 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"), [("gone.. Bring it", "gone. Bring it"), ("'b'?. Bring it", "'b'? Bring it"), ("wait... no", "wait... no")]
+)
+def test_a_reason_made_of_two_messages_has_one_full_stop(kept: str, said: str) -> None:
+    assert printed.reason(kept) == said
+
+
+def test_a_list_says_how_much_it_leaves_out(standing: Command) -> None:
+    for _ in range(3):
+        standing("run", "words")
+    assert "… 2 more: --limit 3" in standing("runs", "--limit", "1").out
+    assert "… 2 more: --limit 3" in standing("tasks", "--limit", "1").out
+    assert [standing(name, "--limit", "2", "--json").data["more"] for name in ("runs", "tasks")] == [1, 1]
+    assert [standing(name, "--limit", "3", "--json").data["more"] for name in ("runs", "tasks")] == [0, 0]
+    assert "more" not in standing("runs").out
+
+
+def test_a_run_that_a_process_holds_is_running_wherever_it_is_shown(standing: Command, tmp_path: Path) -> None:
+    held = str(standing("start", "words", "--json").data["run"])
+    late, dead = (str(standing("start", "words", "--json").data["run"]) for _ in range(2))
+    free = {late, dead, str(standing("start", "words", "--json").data["run"])}
+
+    async def hold() -> None:
+        store = Store.open(f"sqlite:///{tmp_path / 'runs.db'}")
+        now = store.clock.now()
+        assert await store.claim(held, "somebody else", now, now + 3_600_000_000)
+        assert await store.claim(late, "somebody else", now, now - 1)
+        assert await store.claim(dead, owner_that_died(), now, now + 3_600_000_000)
+        store.close()
+
+    asyncio.run(hold())
+    assert {str(row["run"]): row["status"] for row in standing("runs", "--json").rows("runs")} == {
+        held: "running",
+        **dict.fromkeys(free, "ready"),
+    }
+    assert [row["run"] for row in standing("runs", "--status", "running", "--json").rows("runs")] == [held]
+    assert {str(row["run"]) for row in standing("runs", "--status", "ready", "--json").rows("runs")} == free
+    assert standing("runs", "--status", "ready", "--limit", "1", "--json").data["more"] == 2
+    assert standing("show", held, "--json").data["status"] == "running"
+    assert "running in Word" in standing("show", held).out
+    assert re.search(rf"{held}  words  running", standing("runs").out)
+    paused = standing("pause", held)
+    assert "will be paused as soon as the step in hand is committed" in paused.out
+    assert "advance" not in paused.out
+
+
+def owner_that_died() -> str:
+    """The owner that a process which is gone by now was."""
+    code = "from leverframe.store import me; print(me())"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_runs_of_a_machine_that_is_gone_are_still_listed(standing: Command, tmp_path: Path) -> None:
+    run = standing("run", "words", "--json").data["run"]
+    assert standing("runs", "--machine", "broken").out == "no runs\n"
+    (tmp_path / "yard_rooms/machines/yard.py").write_text("")
+    assert [row["run"] for row in standing("runs", "--machine", "words", "--json").rows("runs")] == [run]
+    assert "Did you mean 'words'" in standing("runs", "--machine", "word").err
+
+
+def test_verify_reports_a_run_it_cannot_read_and_goes_on(standing: Command, tmp_path: Path) -> None:
+    runs = sorted(str(standing("run", "words", "--json").data["run"]) for _ in range(4))
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as raw:
+        raw.execute("UPDATE events SET body = '{' WHERE seq = 1 AND run_id = ?", (runs[0],))
+        raw.execute("UPDATE runs SET memory = '[' WHERE id = ?", (runs[1],))
+        raw.execute("UPDATE events SET actor = 'human:eve' WHERE seq = 1 AND run_id = ?", (runs[2],))
+        raw.commit()
+    done = standing("verify", "--json")
+    assert done.code == 1
+    assert [(row["run"], row["ok"]) for row in done.rows("runs")] == [*((run, False) for run in runs[:3]), (runs[3], True)]
+    assert all(run in str(row["error"]) for run, row in zip(runs[:3], done.rows("runs"), strict=False))
 
 
 # ── what is wrong is said clearly ────────────────────────────────────────────────────────────────────────────────────────────
@@ -303,12 +529,61 @@ REFUSED = [
 @pytest.mark.parametrize(("arguments", "message"), REFUSED, ids=[message for _, message in REFUSED])
 def test_bad_input_gets_one_clear_line_and_changes_nothing(leverframe: Command, arguments: tuple[str, ...], message: str) -> None:
     done = leverframe(*arguments)
-    assert (done.code, done.out) == (1, "")
+    assert (done.code, done.out) == (2, "")
     assert done.err.startswith("error: ")
     assert done.err.count("\n") == 1
     assert len(done.err) < 1000
     assert message in done.err
     assert leverframe("runs", "--json").rows("runs") == []
+
+
+# What was given is wrong: 2. It was fine, and something else failed: 1.
+ENDS = [
+    (("run", "refnd", "x"), 2),
+    (("run", "refund", "--input", '{"message": 5}'), 2),
+    (("run", "refund", BROKEN, "--key", ""), 2),
+    (("approve", "t", "--by", ""), 2),
+    (("approve", "t", "--by", "ada", "--args", '{"amount": 1}'), 2),
+    (("answer", "t", "--by", "ada", "--value", "yes"), 2),
+    (("show", "nope"), 2),
+    (("signal", "t", "arrived"), 2),
+    (("retry", "t"), 2),
+    (("resume", "t"), 2),
+    (("migrate", "t", "--to", "deadbeef"), 2),
+    (("fork", "t", "--at", "99"), 2),
+    (("new", "Foo"), 2),
+    (("new", "refund"), 2),
+    (("init", "agents", "--package", "acme..x"), 2),
+    (("runs", "--machine", "refnd"), 2),
+    (("cancel", "--machine", "bogus"), 2),
+    (("run", "refund", BROKEN, "--model", "nobody/none"), 2),
+    (("run", "broken"), 1),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code"), ENDS, ids=[" ".join(arguments)[:40] for arguments, _ in ENDS])
+def test_the_exit_code_tells_misuse_from_failure(
+    leverframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int
+) -> None:
+    leverframe("run", "refund", BROKEN, "--key", "t")
+    if arguments == ("run", "broken"):
+        monkeypatch.chdir(yard.project(tmp_path))
+    done = leverframe(*arguments)
+    assert done.code == code, done
+
+
+def test_a_name_that_is_no_text_is_refused_as_such(leverframe: Command) -> None:
+    done = leverframe("show", "\udcff")
+    assert done.code == 2
+    assert "run is not UTF-8 text" in done.err
+    assert "written" not in done.err
+
+
+def test_the_worst_of_many_decides_the_exit_code(leverframe: Command) -> None:
+    run = str(leverframe("run", "refund", BROKEN, "--json").data["run"])
+    assert leverframe("pause", run, "run_nosuch").code == 2
+    assert leverframe("pause", run).code == 2
+    assert leverframe("resume", run).code == 0
 
 
 @pytest.mark.parametrize(
@@ -323,7 +598,7 @@ def test_bad_input_gets_one_clear_line_and_changes_nothing(leverframe: Command, 
 def test_an_edit_that_does_not_fit_the_tool_loses_nothing(leverframe: Command, arguments: object) -> None:
     leverframe("run", "refund", BROKEN, "--key", "t")
     done = leverframe("approve", "t", "--by", "ada", "--args", json.dumps(arguments))
-    assert done.code == 1
+    assert done.code == 2
     assert "issue_refund" in done.err
     assert len(leverframe("tasks", "--json").rows("tasks")) == 1
 
@@ -351,52 +626,37 @@ def test_words_from_outside_cannot_move_the_cursor(leverframe: Command) -> None:
     assert "[bold]x[/bold]" in done.out
 
 
-@pytest.mark.parametrize("what", ["no folder", "no database", "read only"])
-def test_a_database_that_cannot_be_used_is_one_clear_line(
-    leverframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("no folder", "does not exist"),
+        ("a folder", "cannot be opened"),
+        ("no database", "is not a SQLite database"),
+        ("read only", "is read-only"),
+        ("newer schema", "9999"),
+        ("locked", "is locked by another program"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_one_clear_line_and_no_misuse(
+    standing: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, message: str
 ) -> None:
     path = tmp_path / ("nowhere/runs.db" if what == "no folder" else "other.db")
+    monkeypatch.setenv("LEVERFRAME_DATABASE_URL", f"sqlite:///{path}")
     if what == "no database":
         path.write_text("this is not a database" * 100)
-    if what == "read only":
+    elif what == "a folder":
         path.mkdir()
-    monkeypatch.setenv("LEVERFRAME_DATABASE_URL", f"sqlite:///{path}")
-    done = leverframe("run", "refund", BROKEN)
+    elif what != "no folder":
+        assert standing("db", "upgrade").code == 0
+    with closing(sqlite3.connect(tmp_path / "raw.db" if what in ("no folder", "a folder") else path)) as raw:
+        if what == "newer schema":
+            raw.execute("UPDATE leverframe_version SET version_num = '9999'")
+            raw.commit()
+        if what == "locked":
+            raw.execute("BEGIN IMMEDIATE")
+        if what == "read only":  # not by its mode, which root does not heed
+            monkeypatch.setenv("LEVERFRAME_DATABASE_URL", f"sqlite:///file:{path}?mode=ro&uri=true")
+        done = standing("run", "words")
     assert (done.code, done.out) == (1, "")
     assert re.fullmatch(r"error: .*\n", done.err)
-
-
-# ── processes ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def process(tmp_path: Path, *arguments: str) -> "subprocess.Popen[str]":
-    env = repository.environment(PYTHONPATH=str(repository.ROOT), LEVERFRAME_DATABASE_URL=f"sqlite:///{tmp_path / 'runs.db'}")
-    command = [sys.executable, "-m", "leverframe", *arguments]
-    return subprocess.Popen(command, cwd=repository.ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def test_a_worker_takes_up_what_is_started_and_drains_on_sigterm(leverframe: Command, tmp_path: Path) -> None:
-    worker = process(tmp_path, "work")
-    try:
-        run = str(leverframe("start", "refund", BROKEN, "--json").data["run"])
-        until = time.monotonic() + 20
-        while leverframe("show", run, "--json").data["status"] != "waiting":
-            assert time.monotonic() < until
-            time.sleep(0.1)
-        worker.send_signal(signal.SIGTERM)
-        out, err = worker.communicate(timeout=20)
-    finally:
-        worker.kill()
-    assert (worker.returncode, err) == (0, "")
-    assert run in out
-    assert "worked" in out
-
-
-def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
-    shown = process(tmp_path, "graph", "refund")
-    assert shown.stdout
-    shown.stdout.close()
-    assert shown.stderr
-    assert "Traceback" not in shown.stderr.read()
-    shown.stderr.close()
-    shown.wait(timeout=20)
+    assert message in done.err

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from leverframe import project
-from leverframe.errors import ProjectError, UnknownMachine, UnknownModel
+from leverframe.errors import InputError, ProjectError, UnfitName, UnknownMachine, UnknownModel
 from tests import repository
 
 TINY = """\
@@ -118,6 +118,14 @@ def test_two_machines_of_one_name_are_refused(tmp_path: Path) -> None:
     assert "two machines are called 'tiny'" in leverframe(tmp_path, "graph", "tiny").stderr
 
 
+def test_one_machine_is_found_whatever_the_other_files_are(tmp_path: Path) -> None:
+    written(tmp_path, machines__tiny=TINY, machines__other="def (:\n")
+    assert "Read" in leverframe(tmp_path, "graph", "tiny").stdout
+    refused = leverframe(tmp_path, "graph", "tinny").stderr
+    assert "Did you mean 'tiny'?" in refused
+    assert f"Not loaded: {tmp_path}/machines/other.py:1: invalid syntax" in refused
+
+
 def test_a_room_that_others_could_take_the_place_of_is_refused(tmp_path: Path) -> None:
     written(tmp_path, machines__tiny=TINY)
     (tmp_path / "machines/__init__.py").unlink()
@@ -178,6 +186,16 @@ def test_init_copies_the_rooms_and_a_new_agent_runs_at_once(tmp_path: Path) -> N
     assert "2 passed" in repository.run(tests, tmp_path, repository.environment(PYTHONPATH=str(repository.ROOT)))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "there"), [((".",), ""), (("my agents",), "  cd 'my agents'\n"), (("acme/a", "--package", "acme.a"), "")]
+)
+def test_init_prints_commands_that_work_from_where_it_was_given(tmp_path: Path, arguments: tuple[str, ...], there: str) -> None:
+    done = leverframe(tmp_path, "init", *arguments)
+    assert done.stdout.endswith(
+        f'\n\n{there}  leverframe run refund "Order 1042 arrived broken, I want my money back"\n  pytest\n'
+    )
+
+
 def test_init_into_a_package_moves_the_imports(tmp_path: Path) -> None:
     assert leverframe(tmp_path, "init", "acme/agents", "--package", "acme.agents").returncode == 0
     assert leverframe(tmp_path, "new", "faq").returncode == 0
@@ -217,10 +235,10 @@ def test_init_refuses_a_package_that_the_folder_is_not(tmp_path: Path, folder: s
 
 @pytest.mark.parametrize("name", ["Refund", "1st", "class", "a-b", "", "../x"])
 def test_new_refuses_what_cannot_be_a_name(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ProjectError, match="cannot name an agent"):
+    with pytest.raises(UnfitName, match="cannot name an agent"):
         project.new(project.Project(tmp_path), name)
 
 
 def test_new_refuses_a_name_that_is_taken() -> None:
-    with pytest.raises(ProjectError, match="is there already"):
+    with pytest.raises(InputError, match="is there already"):
         project.new(project.find(repository.ROOT), "refund")

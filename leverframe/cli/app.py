@@ -1,8 +1,18 @@
-"""The group that the commands hang on, and how they end: 0 done or waiting for somebody, 1 failed, 2 misused, 130 interrupted."""
+"""The group that the commands hang on, and how they end.
+
+0    done, or waiting for somebody
+1    asked for properly, and failed: the database, a model, a tool, a damaged log, rooms that do not load, another process that holds
+     the run; or the run itself ended as a failure, or needs a person
+2    misused, and nothing was changed: what was given does not fit or cannot be read (InputError), names nothing (NotFound), or is
+     refused because of where the run or task stands (Conflict)
+130  interrupted
+"""
 
 import json
 import os
+import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,7 +21,8 @@ from typing import Annotated, NoReturn, ParamSpec, TypeAlias, cast
 import typer
 
 from leverframe.canon import MAX_MEMORY, Object, parse
-from leverframe.errors import InputError, LeverframeError, NotJson
+from leverframe.cli.words import plain
+from leverframe.errors import Busy, Conflict, InputError, LeverframeError, Lost, NotFound
 
 P = ParamSpec("P")
 
@@ -40,7 +51,11 @@ app.add_typer(database, name="db")
 
 
 def main() -> None:
-    app()
+    try:
+        app()
+    finally:  # nothing is left to be brought to an end: Ctrl-C may end us at once, while threads of tools run out
+        with suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def command(group: typer.Typer = app, name: str | None = None) -> Callable[[Callable[P, None]], Callable[P, None]]:
@@ -50,9 +65,10 @@ def command(group: typer.Typer = app, name: str | None = None) -> Callable[[Call
         @wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
+                _refuse_broken_text(kwargs)
                 function(*args, **kwargs)
             except LeverframeError as error:
-                fail(str(error))
+                fail(str(error), code_of(error))
             except KeyboardInterrupt:
                 fail("interrupted; what was committed is safe", 130)
             except (typer.Abort, BrokenPipeError):
@@ -68,13 +84,34 @@ def command(group: typer.Typer = app, name: str | None = None) -> Callable[[Call
     return decorate
 
 
+def code_of(error: BaseException) -> int:
+    """2 where the one who gave the command can give a better one; 1 where it was fine, and something else failed."""
+    if isinstance(error, Busy | Lost):
+        return 1  # the same command may do, a moment later
+    return 2 if isinstance(error, InputError | NotFound | Conflict) else 1
+
+
+def _refuse_broken_text(given: Mapping[str, object]) -> None:
+    """Bytes that are no UTF-8 arrive as lone surrogates, which nothing here can keep or find."""
+    for name, value in given.items():
+        for text in cast("list[object]", value) if isinstance(value, list) else [value] if isinstance(value, str) else []:
+            try:
+                str(text).encode()
+            except UnicodeEncodeError:
+                raise misused(f"{name.replace('_', '-')} is not UTF-8 text: {ascii(text)[:80]}") from None
+
+
 def fail(message: str, code: int = 1) -> NoReturn:
     complain(message)
     raise typer.Exit(code)
 
 
 def complain(message: str) -> None:
-    typer.echo(f"error: {message}", err=True)
+    typer.echo(f"error: {plain(message)}", err=True)
+
+
+def warn(message: str) -> None:
+    typer.echo(f"warning: {plain(message)}", err=True)
 
 
 def misused(message: str) -> typer.BadParameter:
@@ -86,13 +123,8 @@ def print_json(value: Mapping[str, object]) -> None:
 
 
 def json_of(text: str, what: str) -> object:
-    """JSON as somebody typed it. Raises BadParameter, NotJson."""
-    try:
-        return parse(text, what=what, limit=MAX_MEMORY)
-    except NotJson:
-        raise
-    except InputError as error:
-        raise misused(str(error)) from None
+    """JSON as somebody typed it. Raises NotJson, TooLarge."""
+    return parse(text, what=what, limit=MAX_MEMORY)
 
 
 def write(text: str, output: Path | None) -> None:

@@ -1,16 +1,16 @@
 """pause, resume, cancel, retry, fork, migrate, verify, work, db: what operators do."""
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from leverframe.canon import Json, Object
 from leverframe.cli import doors, printed, shown
-from leverframe.cli.app import AsJson, Model, RunId, command, complain, database, misused, print_json
+from leverframe.cli.app import AsJson, Model, RunId, code_of, command, complain, database, print_json
 from leverframe.cli.runs import checked_status
-from leverframe.errors import LeverframeError
-from leverframe.project import find, names
+from leverframe.clock import Micros
+from leverframe.errors import LeverframeError, StoreError
+from leverframe.project import find, many, names
 
 if TYPE_CHECKING:
     from leverframe.engine import Engine, Migration
@@ -21,8 +21,7 @@ OfMachine = Annotated[str | None, typer.Option("--machine", help="All runs of th
 WithStatus = Annotated[str | None, typer.Option("--status", help="All runs with this status that it can be done to.")]
 Operator = Annotated[str, typer.Option(help="Who wants it: a name that the log keeps.", envvar="LEVERFRAME_BY")]
 
-STUCK = frozenset({"attention", "blocked", "quarantined"})
-LIVE = frozenset({"ready", "running", "waiting", *STUCK})
+WANTED = {"pause": "will be paused", "cancel": "will be cancelled"}
 
 
 @command()
@@ -30,7 +29,7 @@ def pause(
     runs: Runs = None, machine: OfMachine = None, status: WithStatus = None, by: Operator = "operator", as_json: AsJson = False
 ) -> None:
     """Pause runs; in effect at the next step. Deadlines run on."""
-    _each(runs, machine, status, LIVE, lambda engine, run: engine.pause(run, by=by), as_json)
+    _change("pause", runs, machine, status, by, as_json)
 
 
 @command()
@@ -38,7 +37,7 @@ def resume(
     runs: Runs = None, machine: OfMachine = None, status: WithStatus = None, by: Operator = "operator", as_json: AsJson = False
 ) -> None:
     """Let paused runs go on, by a worker or `advance`."""
-    _each(runs, machine, status, frozenset({"paused"}), lambda engine, run: engine.resume(run, by=by), as_json)
+    _change("resume", runs, machine, status, by, as_json)
 
 
 @command()
@@ -46,7 +45,7 @@ def cancel(
     runs: Runs = None, machine: OfMachine = None, status: WithStatus = None, by: Operator = "operator", as_json: AsJson = False
 ) -> None:
     """Cancel runs and their children. A call that may have happened stays in doubt."""
-    _each(runs, machine, status, LIVE | {"paused"}, lambda engine, run: engine.cancel(run, by=by), as_json)
+    _change("cancel", runs, machine, status, by, as_json)
 
 
 @command()
@@ -59,53 +58,59 @@ def retry(
     as_json: AsJson = False,
 ) -> None:
     """Let runs go on that needed a person, by a worker or `advance`."""
-    _each(runs, machine, status, STUCK, lambda engine, run: engine.retry(run, by=by, grant=grant), as_json)
+    _change("retry", runs, machine, status, by, as_json, grant)
 
 
-def _each(
+def _change(
+    verb: many.Verb,
     named: list[str] | None,
     machine: str | None,
     status: str | None,
-    fitting: frozenset[str],
-    do: "Callable[[Engine, str], Awaitable[Row]]",
+    by: str,
     as_json: bool,
+    grant: int = 0,
 ) -> None:
-    """Does something to each run, and says of each what came of it; ends with 1 if it could not be done to one."""
+    """Does it to each run and says of each what came of it; ends as the worst of them."""
     checked_status(status)
-    if bool(named) == bool(machine or status):
-        raise misused("name runs, or choose them by --machine and --status")
 
-    async def work(engine: "Engine") -> list[Object]:
-        chosen = list(named or ())
-        if not named:
-            rows = [row async for row in names.every_run(engine.store, machine, status)]
-            chosen = [row.run.id for row in rows if row.run.status in fitting]
-        return [await _one(engine, run, do) for run in chosen]
+    async def work(engine: "Engine") -> tuple[list[many.Changed], Micros]:
+        async def loaded(run: str) -> None:
+            if verb in ("resume", "retry"):  # they go on, perhaps into the next state; to stop a run needs none of its code
+                await doors.check_loaded(engine, run)
 
-    done = doors.with_operator(work)
+        known = engine.machines
+        chosen = {"machine": machine, "status": status}
+        done = await many.change(engine, verb, named or None, **chosen, known=lambda: known, by=by, grant=grant, before=loaded)
+        return done, engine.clock.now()
+
+    done, now = doors.with_operator(work)
+    rows = [each.row for each in done if each.row is not None]
+    failed = [each for each in done if each.error is not None]
     if as_json:
-        print_json({"runs": done})
-    for result in done:
-        if "error" in result:
-            complain(str(result["error"]))
-        elif not as_json:
-            wanted = f", and will be {result['want']}d" if result.get("want") else ""
-            typer.echo(f"{result['run']} {result['status']} in {result['state']}{wanted}")
-    if not done and not as_json:
+        print_json({"runs": [_changed_json(each, now) for each in done]})
+    for each in failed:
+        complain(str(each.error))
+    if not as_json:
+        _say_changed(rows, now, none=not done)
+    if failed:
+        raise typer.Exit(min(code_of(each.error) for each in failed if each.error))
+
+
+def _changed_json(each: many.Changed, now: Micros) -> Object:
+    if each.row is None:
+        return {"run": each.named, "error": str(each.error)}
+    return {**shown.brief(each.row, now), "want": each.row.want}
+
+
+def _say_changed(rows: "list[Row]", now: Micros, *, none: bool) -> None:
+    for row in rows:
+        wanted = f"; {WANTED[row.want]} as soon as the step in hand is committed" if row.want else ""
+        typer.echo(f"{row.run.id} {names.status_of(row, now)} in {row.run.state}{wanted}")
+    if none:
         typer.echo("no such runs")
-    going = [result["run"] for result in done if result.get("status") in ("ready", "running")]
-    if going and not as_json:
+    going = [row.run.id for row in rows if row.run.status == "ready" and row.want is None]
+    if going:
         typer.echo(f"  leverframe advance {going[0]}" if len(going) == 1 else "  leverframe work --until-idle")
-    if any("error" in result for result in done):
-        raise typer.Exit(1)
-
-
-async def _one(engine: "Engine", named: str, do: "Callable[[Engine, str], Awaitable[Row]]") -> Object:
-    try:
-        row = await do(engine, await names.run_id(engine.store, named))
-    except LeverframeError as error:
-        return {"run": named, "error": str(error)}
-    return {**shown.brief(row), "want": row.want}
 
 
 @command()
@@ -185,7 +190,12 @@ def verify(
     async def work(engine: "Engine") -> list[Object]:
         if run is not None:
             return [await _verified(engine, await names.run_id(engine.store, run))]
-        return [await _verified(engine, row.run.id) async for row in names.every_run(engine.store)]
+        found: list[Object] = []
+        after = ""
+        while page := await engine.store.run_ids(after):
+            after = page[-1]
+            found += [await _verified(engine, run_id) for run_id in page]
+        return found
 
     found = doors.with_operator(work)
     bad = [result for result in found if not result["ok"]]
@@ -203,8 +213,13 @@ def verify(
 async def _verified(engine: "Engine", run_id: str) -> Object:
     try:
         return {"run": run_id, "ok": True, "events": await engine.verify(run_id), "error": None}
-    except LeverframeError as error:
-        return {"run": run_id, "ok": False, "events": 0, "error": str(error)}
+    except StoreError:
+        raise  # the database's fault, not the run's
+    except Exception as error:  # noqa: BLE001 - whatever a damaged run does to who reads it, the others are still looked at
+        said = (
+            str(error) if isinstance(error, LeverframeError) else f"run {run_id}: cannot be read: {type(error).__name__}: {error}"
+        )
+        return {"run": run_id, "ok": False, "events": 0, "error": said}
 
 
 @command()
@@ -217,10 +232,10 @@ def work(
     """Go on with every run that is due, wake timers and deadlines; Ctrl-C or SIGTERM ends it after the steps in hand."""
     from leverframe import worker
 
-    many = concurrency or find().settings.concurrency
+    at_once = concurrency or find().settings.concurrency
     live = None if as_json else printed.Live(printed.console(), names=True)
-    taken = doors.with_engine(
-        lambda engine: worker.work(engine, until_idle=until_idle, concurrency=many), model=model, watch=live
+    taken = doors.with_worker(
+        lambda engine: worker.work(engine, until_idle=until_idle, concurrency=at_once), model=model, watch=live
     )
     if as_json:
         print_json({"taken": taken})

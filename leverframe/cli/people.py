@@ -1,5 +1,7 @@
 """tasks, approve, reject, answer: what people decide."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -7,6 +9,7 @@ import typer
 from leverframe.cli import doors, printed, shown
 from leverframe.cli.app import AsJson, By, Model, NoAdvance, TaskOrRun, command, object_of, print_json
 from leverframe.cli.runs import recorded
+from leverframe.errors import TaskGone
 from leverframe.project import names
 
 if TYPE_CHECKING:
@@ -25,19 +28,44 @@ def tasks(
 ) -> None:
     """List what waits for a person, the oldest first."""
 
-    async def work(store: "Store") -> "list[Task]":
-        if run is None:
-            return await store.tasks(to=to, limit=limit)
-        found = await names.tasks_of(store, await names.run_id(store, run))
-        return [task for task in found if to in (None, task.to)][:limit]
+    async def work(store: "Store") -> None:
+        found, more = await _open_tasks(store, run, to, limit)
+        now = store.clock.now()
+        if as_json:
+            print_json({"tasks": [shown.task_json(task, now) for task in found], "more": more})
+        elif not found:
+            typer.echo("nobody is waited for")
+        else:
+            late = {task.run_id for task in found if shown.is_overdue(task, now)}
+            eldest = {run_id: await names.eldest(store, run_id) for run_id in late}
+            printed.tasks(printed.console(), found, more, now, eldest)
 
-    found = doors.with_store(work)
-    if as_json:
-        print_json({"tasks": [shown.task_json(task) for task in found]})
-    elif not found:
-        typer.echo("nobody is waited for")
-    else:
-        printed.tasks(printed.console(), found)
+    doors.with_store(work)
+
+
+async def _open_tasks(store: "Store", run: str | None, to: str | None, limit: int) -> "tuple[list[Task], int]":
+    """So many, and how many more there are."""
+    if run is None:
+        found = await store.tasks(to=to, limit=limit)
+        return found, await store.count_tasks(to=to) - len(found) if len(found) == limit else 0
+    found = [task for task in await names.tasks_of(store, await names.run_id(store, run)) if to in (None, task.to)]
+    return found[:limit], len(found[limit:])
+
+
+async def _task(engine: "Engine", given: str, *kinds: str) -> "Task":
+    """The task that is meant, of a run whose machine is there."""
+    found = await names.task_of(engine.store, given, *kinds)
+    await doors.check_loaded(engine, found.run_id)
+    return found
+
+
+@contextmanager
+def _in_time(task: "Task") -> Generator[None]:
+    """Who comes too late is told how the run goes on without them."""
+    try:
+        yield
+    except TaskGone as gone:
+        raise TaskGone(f"{gone}: `leverframe advance {task.run_id}`, or a worker, goes on with it") from None
 
 
 @command()
@@ -56,8 +84,9 @@ def approve(
     arguments = object_of(args, "--args") if args is not None else None
 
     async def work(engine: "Engine") -> str:
-        found = await names.task_of(engine.store, task, "approve")
-        await engine.decide(found.id, by=by, decision="approved", comment=comment, arguments=arguments, via="cli")
+        found = await _task(engine, task, "approve")
+        with _in_time(found):
+            await engine.decide(found.id, by=by, decision="approved", comment=comment, arguments=arguments, via="cli")
         return found.run_id
 
     recorded(work, model, no_advance, as_json)
@@ -70,8 +99,9 @@ def reject(
     """Say no to the call that is shown, and go on."""
 
     async def work(engine: "Engine") -> str:
-        found = await names.task_of(engine.store, task, "approve")
-        await engine.decide(found.id, by=by, decision="rejected", comment=comment, via="cli")
+        found = await _task(engine, task, "approve")
+        with _in_time(found):
+            await engine.decide(found.id, by=by, decision="rejected", comment=comment, via="cli")
         return found.run_id
 
     recorded(work, model, no_advance, as_json)
@@ -95,8 +125,9 @@ def answer(
     given = doors.read_value(value)
 
     async def work(engine: "Engine") -> str:
-        found = await names.task_of(engine.store, task, "answer", "reconcile")
-        await engine.answer(found.id, by=by, value=given, via="cli")
+        found = await _task(engine, task, "answer", "reconcile")
+        with _in_time(found):
+            await engine.answer(found.id, by=by, value=given, via="cli")
         return found.run_id
 
     recorded(work, model, no_advance, as_json)

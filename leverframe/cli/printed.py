@@ -2,19 +2,21 @@
 
 import json
 import re
-import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
+from rich.cells import chop_cells
 from rich.console import Console
 from rich.text import Text
 
 from leverframe.canon import Json, Object
-from leverframe.cli.shown import answers
-from leverframe.clock import iso
-from leverframe.project import find
-from leverframe.project.names import children_of, tasks_of, verb
-from leverframe.run import OVER, Event, Run
+from leverframe.cli import goes_on
+from leverframe.cli.shown import is_overdue
+from leverframe.cli.words import BAR, cut, line, plain, quoted
+from leverframe.clock import SECOND, Micros, iso
+from leverframe.machine import Definition
+from leverframe.project.names import children_of, status_of, tasks_of
+from leverframe.run import Event, Run
 
 if TYPE_CHECKING:
     from leverframe.store import Effect, Row, Store, Task
@@ -29,16 +31,11 @@ COLOURS = {
     "waiting": "yellow",
     "paused": "yellow",
 }
-_HOSTILE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+STOPPED = frozenset({"attention", "blocked", "quarantined", "paused"})
 
 
 def console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-
-
-def plain(words: object) -> str:
-    """Words from outside, so that they can neither move the cursor nor turn around what a person is asked to release."""
-    return _HOSTILE.sub(lambda sign: f"\\u{ord(sign[0]):04x}", str(words))
 
 
 class Live:
@@ -49,19 +46,25 @@ class Live:
         self.root = ""
         self._names = names  # many runs: each line says whose it is
 
-    def __call__(self, run: Run, line: Event) -> None:
+    def __call__(self, run: Run, event: Event) -> None:
         self.root = self.root or run.id
-        said = _event(run, line)
+        said = _event(run, event)
         if said is None:
             return
-        words, style = said
+        self._print(run, *said)
+
+    def say(self, run: Run, words: str) -> None:
+        """Something about a run that is no event."""
+        self._print(run, f"{run.state:<12} {words}", "dim")
+
+    def _print(self, run: Run, words: str, style: str) -> None:
         head = f"{run.id}  {run.machine:<12} " if self._names else "  " if run.id == self.root else f"    {run.machine} "
-        self.console.print(Text(head + plain(words), style=style))
+        self.console.print(Text(head + line(words), style=style))
 
 
-def _event(run: Run, line: Event) -> tuple[str, str] | None:
+def _event(run: Run, event: Event) -> tuple[str, str] | None:
     """One line about an event, and how it looks; None for what only the log needs."""
-    body, kind = line.body, line.type
+    body, kind = event.body, event.type
     state = str(body.get("state", ""))
     if kind == "opened":
         return f"{state:<12} waits{_for_whom(body)}", "yellow"
@@ -75,9 +78,9 @@ def _event(run: Run, line: Event) -> tuple[str, str] | None:
             "dim" if outcome in ("error", "retry") else ""
         )
     if kind in ("stuck", "blocked", "quarantined"):
-        return f"{state or run.state:<12} {run.status}: {body.get('reason')}", "bold red"
+        return f"{state or run.state:<12} {run.status}: {reason(body.get('reason'))}", "bold red"
     if kind == "postponed":
-        return f"{state:<12} tries again: {body.get('error') or ''}", "dim"
+        return f"{state:<12} tries again: {body.get('why') or ''}", "dim"
     if kind in ("paused", "resumed", "cancelled", "retried", "migrated", "edited", "settled"):
         by = f" by {body['by']}" if body.get("by") else ""
         return f"{run.state:<12} {kind}{by}", "yellow"
@@ -109,7 +112,7 @@ def _details(body: Object) -> str:
 
 
 def heading(to: Console, run: Run) -> None:
-    to.print(Text.assemble((plain(run.machine), "bold"), f"  {run.id}"))
+    to.print(Text.assemble((line(run.machine), "bold"), f"  {run.id}"))
 
 
 def offline(to: Console, model: str) -> None:
@@ -119,108 +122,108 @@ def offline(to: Console, model: str) -> None:
 
 
 async def standing(to: Console, store: "Store", run_id: str, model: str | None = None) -> None:
-    """Where the run came to rest, and the exact command that goes on."""
+    """Where the run came to rest, and the exact commands that go on."""
     row = await store.load(run_id)
     tasks = await tasks_of(store, run_id)
-    run, status = row.run, row.run.status
+    run, now = row.run, store.clock.now()
     to.print()
-    to.print(
-        Text.assemble(
-            (status, COLOURS.get(status, "bold")), f" in {plain(run.state)}", f": {plain(run.reason)}" if run.reason else ""
-        )
-    )
+    _print_status(to, row, now)
     if run.result is not None:
-        to.print(Text(_indented(readable(run.result))))
-    more = f" --model {shlex.quote(model)}" if model else ""
+        quote(to, readable(run.result))
     for task in tasks:
-        _print_task(to, task, only=len(tasks) == 1, more=more)
-    for command in _commands(row, tasks):
-        to.print(Text.assemble("\n  ", (command + more, "bold cyan")))
+        named = task.run_id if len(tasks) == 1 and task.kind != "reconcile" else task.id
+        _print_task(to, task, now, goes_on.with_task(task, now, named=named, eldest=run_id, model=model))
+    await _print_way_on(to, store, row, model)
+    for child in await children_of(store, run_id) if _waits_for(run, "children") else []:
+        if child.run.status in STOPPED or _waits_for(child.run, "wait"):
+            to.print()
+            _print_status(to, child, now, f"child {child.run.id}: ")
+            await _print_way_on(to, store, child, model)
 
 
-def _commands(row: "Row", tasks: "Sequence[Task]") -> list[str]:
-    run = row.run
-    match run.status:
-        case "attention" | "blocked" | "quarantined":
-            grant = " --grant 1" if (run.reason or "").startswith("limit reached") else ""
-            return [f"leverframe retry {run.id}{grant}"]
-        case "paused":
-            return [f"leverframe resume {run.id}"]
-        case "ready" | "running":
-            return [f"leverframe advance {run.id}"]
-        case "waiting" if not tasks and run.waiting is not None and run.waiting.kind == "wait":
-            return [f"leverframe signal {run.id} {name}" for name in _events(run)] + [f"leverframe show {run.id}"]
-        case _:
-            return []
+def _print_status(to: Console, row: "Row", now: Micros, head: str = "") -> None:
+    run, status = row.run, status_of(row, now)
+    why = f": {reason(run.reason)}" if run.reason else ""
+    until = f" until {iso(run.waiting.expires_at)}" if run.waiting and _waits_for(run, "wait", "children") else ""
+    to.print(Text.assemble(head, (status, COLOURS.get(status, "bold")), f" in {line(run.state)}{until}{line(why)}"))
 
 
-def _events(run: Run) -> list[str]:
-    """What a Wait waits for, where the machine still knows its state."""
-    state = find().machine(run.machine).states.get(run.state)
-    return [reply.intent for reply in getattr(state, "events", ())]
+async def _print_way_on(to: Console, store: "Store", row: "Row", model: str | None) -> None:
+    if waits := why_waits(row, store.clock.now()):
+        to.print(Text(f"  {waits}", style="dim"))
+    for command in goes_on.with_run(row, model, await _events(store, row.run)):
+        to.print(Text.assemble("\n  ", (line(command), "bold cyan")))
 
 
-def _print_task(to: Console, task: "Task", *, only: bool, more: str) -> None:
+def _waits_for(run: Run, *kinds: str) -> bool:
+    return run.status == "waiting" and run.waiting is not None and run.waiting.kind in kinds
+
+
+async def _events(store: "Store", run: Run) -> list[Object]:
+    """What a Wait waits for, by the definition that the run is pinned to: whatever became of the code."""
+    if not _waits_for(run, "wait"):
+        return []
+    definition = Definition(await store.definition(run.definition))
+    return cast("list[Object]", definition.states[run.state].body["choices"])
+
+
+def why_waits(row: "Row", now: Micros) -> str | None:
+    """Why nothing happens with a run that has something to do. None where somebody is at it, or could be at once."""
+    run, wake = row.run, row.wake_at
+    if status_of(row, now) != "ready" or wake is None or wake - now < SECOND:
+        return None
+    until = f"waits until {iso(wake)}"
+    if run.postponed is not None:
+        return f"{until}, to try {line(run.state)} again"
+    if run.pending is not None and run.pending.mark is not None:
+        return f"{until}: a process ended while it called {line(run.pending.tool_name)}, and the call may be under way until then"
+    return until
+
+
+def reason(words: object) -> str:
+    """Why a person is needed. Reasons are made of several messages, and are kept as they were written: one full stop is enough."""
+    return re.sub(r"(?<!\.)([.?!])\.(?= )", r"\1", str(words))
+
+
+def _print_task(to: Console, task: "Task", now: Micros, commands: Sequence[str]) -> None:
     to.print()
-    for line in plain(task.content).splitlines():
-        to.print(Text(f"  {line}"))
+    if task.content:
+        quote(to, task.content)
     if task.call:
-        to.print(Text(f"\n  {plain(task.call.get('tool_name'))}", style="bold"))
-        to.print(Text(_indented(readable(task.call.get("arguments")), "    ")))
+        to.print(Text(f"\n  {line(task.call.get('tool_name'))}", style="bold"))
+        quote(to, readable(task.call.get("arguments")), "    ")
     if task.expires_at is not None or task.to:
-        until = f" until {iso(task.expires_at)}" if task.expires_at is not None else ""
-        to.print(
-            Text(f"\n  {'waits' if task.kind != 'reconcile' else 'open'} for {plain(task.to or 'anybody')}{until}", style="dim")
-        )
+        to.print(Text(f"\n  {'waits' if task.kind != 'reconcile' else 'open'} {_for(task, now)}", style="dim"))
     to.print()
-    for command in task_commands(task, task.run_id if only and task.kind != "reconcile" else task.id):
-        to.print(Text.assemble("  ", (command + more, "bold cyan")))
+    for command in commands:
+        to.print(Text.assemble("  ", (line(command), "bold cyan")))
 
 
-def task_commands(task: "Task", named: str) -> list[str]:
-    """The exact commands that decide a task."""
-    if task.kind == "approve":
-        return [f"leverframe approve {named} --by YOU", f'leverframe reject {named} --by YOU --comment "…"']
-    return [f"leverframe {verb(task)} {named} --by YOU --value {shlex.quote(value)}" for value in _values(task)]
-
-
-def _values(task: "Task") -> list[str]:
-    """An example of each answer: words where the answer is one text, JSON else."""
-    if task.kind == "reconcile":
-        return ["happened", "not_happened"]
-    found: list[str] = []
-    choices = cast("list[Object]", answers(task) or [])
-    for choice in choices:
-        properties = cast("dict[str, Object]", choice.get("properties") or {})
-        intents = cast("list[str]", properties.get("intent", {}).get("enum") or [""])
-        fields = {name: field for name, field in properties.items() if name != "intent"}
-        if not fields:
-            found.append(intents[0])
-        elif len(choices) == len(fields) == 1 and all(field.get("type") == "string" for field in fields.values()):
-            found.append(f"{next(iter(fields)).upper()}…")
-        else:
-            found.append(json.dumps({"intent": intents[0], **dict.fromkeys(fields, "…")}, ensure_ascii=False))
-    return found
+def _for(task: "Task", now: Micros) -> str:
+    until = "" if task.expires_at is None else f" until {iso(task.expires_at)}"
+    over = ", which is over: nobody can decide it any more, and the run goes on without" if is_overdue(task, now) else ""
+    return f"for {line(task.to or 'anybody')}{until}{over}"
 
 
 async def whole(to: Console, store: "Store", run_id: str, *, events: bool) -> None:
     """`leverframe show`: everything about a run."""
     row = await store.load(run_id)
-    run = row.run
+    run, now = row.run, store.clock.now()
     heading(to, run)
     key = f", key {row.start_key}" if row.start_key else ""
     parent = f", started by {run.parent}" if run.parent else ""
     model = f", {run.model_calls} model calls{' (offline)' if run.offline else ''}, {run.cost / 1_000_000:.4f} dollars"
-    to.print(Text(plain(f"  started {iso(row.created_at)}{key}{parent}; event {run.seq}, {run.steps} steps{model}"), style="dim"))
-    to.print(Text(_indented(readable(run.memory))))
+    to.print(Text(line(f"  started {iso(row.created_at)}{key}{parent}; event {run.seq}, {run.steps} steps{model}"), style="dim"))
+    quote(to, readable(run.memory))
     if run.error:
-        to.print(Text(_indented(plain(f"last error in {run.error.get('state')}: {run.error.get('cause')}")), style="red"))
+        to.print(Text(line(f"  last error in {run.error.get('state')}:"), style="red"))
+        quote(to, run.error.get("cause"), style="red")
     for child in await children_of(store, run_id):
-        to.print(Text(f"  child {child.run.id} {child.run.status} in {child.run.state}"))
+        to.print(Text(line(f"  child {child.run.id} {status_of(child, now)} in {child.run.state}")))
     for effect in await store.effects(run_id):
         _print_effect(to, effect)
-    for line in await store.events(run_id) if events else ():
-        _print_event(to, line)
+    for event in await store.events(run_id) if events else ():
+        _print_event(to, event)
     await standing(to, store, run_id)
 
 
@@ -228,45 +231,56 @@ def _print_effect(to: Console, effect: "Effect") -> None:
     attempts = f"{effect.attempts} attempt{'' if effect.attempts == 1 else 's'}"
     style = {"done": "green", "failed": "red", "unknown": "bold red"}.get(effect.status, "yellow")
     to.print(
-        Text.assemble("  ", (effect.status, style), f" {plain(effect.tool)}  {effect.effect_class}, {attempts}, {effect.key}")
+        Text.assemble("  ", (effect.status, style), f" {line(effect.tool)}  {effect.effect_class}, {attempts}, {effect.key}")
     )
-    to.print(Text(_indented(readable(effect.args, inline=300), "    "), style="dim"))
+    quote(to, readable(effect.args, inline=300), "    ", style="dim")
 
 
-def _print_event(to: Console, line: Event) -> None:
-    to.print(Text(plain(f"  {line.seq:>4}  {iso(line.at)}  {line.type:<9} {line.actor}")))
-    to.print(Text(f"        {_cut(' '.join(readable(line.body, inline=100_000).split()))}", style="dim"))
+def _print_event(to: Console, event: Event) -> None:
+    to.print(Text(line(f"  {event.seq:>4}  {iso(event.at)}  {event.type:<9} {event.actor}")))
+    to.print(Text(f"        {BAR}{cut(line(json.dumps(event.body, ensure_ascii=False)))}", style="dim"))
 
 
-def runs(to: Console, rows: "Sequence[Row]") -> None:
+def runs(to: Console, rows: "Sequence[Row]", more: int, now: Micros) -> None:
     cells = [
-        (row.run.id, row.run.machine, row.run.status, row.run.state, iso(row.updated_at), row.start_key or "") for row in rows
+        (row.run.id, row.run.machine, status_of(row, now), row.run.state, iso(row.updated_at), row.start_key or "")
+        for row in rows
     ]
-    widths = [max(len(column) for column in columns) for columns in zip(*cells, strict=True)]
-    for row in cells:
-        words = "  ".join(f"{plain(cell):<{width}}" for cell, width in zip(row, widths, strict=True))
-        to.print(Text(words.rstrip(), style=COLOURS.get(row[2], "")))
+    words = [[line(cell) for cell in row] for row in cells]
+    widths = [max(len(column) for column in columns) for columns in zip(*words, strict=True)]
+    for row in words:
+        shown = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        to.print(Text(shown.rstrip(), style=COLOURS.get(row[2], "")))
+    rest(to, len(rows), more)
 
 
-def tasks(to: Console, found: "Sequence[Task]") -> None:
-    """Each with what it is about and the commands that decide it."""
+def tasks(to: Console, found: "Sequence[Task]", more: int, now: Micros, eldest: Mapping[str, str]) -> None:
+    """Each with what it is about and the commands that decide it. `eldest`: of runs with a parent, the run to go on with."""
     for task in found:
-        until = f" until {iso(task.expires_at)}" if task.expires_at is not None else ""
-        to.print(
-            Text.assemble(
-                (task.id, "bold"), plain(f"  {task.kind} in {task.state} of {task.run_id}, for {task.to or 'anybody'}{until}")
-            )
-        )
-        call = task.call or {}
-        what = f"{call['tool_name']} {readable(call.get('arguments'), inline=100_000)}" if call else plain(task.content)
-        to.print(Text(f"  {_cut(' '.join(what.split()))}"))
-        for command in task_commands(task, task.id):
-            to.print(Text(f"  {command}", style="cyan"))
+        head = line(f"  {task.kind} in {task.state} of {task.run_id}, ")
+        late = "  overdue" if is_overdue(task, now) else ""
+        to.print(Text.assemble((task.id, "bold"), (late, "bold red"), head, _for(task, now)))
+        if task.call:
+            to.print(Text(f"  {line(task.call.get('tool_name'))}", style="bold"))
+            quote(to, readable(task.call.get("arguments")), "    ")
+        elif task.content:
+            quote(to, cut(line(task.content)))
+        for command in goes_on.with_task(task, now, eldest=eldest.get(task.run_id, "")):
+            to.print(Text(f"  {line(command)}", style="cyan"))
         to.print()
+    rest(to, len(found), more)
 
 
-def _cut(words: str, length: int = 300) -> str:
-    return words if len(words) <= length else words[: length - 1] + "…"
+def rest(to: Console, shown: int, more: int) -> None:
+    if more > 0:
+        to.print(Text(f"… {more:,} more: --limit {shown + more}", style="dim"))
+
+
+def quote(to: Console, words: object, by: str = "  ", style: str = "") -> None:
+    """Words from outside, each line of the screen behind a bar: what is too long is broken here, not by the terminal."""
+    width = max(20, to.width - len(by) - len(BAR))
+    broken = "\n".join("\n".join(chop_cells(each, width)) if each else "" for each in plain(words).expandtabs(4).split("\n"))
+    to.print(Text(quoted(broken if to.is_terminal else words, by), style=style))
 
 
 def readable(value: Json, *, inline: int = 0) -> str:
@@ -276,14 +290,6 @@ def readable(value: Json, *, inline: int = 0) -> str:
     return plain(shown(value, inline=inline))
 
 
-def _indented(words: str, by: str = "  ") -> str:
-    return "\n".join(by + line for line in words.splitlines())
-
-
 def is_bad(row: "Row") -> bool:
     """Whether a command that went on with the run failed at its work."""
-    return row.run.status in ("failed", "cancelled", "attention", "blocked", "quarantined")
-
-
-def is_over(row: "Row") -> bool:
-    return row.run.status in OVER
+    return row.run.status in ("failed", "cancelled", *STOPPED - {"paused"})

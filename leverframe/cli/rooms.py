@@ -1,5 +1,7 @@
 """new, init: what concerns the rooms, without a database."""
 
+import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -25,10 +27,12 @@ def init(
     _report(made, as_json)
     if as_json:
         return
-    if not project.find(folder).table:
+    found = project.find(folder)
+    if not found.table:
         line = f'package = "{package}"\n' if package else ""
         typer.echo(f'\nAdd this to your pyproject.toml:\n\n[tool.leverframe]\n{line}model = "examples"')
-    typer.echo('\n  leverframe run refund "Order 1042 arrived broken, I want my money back"\n  pytest')
+    there = "" if found.root == Path.cwd() else f"  cd {shlex.quote(os.path.relpath(found.root))}\n"
+    typer.echo(f'\n{there}  leverframe run refund "Order 1042 arrived broken, I want my money back"\n  pytest')
 
 
 @command()

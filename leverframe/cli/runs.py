@@ -1,18 +1,25 @@
 """run, start, advance, runs, show, signal."""
 
+import asyncio
+import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 
 from leverframe.canon import Object
-from leverframe.cli import doors, printed, shown
+from leverframe.cli import doors, goes_on, printed, shown
 from leverframe.cli.app import AsJson, Model, NoAdvance, RunId, command, fail, misused, object_of, print_json
-from leverframe.project import AnyMachine, find, names
+from leverframe.errors import LeverframeError, did_you_mean
+from leverframe.project import AnyMachine, find, many, names
 
 if TYPE_CHECKING:
     from leverframe.engine import Engine
     from leverframe.store import Row, Store
+
+LOOK = 0.5
+"""Seconds of silence before it is looked why."""
 
 MachineName = Annotated[str, typer.Argument(metavar="MACHINE", help="A machine of machines/.")]
 Words = Annotated[str | None, typer.Argument(metavar="TEXT", help="Fills the one text that the machine's Memory requires.")]
@@ -39,15 +46,14 @@ def run(
     live = printed.Live(to)
 
     async def work(engine: "Engine") -> "Row":
+        doors.check_machine(engine, machine)
         row = await engine.start(TriggerCommand(machine, given, key=key, source="cli"), hold=True)
         live.root = row.run.id
         if not as_json:
             printed.heading(to, row.run)
             if row.run.offline:
                 printed.offline(to, engine.model)
-        row = await engine.advance(row.run.id)
-        await report(engine.store, row, as_json, model)
-        return row
+        return await gone_on(engine, live, as_json, model)
 
     follow(work, live, model, as_json)
 
@@ -60,6 +66,7 @@ def start(machine: MachineName, text: Words = None, input: Input = None, key: St
     given = read_input(find().machine(machine), text, input)
 
     async def work(engine: "Engine") -> None:
+        doors.check_machine(engine, machine)
         row = await engine.start(TriggerCommand(machine, given, key=key, source="cli"))
         if as_json:
             print_json(await shown.shown(engine.store, row.run.id))
@@ -78,9 +85,8 @@ def advance(run: RunId, model: Model = None, as_json: AsJson = False) -> None:
 
     async def work(engine: "Engine") -> "Row":
         live.root = await names.run_id(engine.store, run)
-        row = await engine.advance(live.root)
-        await report(engine.store, row, as_json, model)
-        return row
+        await doors.check_loaded(engine, live.root)
+        return await gone_on(engine, live, as_json, model)
 
     follow(work, live, model, as_json)
 
@@ -95,16 +101,18 @@ def runs(
     """List runs, the newest first."""
     checked_status(status)
 
-    async def work(store: "Store") -> "list[Row]":
-        return [row async for row in names.every_run(store, machine, status, limit=limit)]
+    async def work(store: "Store") -> None:
+        rows = [row async for row in many.chosen(store, machine, status, lambda: find().loaded()[0], limit)]
+        more = await store.count_runs(machine, status) - len(rows) if len(rows) == limit else 0
+        now = store.clock.now()
+        if as_json:
+            print_json({"runs": [shown.brief(row, now) for row in rows], "more": more})
+        elif rows:
+            printed.runs(printed.console(), rows, more, now)
+        else:
+            typer.echo("no runs")
 
-    rows = doors.with_store(work)
-    if as_json:
-        print_json({"runs": [shown.brief(row) for row in rows]})
-    elif rows:
-        printed.runs(printed.console(), rows)
-    else:
-        typer.echo("no runs")
+    doors.with_store(work)
 
 
 @command()
@@ -141,6 +149,7 @@ def signal(
 
     async def tell(engine: "Engine") -> str:
         run_id = await names.run_id(engine.store, run)
+        await doors.check_loaded(engine, run_id)
         await engine.signal(run_id, event, body, source=source, key=key)
         return run_id
 
@@ -171,24 +180,70 @@ async def report(store: "Store", row: "Row", as_json: bool, model: str | None) -
         await printed.standing(printed.console(), store, row.run.id, model)
 
 
+async def gone_on(engine: "Engine", live: printed.Live, as_json: bool, model: str | None) -> "Row":
+    """Goes on with the run that is followed, and says where it came to rest."""
+    saying = asyncio.create_task(_say_waits(engine, live)) if not as_json else None
+    try:
+        row = await engine.advance(live.root)
+    finally:
+        if saying is not None:
+            saying.cancel()
+            with suppress(asyncio.CancelledError, LeverframeError):  # it only looks: what is wrong with the database others say
+                await saying
+    await report(engine.store, row, as_json, model)
+    return row
+
+
+async def _say_waits(engine: "Engine", live: printed.Live) -> None:
+    """Says once why nothing happens for a while: with the run, or with the first of the children that it waits for."""
+    said = set[str]()
+    while True:
+        await asyncio.sleep(LOOK)
+        rows = [await engine.store.load(live.root)]
+        if rows[0].run.waiting is not None:
+            rows += await engine.store.load_all(rows[0].run.waiting.children[:20])
+        for row in rows:
+            now = engine.clock.now()
+            why = printed.why_waits(row, now)
+            if names.status_of(row, now) == "running" and row.lease_owner != engine.owner:
+                why = f"another process goes on with it: {row.lease_owner}"
+            if why is not None and f"{row.run.id} {why}" not in said:
+                said.add(f"{row.run.id} {why}")
+                live.say(row.run, why)
+
+
 def recorded(do: "doors.Work[str]", model: str | None, no_advance: bool, as_json: bool) -> None:
     """Records something for a run, which `do` names; goes on with it, and with those it belongs to, unless a worker shall."""
     if no_advance:
         run_id = doors.with_operator(do)
+        row = doors.with_store(lambda store: store.load(run_id))
         if as_json:
             print_json(doors.with_store(lambda store: shown.shown(store, run_id)))
+        elif not _say_kept(row):
+            typer.echo("recorded. A worker goes on with it, or")
+            typer.echo(f"  leverframe advance {run_id}{f' --model {shlex.quote(model)}' if model else ''}")
         else:
-            typer.echo(f"recorded. A worker goes on with it, or\n  leverframe advance {run_id}")
+            typer.echo("\n".join(f"  {command}" for command in goes_on.with_run(row, model)))
         return
     live = printed.Live(printed.console())
 
     async def work(engine: "Engine") -> "Row":
-        live.root = await names.eldest(engine.store, await do(engine))
-        row = await engine.advance(live.root)
-        await report(engine.store, row, as_json, model)
-        return row
+        run_id = await do(engine)
+        live.root = await names.eldest(engine.store, run_id)
+        row = await engine.store.load(run_id)
+        if not as_json:
+            _say_kept(row)
+        return await gone_on(engine, live, as_json, model)
 
     follow(work, live, model, as_json)
+
+
+def _say_kept(row: "Row") -> bool:
+    """What reaches a run that stands still is not lost, and not heeded either: that must not look like success."""
+    if row.run.status not in printed.STOPPED:
+        return False
+    typer.echo(f"recorded, but run {row.run.id} is {row.run.status}: it takes this up when it goes on again")
+    return True
 
 
 def read_input(machine: AnyMachine, text: str | None, given: str | None) -> Object:
@@ -216,7 +271,6 @@ def read_input(machine: AnyMachine, text: str | None, given: str | None) -> Obje
 def checked_status(status: str | None) -> None:
     from typing import get_args
 
-    from leverframe.errors import did_you_mean
     from leverframe.run import Status
 
     known = list(cast(tuple[str, ...], get_args(Status)))

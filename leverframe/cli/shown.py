@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from leverframe.canon import Json, Object, digest
 from leverframe.clock import Micros, iso
-from leverframe.project.names import children_of, tasks_of
+from leverframe.project.names import children_of, status_of, tasks_of
 from leverframe.run import Event
 
 if TYPE_CHECKING:
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
 
 async def shown(store: "Store", run_id: str, *, events: bool = False) -> Object:
     """A run with everything about it."""
-    row = await store.load(run_id)
+    row, now = await store.load(run_id), store.clock.now()
     tasks = await tasks_of(store, run_id)
     effects = await store.effects(run_id)
     children = await children_of(store, run_id)
-    body = run_json(row)
-    body["tasks"] = [task_json(task) for task in tasks]
+    body = run_json(row, now)
+    body["tasks"] = [task_json(task, now) for task in tasks]
     body["effects"] = [effect_json(effect) for effect in effects]
     if children:
-        body["children"] = [brief(child) for child in children]
+        body["children"] = [brief(child, now) for child in children]
     if events:
         body["events"] = [event_json(line) for line in await store.events(run_id)]
     return body
 
 
-def brief(row: "Row") -> Object:
+def brief(row: "Row", now: Micros) -> Object:
     run = row.run
     return {
         "run": run.id,
         "machine": run.machine,
-        "status": run.status,
+        "status": status_of(row, now),
         "state": run.state,
         "seq": run.seq,
         "key": row.start_key,
@@ -43,10 +43,10 @@ def brief(row: "Row") -> Object:
     }
 
 
-def run_json(row: "Row") -> Object:
+def run_json(row: "Row", now: Micros) -> Object:
     run = row.run
     return {
-        **brief(row),
+        **brief(row, now),
         "memory": run.memory,
         "result": run.result,
         "error": run.error,
@@ -60,7 +60,12 @@ def run_json(row: "Row") -> Object:
     }
 
 
-def task_json(task: "Task") -> Object:
+def is_overdue(task: "Task", now: Micros) -> bool:
+    """Nobody can decide it any more; the run finds out when somebody goes on with it."""
+    return task.status == "open" and task.expires_at is not None and task.expires_at <= now
+
+
+def task_json(task: "Task", now: Micros) -> Object:
     """`digest` is that of the call, the same as its effect's; of a question that of what is shown."""
     call = task.call or {}
     return {
@@ -78,6 +83,7 @@ def task_json(task: "Task") -> Object:
         "answers": answers(task),
         "opened_at": iso(task.opened_at),
         "expires_at": when(task.expires_at),
+        "overdue": is_overdue(task, now),
         "decided_at": when(task.decided_at),
         "decided_by": task.decided_by,
         "answer": task.answer,

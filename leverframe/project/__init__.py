@@ -1,6 +1,8 @@
 """Projects: find one, load its rooms, open its engine; copy out a new one.
 
 rooms       find a project, load its machines, make its engine
+names       runs and tasks as people name them
+many        pause, resume, cancel, retry: one run or many
 settings    environment over pyproject.toml
 starter     `leverframe init` and `leverframe new`
 diagram     a Mermaid drawing, read; drafted writes the rooms of it

@@ -34,6 +34,10 @@ PYTHON_ROOMS = ("machines", "states", "tools")
 OURS = Path(__file__).resolve().parent.parent
 
 
+class _Clash(ProjectError):
+    """Two machines of one name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unloaded:
     """A file of `machines/` that does not load, and the line of the project's code that it fails in."""
@@ -78,15 +82,27 @@ class Project:
                 failed.append(Unloaded(file, _failing(error, self, file), error))
         return found, failed
 
+    def loaded(self) -> tuple[dict[str, AnyMachine], list[Unloaded]]:
+        """As `attempt`, for those who need one machine: of two of one name nobody can say which is meant. Raises ProjectError."""
+        found, failed = self.attempt()
+        for one in failed:
+            if isinstance(one.error, _Clash):
+                raise one.error
+        return found, failed
+
     def machine(self, name: str) -> AnyMachine:
-        found = self.machines.get(name)
-        if found is None:
-            known = sorted(self.machines)
-            listed = ", ".join(known) or "none"
-            raise UnknownMachine(
-                f"no machine is called {name!r}; in {self.rooms / 'machines'}: {listed}.{did_you_mean(name, known)}"
-            )
-        return found
+        """That machine, whatever becomes of the others. Raises UnknownMachine, and what loading its own file raises."""
+        known, failed = self.loaded()
+        if name in known:
+            return known[name]
+        for one in failed:
+            if one.file.stem == name:
+                raise one.error
+        listed = ", ".join(sorted(known)) or "none"
+        broken = f" Not loaded: {failed[0].error}." if failed else ""
+        raise UnknownMachine(
+            f"no machine is called {name!r}; in {self.rooms / 'machines'}: {listed}.{did_you_mean(name, sorted(known))}{broken}"
+        )
 
     def database_url(self, given: str | None = None) -> str:
         """The database; a relative SQLite file is meant from the project, wherever one stands. Default: leverframe.db in the project."""
@@ -127,15 +143,16 @@ class Project:
         clock: "Clock | None" = None,
         also: AnyMachine | None = None,
         asks: bool = True,
+        machines: Mapping[str, AnyMachine] | None = None,
     ) -> "AsyncGenerator[Engine]":
         """An engine of this project's machines (`also`: and this one), on its database, with its model; closed with the block.
 
-        With `asks=False` nothing will be asked of the model, and one that is not set up is no error.
+        With `asks=False` nothing will be asked of the model, and one that is not set up is no error. `machines`: those, not all.
         The hook `tools.prepare(database_url)` is called before, where there is one.
         """
         from leverframe.engine import Engine
 
-        machines = {**self.machines, **({also.name: also} if also else {})}
+        known = {**(self.machines if machines is None else machines), **({also.name: also} if also else {})}
         try:
             llm = self.llm(model)
         except UnknownModel:
@@ -148,7 +165,7 @@ class Project:
             settings = self.settings
             async with Engine(
                 store,
-                list(machines.values()),
+                list(known.values()),
                 llm=llm,
                 model=model or settings.model,
                 clock=clock,
@@ -265,7 +282,7 @@ def _declared(project: Project, file: Path, name: str, found: dict[str, AnyMachi
             continue
         machine = cast(AnyMachine, value)
         if (first := found.setdefault(machine.name, machine)) is not machine:
-            raise ProjectError(f"two machines are called {machine.name!r}: {first.file} and {machine.file}; rename one")
+            raise _Clash(f"two machines are called {machine.name!r}: {first.file} and {machine.file}; rename one")
 
 
 def _failing(error: LeverframeError, project: Project, file: Path) -> tuple[str, int]:

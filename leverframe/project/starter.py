@@ -2,11 +2,12 @@
 or the one that somebody drew."""
 
 import keyword
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from leverframe.errors import ProjectError
+from leverframe.errors import ProjectError, UnfitName
 from leverframe.project.rooms import OURS, ROOMS, Project
 
 TRAVELS = (*ROOMS, "tests/agents")
@@ -49,7 +50,7 @@ def starter() -> Path:
 
 
 def init(folder: Path, package: str = "") -> Made:
-    """The starter, in `folder`. With a package, which `folder` must be, its imports are rewritten. Raises ProjectError."""
+    """The starter, in `folder`. With a package, which `folder` must be, its imports are rewritten. Raises UnfitName, ProjectError."""
     folder = folder.resolve()
     root = _root(folder, package)
     made: Made = []
@@ -76,9 +77,9 @@ def _root(folder: Path, package: str) -> Path:
         return folder
     parts = package.split(".")
     if not _PACKAGE.fullmatch(package) or any(map(keyword.iskeyword, parts)):
-        raise ProjectError(f"{package!r} cannot be imported; a package is names with dots between, as in acme.agents")
+        raise UnfitName(f"{package!r} cannot be imported; a package is names with dots between, as in acme.agents")
     if folder.parts[-len(parts) :] != tuple(parts):
-        raise ProjectError(f"{folder} is not the package {package}; the folder must end in {'/'.join(parts)}")
+        raise UnfitName(f"{folder} is not the package {package}; the folder must end in {'/'.join(parts)}")
     return folder.parents[len(parts) - 1]
 
 
@@ -96,22 +97,43 @@ def _moved(text: str, package: str) -> str:
 
 
 def _write(path: Path, text: str) -> tuple[Path, bool]:
+    """Writes a file that is not there yet: whole, or not at all."""
+    half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        return path, False
+        if path.exists():
+            return path, False
+        half.write_text(text, "utf-8")
+        half.replace(path)
     except OSError as error:
-        raise ProjectError(f"{path}: {error.strerror}") from None
+        raise ProjectError(f"{path}: {error.strerror}; it was not written") from None
+    finally:
+        half.unlink(missing_ok=True)
     return path, True
+
+
+def _write_all(files: Mapping[Path, str]) -> Made:
+    """All of them or none: half an agent would stand in the way of its name."""
+    made: Made = []
+    try:
+        for path, text in files.items():
+            made.append(_write(path, text))
+    except BaseException:
+        for path, is_new in made:
+            if is_new:
+                path.unlink(missing_ok=True)
+        raise
+    return made
 
 
 # ── a minimal agent ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def new(project: Project, name: str) -> Made:
-    """A minimal agent of one's own. Raises ProjectError for a name that cannot be one, or is taken."""
+    """A minimal agent of one's own. Raises UnfitName for a name that cannot be one, or is taken; ProjectError where it cannot be written.
+
+    All of it is written, or nothing.
+    """
     _check_name(name)
     prefix = f"{project.package}." if project.package else ""
     files = {
@@ -127,7 +149,7 @@ def new(project: Project, name: str) -> Made:
 def drawn(project: Project, name: str, text: str, file: str) -> Made:
     """The agent that a Mermaid text draws, its tools and prompts still stubs; `file` is its name in messages.
 
-    Raises DiagramError for a drawing that is no flat machine, ProjectError as `new` does; then nothing is written.
+    Raises DiagramError for a drawing that is no flat machine, and what `new` raises; then nothing is written.
     """
     from leverframe.project.diagram import read  # no other command pays for them
     from leverframe.project.drafted import draft
@@ -139,19 +161,19 @@ def drawn(project: Project, name: str, text: str, file: str) -> Made:
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name) or keyword.iskeyword(name) or name == "blocking":  # the door that its test imports
-        raise ProjectError(f"{name!r} cannot name an agent; use small letters, digits and _, beginning with a letter")
+        raise UnfitName(f"{name!r} cannot name an agent; use small letters, digits and _, beginning with a letter")
 
 
 def _written(project: Project, files: Mapping[str, str]) -> Made:
     taken = [path for path in files if (project.rooms / path).exists()]
     if taken:
-        raise ProjectError(f"{project.rooms / taken[0]} is there already; choose another name, nothing was written")
-    made = [
-        _write(project.rooms / room / "__init__.py", f'"""{doc}"""\n')
+        raise UnfitName(f"{project.rooms / taken[0]} is there already; choose another name, nothing was written")
+    rooms = {
+        project.rooms / room / "__init__.py": f'"""{doc}"""\n'
         for room, doc in (("machines", "Machines."), ("states", "States."), ("tools", "Tools."))
         if not (project.rooms / room / "__init__.py").exists()
-    ]
-    return made + [_write(project.rooms / path, text) for path, text in files.items()]
+    }
+    return _write_all(rooms | {project.rooms / path: text for path, text in files.items()})
 
 
 MACHINE = '''\

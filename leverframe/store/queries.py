@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Engine, func, literal_column, select
+from sqlalchemy import Engine, and_, func, literal_column, not_, or_, select
 from sqlalchemy.sql import Select
 
 from leverframe.canon import text_hash
@@ -111,10 +111,11 @@ class Queries:
 
     def tasks(self, run_id: str | None, status: TaskStatus | None, to: str | None, limit: int) -> list[Task]:
         wanted = select(*_tasks).order_by(_tasks.opened_at, _tasks.id).limit(limit)
-        for column, value in ((_tasks.run_id, run_id), (_tasks.status, status), (_tasks.role, to)):
-            if value is not None:
-                wanted = wanted.where(column == value)
-        return [pack.task(row) for row in self._all(wanted)]
+        return [pack.task(row) for row in self._all(_where_tasks(wanted, run_id, status, to))]
+
+    def count_tasks(self, status: TaskStatus | None, to: str | None) -> int:
+        wanted: Select[Any] = select(func.count(_tasks.id))
+        return int(self._all(_where_tasks(wanted, None, status, to))[0][0])
 
     def task(self, task_id: str) -> Task:
         found = self._all(select(*_tasks).where(_tasks.id == task_id))
@@ -123,12 +124,16 @@ class Queries:
         return pack.task(found[0])
 
     def runs(
-        self, machine: str | None, status: str | None, parent: str | None, before: tuple[Micros, str] | None, limit: int
+        self,
+        machine: str | None,
+        status: str | None,
+        parent: str | None,
+        before: tuple[Micros, str] | None,
+        limit: int,
+        now: Micros,
     ) -> list[Row]:
-        wanted = select(*_runs).order_by(_runs.created_at.desc(), _runs.id.desc()).limit(limit)
-        for column, value in ((_runs.machine, machine), (_runs.status, status), (_runs.parent, parent)):
-            if value is not None:
-                wanted = wanted.where(column == value)
+        wanted = self._where_runs(select(*_runs), machine, status, parent, now)
+        wanted = wanted.order_by(_runs.created_at.desc(), _runs.id.desc()).limit(limit)
         if before is not None:
             at, run_id = before
             wanted = wanted.where((_runs.created_at < at) | ((_runs.created_at == at) & (_runs.id < run_id)))
@@ -137,6 +142,35 @@ class Queries:
     def unfinished(self, machine: str, after: str, limit: int) -> list[Row]:
         wanted = select(*_runs).where(_runs.machine == machine, _runs.status.not_in(sorted(OVER)), _runs.id > after)
         return [pack.unpack(row) for row in self._all(wanted.order_by(_runs.id).limit(limit))]
+
+    def count_runs(self, machine: str | None, status: str | None, now: Micros) -> int:
+        wanted: Select[Any] = select(func.count(_runs.id))
+        return int(self._all(self._where_runs(wanted, machine, status, None, now))[0][0])
+
+    def _where_runs(
+        self, wanted: Select[Any], machine: str | None, status: str | None, parent: str | None, now: Micros
+    ) -> Select[Any]:
+        if status in ("ready", "running"):
+            held = (_runs.lease_until >= now, _runs.lease_owner.in_(self._alive(now)))
+            wanted = wanted.where(and_(*held) if status == "running" else or_(_runs.lease_owner.is_(None), not_(and_(*held))))
+            status = "ready"
+        for column, value in ((_runs.machine, machine), (_runs.status, status), (_runs.parent, parent)):
+            if value is not None:
+                wanted = wanted.where(column == value)
+        return wanted
+
+    def _alive(self, now: Micros) -> list[str]:
+        """Who holds runs that have something to do, without those that certainly died."""
+        holders = self._all(select(_runs.lease_owner).where(_runs.status == "ready", _runs.lease_until >= now).distinct())
+        return [owner for (owner,) in holders if not is_dead(owner)]
+
+    def run_ids(self, after: str, limit: int) -> list[str]:
+        wanted: Select[Any] = select(_runs.id).where(_runs.id > after).order_by(_runs.id)
+        return [row[0] for row in self._all(wanted.limit(limit))]
+
+    def machines(self) -> list[str]:
+        names: Select[Any] = select(_definitions.name).distinct()
+        return sorted(row[0] for row in self._all(names))
 
     def inbound(self, run_id: str) -> list[Inbound]:
         waiting = select(*_inbound).where(_inbound.run_id == run_id, _inbound.consumed.is_(None))
@@ -172,3 +206,10 @@ class Queries:
     def next_wake(self) -> Micros | None:
         found = self._all(select(func.min(_runs.wake_at)).where(_runs.wake_at.is_not(None)))
         return None if found[0][0] is None else int(found[0][0])
+
+
+def _where_tasks(wanted: Select[Any], run_id: str | None, status: TaskStatus | None, to: str | None) -> Select[Any]:
+    for column, value in ((_tasks.run_id, run_id), (_tasks.status, status), (_tasks.role, to)):
+        if value is not None:
+            wanted = wanted.where(column == value)
+    return wanted

@@ -177,6 +177,9 @@ class Store:
         """Oldest first. `status` None: all."""
         return await self._read(lambda: self._queries.tasks(run_id, status, to, limit))
 
+    async def count_tasks(self, status: TaskStatus | None = "open", to: str | None = None) -> int:
+        return await self._read(lambda: self._queries.count_tasks(status, to))
+
     async def task(self, task_id: str) -> Task:
         """Raises UnknownTask."""
         return await self._read(lambda: self._queries.task(task_id))
@@ -189,8 +192,25 @@ class Store:
         before: tuple[Micros, str] | None = None,
         limit: int = 100,
     ) -> list[Row]:
-        """Newest first. `before`: `(created_at, id)` of the last one on the page before."""
-        return await self._read(lambda: self._queries.runs(machine, status, parent, before, limit))
+        """Newest first. `before`: `(created_at, id)` of the last one on the page before.
+
+        `running` are those that a living process holds, `ready` those that have something to do and are not.
+        """
+        now = self.clock.now()
+        return await self._read(lambda: self._queries.runs(machine, status, parent, before, limit, now))
+
+    async def count_runs(self, machine: str | None = None, status: str | None = None) -> int:
+        """How many `runs` would give in all."""
+        now = self.clock.now()
+        return await self._read(lambda: self._queries.count_runs(machine, status, now))
+
+    async def run_ids(self, after: str = "", limit: int = 500) -> list[str]:
+        """By id, from the one after; reads no more of a run, so that a damaged one hides no other."""
+        return await self._read(lambda: self._queries.run_ids(after, limit))
+
+    async def machines(self) -> list[str]:
+        """The names of all machines that ever stored a definition here."""
+        return await self._read(self._queries.machines)
 
     async def unfinished(self, machine: str, after: str = "", limit: int = 500) -> list[Row]:
         """Runs of a machine that are not over, by their ids; `after`: the last one of the page before."""
