@@ -260,7 +260,7 @@ def test_the_command_reads_a_file_or_the_standard_input(tmp_path: Path) -> None:
     assert (code, "leverframe graph bench" in out) == (0, True)
     assert leverframe(tmp_path, "graph", "bench")[1].startswith("bench: The bench agent, as it was drawn.")
     code, out, err = leverframe(tmp_path, "new", "desk", "--from", "desk.mmd")
-    assert (code, out, "is there already" in err) == (1, "", True)
+    assert (code, out, "is there already" in err) == (2, "", True)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leverframe import project
-from leverframe.cli.app import AsJson, command, fail, misused, print_json
+from leverframe.cli.app import AsJson, command, fail, misused, print_json, warn
 
 if TYPE_CHECKING:
     from leverframe.clock import Micros
@@ -68,13 +68,22 @@ def graph(
     if run is not None and traffic is not None:
         raise misused("--run and --traffic are two drawings; give one of them")
     chosen = format or (ENDINGS.get(out.suffix.lower(), Format.TEXT) if out else Format.TEXT)
-    drawn: Drawable = _read(definition) if definition else project.find().machine(machine or "")
+    drawn: Drawable = _read(definition) if definition else _declared(machine or "")
     overlay: Overlay | None = None
     if run is not None:
         drawn, overlay = _of_run(drawn, run)
     elif traffic is not None:
         overlay = _of_traffic(drawn, traffic)
     _show(drawn, overlay, chosen, out, as_json)
+
+
+def _declared(name: str) -> "Drawable":
+    """That machine, whatever becomes of the others."""
+    here = project.find()
+    found = here.machine(name)
+    for one in here.loaded()[1]:
+        warn(f"{one.error}; its machines are left out")
+    return found
 
 
 def _write_cards(name: str | None, as_json: bool) -> None:
