@@ -53,7 +53,7 @@ app.add_typer(database, name="db")
 def main() -> None:
     try:
         app()
-    finally:  # nothing is left to be brought to an end: Ctrl-C may end us at once, while threads of tools run out
+    finally:  # nothing is left to be committed: from here on Ctrl-C ends the process, without a traceback
         with suppress(ValueError):  # not in the main thread
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -117,7 +117,7 @@ class Interrupts:
 
         self._open = True
         if threading.current_thread() is threading.main_thread():  # signals are its own
-            signal.signal(signal.SIGINT, came)  # stays for the end of the loop, which waits for threads of tools, too
+            signal.signal(signal.SIGINT, came)  # stays until the loop has come to its end
         try:
             yield
         finally:
