@@ -418,7 +418,7 @@ class Drive:
         if held.run.status not in ("ready", "running", "waiting"):
             return ""
         if held.bound.problems:
-            return "; ".join(held.bound.problems[:5]) + ". Bring the code back, or `leverframe migrate`"
+            return "; ".join(held.bound.problems[:5]).rstrip(".") + ". Bring the code back, or `leverframe migrate`"
         need = need_of(held.bound.definition, held.run, held.fence)
         if need.kind == "ask":
             if self.llm is None:

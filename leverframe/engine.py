@@ -144,7 +144,7 @@ class Engine(Drive):
         due = row.wake_at
         if due is None or due - self.clock.now() > self.patience * SECOND:
             return False
-        while (left := due - self.clock.now()) > 0:
+        while (left := due - self.clock.now()) > 0 and not self.draining:
             await self.clock.sleep(min(POLL, left / SECOND))
             now = await self.store.load(row.run.id)
             if now.run.seq != row.run.seq or now.want is not None or now.lease_owner is not None:
@@ -189,7 +189,7 @@ class Engine(Drive):
     async def _follow(self, run_id: str) -> bool:
         """Waits while another process holds the run. False: it has come to rest there."""
         row = await self.store.load(run_id)
-        while row.run.status not in OVER:
+        while row.run.status not in OVER and not self.draining:
             if row.lease_owner is None or (row.lease_until or 0) < self.clock.now() or is_dead(row.lease_owner):
                 return row.wake_at is not None and row.wake_at <= self.clock.now()
             await self.clock.sleep(0.05)

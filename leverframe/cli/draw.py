@@ -158,8 +158,9 @@ def _of_run(drawn: "Drawable", run: str) -> "tuple[Drawable, Overlay]":
         pinned = Definition(await store.definition(row.run.definition))
         shown = drawn if _same(drawn, pinned) else pinned
         events = await store.events(row.run.id)
-        said = (f"{row.status}", *await _waits(store, row))
-        return shown, drawings.of_run(drawings.drawing(shown), f"run {row.run.id}, {row.status}", events, said)
+        status = names.status_of(row, store.clock.now())
+        said = (status, *await _waits(store, row))
+        return shown, drawings.of_run(drawings.drawing(shown), f"run {row.run.id}, {status}", events, said)
 
     return doors.with_store(work)
 

@@ -37,7 +37,7 @@ class Difference:
         """The highest risk in it."""
         if self.lost:
             return "high"
-        return min((judged.level for judged, _ in self.changes), key=LEVELS.index, default=None)
+        return next((level for level in LEVELS if self.of(level)), None)
 
     def count(self, level: Level) -> int:
         return sum(judged.level == level for judged, _ in self.changes) + (len(self.lost) if level == "high" else 0)

@@ -200,7 +200,8 @@ class Queries:
             _runs.claims >= literal_column(str(SUSPECT)),
             _runs.wake_at <= now,
         )  # a literal: it is the index's condition
-        holders = self._all(select(_runs.lease_owner, _runs.lease_until).where(*suspicious).distinct())
+        wanted: Select[Any] = select(_runs.lease_owner, _runs.lease_until)
+        holders = self._all(wanted.where(*suspicious).distinct())
         return any(owner is None or until < now or is_dead(owner) for owner, until in holders)
 
     def next_wake(self) -> Micros | None:

@@ -8,7 +8,7 @@ from sqlmodel import Session
 
 from leverframe.canon import Json, Object
 from leverframe.clock import Micros
-from leverframe.run import Event, Run, Status
+from leverframe.run import Event, Run
 
 Want: TypeAlias = Literal["pause", "cancel"]
 TaskKind: TypeAlias = Literal["approve", "answer", "reconcile"]
@@ -37,11 +37,6 @@ class Row:
     want_by: str | None
     inbox: int
     claims: int
-
-    @property
-    def status(self) -> Status:
-        """As people are told: `running` where somebody holds a run that has something to do."""
-        return "running" if self.run.status == "ready" and self.lease_owner is not None else self.run.status
 
 
 @dataclass(frozen=True, slots=True)
