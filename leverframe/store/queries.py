@@ -200,8 +200,7 @@ class Queries:
             _runs.claims >= literal_column(str(SUSPECT)),
             _runs.wake_at <= now,
         )  # a literal: it is the index's condition
-        wanted: Select[Any] = select(_runs.lease_owner, _runs.lease_until)
-        holders = self._all(wanted.where(*suspicious).distinct())
+        holders = self._all(select(*(_runs[name] for name in ("lease_owner", "lease_until"))).where(*suspicious).distinct())
         return any(owner is None or until < now or is_dead(owner) for owner, until in holders)
 
     def next_wake(self) -> Micros | None:
