@@ -46,6 +46,9 @@ def graph(
     traffic: Annotated[
         str | None, typer.Option(metavar="SINCE", help="Lay the runs over it that started since: 12h, 7d, 2026-11-01.")
     ] = None,
+    finding: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Lay the path of this finding of `leverframe check` over it.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write it there; the ending tells the format.")
     ] = None,
@@ -59,14 +62,14 @@ def graph(
 ) -> None:
     """Draw a machine from its table."""
     if card:
-        if any(given is not None for given in (format, run, traffic, out, definition)):
+        if any(given is not None for given in (format, run, traffic, finding, out, definition)):
             raise misused("--write writes the machine's card, and takes nothing but a MACHINE beside it")
         _write_cards(machine, as_json)
         return
     if (machine is None) == (definition is None):
         raise misused("name a MACHINE, or give --definition FILE")
-    if run is not None and traffic is not None:
-        raise misused("--run and --traffic are two drawings; give one of them")
+    if sum(one is not None for one in (run, traffic, finding)) > 1:
+        raise misused("--run, --traffic and --finding are different drawings; give one of them")
     chosen = format or (ENDINGS.get(out.suffix.lower(), Format.TEXT) if out else Format.TEXT)
     drawn: Drawable = _read(definition) if definition else _declared(machine or "")
     overlay: Overlay | None = None
@@ -74,6 +77,8 @@ def graph(
         drawn, overlay = _of_run(drawn, run)
     elif traffic is not None:
         overlay = _of_traffic(drawn, traffic)
+    elif finding is not None:
+        overlay = _of_finding(drawn, finding)
     _show(drawn, overlay, chosen, out, as_json)
 
 
@@ -189,6 +194,22 @@ async def _waits(store: "Store", row: "Row") -> list[str]:
     if not tasks and row.run.waiting is not None:
         said = [f"waits until {iso(row.run.waiting.expires_at)}"]
     return said + ([row.run.reason] if row.run.reason else [])
+
+
+def _of_finding(drawn: "Drawable", code: str) -> "Overlay":
+    """The way to what check found, its steps numbered."""
+    from leverframe import graph as drawings
+    from leverframe.check import check as review
+    from leverframe.graph import Drawing
+
+    assert not isinstance(drawn, Drawing), "a command draws machines and definitions"
+    found = [one for one in review(drawn, others=project.find().machines).findings if one.path]
+    one = next((one for one in found if one.code == code.upper()), None)
+    if one is None:
+        listed = ", ".join(sorted({one.code for one in found})) or "none"
+        raise misused(f"--finding {code}: check finds no such thing with a path in {drawn.name}; it finds {listed}")
+    hops = [(hop.state, hop.outcome, hop.to) for hop in one.path]
+    return drawings.of_path(f"{one.code}: {one.message.removeprefix(f'machine {one.machine}: ')}", hops, one.path[-1].to)
 
 
 def _of_traffic(drawn: "Drawable", since: str) -> "Overlay":

@@ -74,14 +74,19 @@ def difference(
         before,
         after,
         tuple(ranked(changes(before, after), before, after)),
-        tuple(one for key, one in now.items() if key not in was),
-        tuple(one for key, one in was.items() if key not in now),
+        tuple(sorted((one for key, one in now.items() if key not in was), key=_danger)),
+        tuple(sorted((one for key, one in was.items() if key not in now), key=_danger)),
         tuple(parked),
     )
 
 
 def _known(one: Finding) -> tuple[str, str | None, str | None, str]:
     return one.code, one.state, one.outcome, one.message
+
+
+def _danger(one: Finding) -> int:
+    """Calls that nobody released first, then rules, then strangers' words, then the rest."""
+    return next((rank for rank, kind in enumerate(("LF3", "LF6", "LF4")) if one.code.startswith(kind)), 3)
 
 
 # ── texts ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

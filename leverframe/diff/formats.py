@@ -8,7 +8,7 @@ from leverframe.diff.difference import Difference, detail, picture
 from leverframe.diff.impact import FATES, Parked
 from leverframe.diff.risk import LEVELS, Risk
 from leverframe.graph import mermaid as drawn
-from leverframe.words import cell, code, escaped
+from leverframe.words import cell, escaped
 
 LONGEST = 60_000
 """Characters of a comment: GitHub takes 65,536."""
@@ -46,15 +46,20 @@ def text(found: Difference) -> str:
             lines.append(f"  {change}{_why(judged)}")
             lines += [f"      {line}" for line in _cut(detail(change))]
     if found.mended:
-        lines += ["", "found before, and no longer", *(f"  {one.code} {one.message}" for one in found.mended)]
+        lines += ["", "found before, and no longer", *(f"  {one.code} {_said(one)}" for one in found.mended)]
     if found.parked:
         lines += ["", "runs under way", *(f"  {one}" for one in found.parked)]
     return "\n".join(lines) + "\n"
 
 
 def _finding(one: Finding) -> Iterator[str]:
-    yield f"  {one.code} {f'state {one.state}: ' if one.state else ''}{one.message}"
+    yield f"  {one.code} {_said(one)}"
     yield from (f"    {number:>3}. {hop}" for number, hop in enumerate(one.path, 1))
+
+
+def _said(one: Finding) -> str:
+    """Its message without the machine's name, which stands above."""
+    return one.message.removeprefix(f"machine {one.machine}: ")
 
 
 def _why(judged: Risk) -> str:
@@ -105,8 +110,7 @@ def _table(found: Difference) -> Iterator[str]:
     yield f"### {escaped(headline(found))}"
     yield ""
     for one in found.lost:
-        state = f"state {code(one.state)}: " if one.state else ""
-        yield f"**{one.code}** {state}{escaped(one.message)}"
+        yield f"**{one.code}** {escaped(_said(one))}"
         yield ""
         yield from (f"{number}. {escaped(str(hop))}" for number, hop in enumerate(one.path, 1))
         yield ""
@@ -118,7 +122,7 @@ def _table(found: Difference) -> Iterator[str]:
             yield f"| {level} | {cell(str(change))} | {cell(judged.why)} |"
         yield ""
     if found.mended:
-        yield "Found before, and no longer: " + ", ".join(f"{one.code} {escaped(one.message)}" for one in found.mended)
+        yield "Found before, and no longer: " + ", ".join(f"{one.code} {escaped(_said(one))}" for one in found.mended)
         yield ""
 
 
