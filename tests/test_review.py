@@ -1,0 +1,120 @@
+"""The review end to end: the demonstration in docs/review.md as it stands there, what may be compared with what, and the workflow."""
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+import yaml
+
+from leverframe.canon import Object
+from machines.refund import refund
+from tests import repository
+
+HERE = Path(sys.executable).parent
+Shell = Callable[[str], str]
+
+
+def shell(folder: Path) -> Shell:
+    env = repository.environment()
+    env["PATH"] = f"{HERE}{os.pathsep}{env['PATH']}"
+
+    def run(script: str) -> str:
+        return repository.run(["bash", "-euo", "pipefail", "-c", script], folder, env, timeout=120)
+
+    return run
+
+
+def test_the_demonstration_shows_what_it_says(tmp_path: Path) -> None:
+    page = (repository.ROOT / "docs/review.md").read_text("utf-8")
+    made, changed, checked, drawn, compared, back = re.findall(r"^```bash\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert "waits for team lead" in shell(tmp_path)(made)
+    run = shell(tmp_path / "shop")
+    run(changed)
+    said = run(checked)
+    assert said.endswith("ended with 1\n")
+    assert {"LF005", "LF103", "LF603"} == set(re.findall(r"LF\d{3}", said))
+    assert "    1. Read –none→ Triage\n    2. Triage –issue_refund→ Limit\n    3. Limit –large→ Pay\n" in said
+    assert "large     → Pay [3]" in run(drawn)
+    said = run(compared)
+    first, *_, last = (line for line in said.splitlines() if line.startswith("  "))
+    assert first.startswith("  LF603 the rule “each call of issue_refund is executed only after Release: approved")
+    assert re.match(r"  1 run in Release: on the pinned definition, and can be moved to the new one \(run_\w+\)", last)
+    assert "**LF603**" in (tmp_path / "shop/comment.md").read_text("utf-8")
+    said = run(back)
+    assert "nothing found in 3 machines" in said
+    assert "no machine changed" in said
+    assert "Refunded" in said
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> tuple[Path, Shell]:
+    shell(tmp_path)("leverframe init shop")
+    return tmp_path / "shop", shell(tmp_path / "shop")
+
+
+def test_a_machine_is_compared_with_a_file_and_with_a_definition_of_the_database(shop: tuple[Path, Shell]) -> None:
+    folder, run = shop
+    run("leverframe definition refund -o before.json")
+    run('leverframe run refund "Order 1042 arrived broken" --key a')
+    before = refund.definition().hash
+    assert run("sha256sum < before.json | cut -c1-64") != before, "the file ends in a line break, the definition does not"
+    run("sed -i 's/steps=40/steps=41/' machines/refund.py")
+    for against in ("before.json", before[:8]):
+        said = run(f"leverframe diff refund --against {against}")
+        assert "  limit steps was 40, is 41 (more may be used up)" in said
+    assert "--exit-code" in run("leverframe diff --help")
+    assert run("leverframe diff refund --against before.json --exit-code > /dev/null || echo $?") == "1\n"
+    assert '"risk": "high"' in run("leverframe diff refund --against before.json --json")
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("diff", "no revision that git knows"),
+        ("diff --against nowhere", "--against nowhere: no file, and no revision that git knows; of a hash, name the MACHINE"),
+        ("diff refund --against ffffff", "definition ffffff of refund: no such definition of that machine"),
+        ("diff nope --against restock.json", "it is a definition of restock, not of nope"),
+        ("diff --against pyproject.toml", "no definition"),
+        ("diff --against restock.json --format html", "draws one machine; name it"),
+        ("definition nope", "no machine is called 'nope'"),
+        ("definition", "name a MACHINE, or give --json"),
+        ("graph refund --finding LF999", "check finds no such thing with a path in refund; it finds none"),
+        ("graph refund --finding LF101 --run x", "are different drawings; give one of them"),
+        ("graph --write --format dot", "--write writes the machine's card"),
+    ],
+)
+def test_what_cannot_be_compared_or_drawn_is_misuse(shop: tuple[Path, Shell], command: str, why: str) -> None:
+    _, run = shop
+    said = run(f"leverframe definition restock -o restock.json; leverframe {command} 2>&1 || echo ended with $?")
+    plain = " ".join(re.sub(r"[│╭╮╰╯─]", " ", said).split())
+    assert why in plain
+    assert plain.endswith("ended with 2")
+
+
+def test_a_revision_whose_machines_do_not_load_says_so(shop: tuple[Path, Shell]) -> None:
+    _, run = shop
+    commit = "git add . && git -c user.name=a -c user.email=a@example.com commit --quiet --message x"
+    run(f"git init --quiet && echo 'this is no Python' >> machines/restock.py && {commit} && git rm --quiet --cached machines/restock.py")
+    run("sed -i '$d' machines/restock.py")
+    said = run("leverframe diff 2>&1 || echo ended with $?")
+    assert "revision 'HEAD': its machines do not load: " in said
+    assert said.endswith("ended with 1\n")
+
+
+def test_the_workflow_is_one_that_github_reads_and_its_commands_exist(shop: tuple[Path, Shell]) -> None:
+    _, run = shop
+    text = (repository.ROOT / "docs/review.yml").read_text("utf-8")
+    flow = cast(Object, yaml.load(text, Loader=yaml.BaseLoader))
+    assert flow["on"] == "pull_request"
+    steps = cast(list[Object], cast(Object, cast(Object, flow["jobs"])["machines"])["steps"])
+    ours = [str(step["run"]) for step in steps if str(step.get("run", "")).startswith("leverframe")]
+    assert [shlex.split(command)[1] for command in ours] == ["diff", "check"]
+    for command in ours:
+        options = [word for word in shlex.split(command) if word.startswith("--")]
+        help = run(f"leverframe {shlex.split(command)[1]} --help")
+        assert all(option in help for option in options)
