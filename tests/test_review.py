@@ -52,13 +52,13 @@ def test_the_demonstration_shows_what_it_says(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> tuple[Path, Shell]:
+def run(tmp_path: Path) -> Shell:
+    """A shell in a project of its own."""
     shell(tmp_path)("leverframe init shop")
-    return tmp_path / "shop", shell(tmp_path / "shop")
+    return shell(tmp_path / "shop")
 
 
-def test_a_machine_is_compared_with_a_file_and_with_a_definition_of_the_database(shop: tuple[Path, Shell]) -> None:
-    folder, run = shop
+def test_a_machine_is_compared_with_a_file_and_with_a_definition_of_the_database(run: Shell) -> None:
     run("leverframe definition refund -o before.json")
     run('leverframe run refund "Order 1042 arrived broken" --key a')
     before = refund.definition().hash
@@ -88,26 +88,25 @@ def test_a_machine_is_compared_with_a_file_and_with_a_definition_of_the_database
         ("graph --write --format dot", "--write writes the machine's card"),
     ],
 )
-def test_what_cannot_be_compared_or_drawn_is_misuse(shop: tuple[Path, Shell], command: str, why: str) -> None:
-    _, run = shop
+def test_what_cannot_be_compared_or_drawn_is_misuse(run: Shell, command: str, why: str) -> None:
     said = run(f"leverframe definition restock -o restock.json; leverframe {command} 2>&1 || echo ended with $?")
     plain = " ".join(re.sub(r"[│╭╮╰╯─]", " ", said).split())
     assert why in plain
     assert plain.endswith("ended with 2")
 
 
-def test_a_revision_whose_machines_do_not_load_says_so(shop: tuple[Path, Shell]) -> None:
-    _, run = shop
+def test_a_revision_whose_machines_do_not_load_says_so(run: Shell) -> None:
     commit = "git add . && git -c user.name=a -c user.email=a@example.com commit --quiet --message x"
-    run(f"git init --quiet && echo 'this is no Python' >> machines/restock.py && {commit} && git rm --quiet --cached machines/restock.py")
+    run(
+        f"git init --quiet && echo 'this is no Python' >> machines/restock.py && {commit} && git rm --quiet --cached machines/restock.py"
+    )
     run("sed -i '$d' machines/restock.py")
     said = run("leverframe diff 2>&1 || echo ended with $?")
     assert "revision 'HEAD': its machines do not load: " in said
     assert said.endswith("ended with 1\n")
 
 
-def test_the_workflow_is_one_that_github_reads_and_its_commands_exist(shop: tuple[Path, Shell]) -> None:
-    _, run = shop
+def test_the_workflow_is_one_that_github_reads_and_its_commands_exist(run: Shell) -> None:
     text = (repository.ROOT / "docs/review.yml").read_text("utf-8")
     flow = cast(Object, yaml.load(text, Loader=yaml.BaseLoader))
     assert flow["on"] == "pull_request"
