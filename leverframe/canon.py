@@ -1,7 +1,7 @@
 """One text for one value: canonical ASCII JSON, its hash, and the door that refuses what databases and hashes cannot keep."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias, cast
 
 from leverframe.errors import InputError, NotJson, TooLarge
@@ -50,6 +50,19 @@ def admit(value: object, *, what: str, limit: int = MAX_ARGUMENTS) -> Json:
     """
     budget = [limit]
     return _admit(value, what, 0, budget, limit)
+
+
+def admit_dump(dump: Callable[[], object], *, what: str, limit: int = MAX_ARGUMENTS) -> Json:
+    """What a serializer makes of a value, admitted; its own complaints by name. Raises TooLarge, NotJson."""
+    try:
+        made = dump()
+    except InputError:
+        raise
+    except (RecursionError, ValueError) as error:
+        if isinstance(error, RecursionError) or "depth" in str(error):
+            raise TooLarge(f"{what}: nested deeper than {MAX_DEPTH} levels; flatten it") from None
+        raise NotJson(f"{what}: cannot become JSON: {str(error)[:200]}") from None
+    return admit(made, what=what, limit=limit)
 
 
 def _admit(value: object, path: str, depth: int, budget: list[int], limit: int) -> Json:

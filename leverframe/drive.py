@@ -14,7 +14,7 @@ from typing import Never, Self, cast
 from pydantic import ValidationError
 
 from leverframe import perform
-from leverframe.canon import MAX_MEMORY, Json, Object, admit, canonical, digest, ordered
+from leverframe.canon import MAX_MEMORY, Json, Object, admit_dump, canonical, digest, ordered
 from leverframe.clock import SECOND, Clock, Micros, SystemClock
 from leverframe.errors import (
     BadCompletion,
@@ -787,13 +787,10 @@ def _child_key(run: Run, index: int) -> str:
 
 def read_input(machine: AnyMachine, given: "Memory | Mapping[str, object]") -> Object:
     """Input as memory data. Raises InvalidMemory, TooLarge, NotJson."""
-    if isinstance(given, Memory):
-        data: object = given.model_dump(mode="json")
-    else:
-        data = dict(given)
-    clean = admit(data, what="input", limit=MAX_MEMORY)
+    written = (lambda: given.model_dump(mode="json")) if isinstance(given, Memory) else (lambda: dict(given))
+    clean = admit_dump(written, what="input", limit=MAX_MEMORY)
     try:
         memory = machine.memory.model_validate_json(ordered(clean))
     except ValidationError as error:
         raise InvalidMemory(f"input of {machine.name}: {compact(error)}") from None
-    return cast(Object, admit(memory.model_dump(mode="json"), what="input", limit=MAX_MEMORY))
+    return cast(Object, admit_dump(lambda: memory.model_dump(mode="json"), what="input", limit=MAX_MEMORY))

@@ -12,7 +12,7 @@ from typing import Never, TypeAlias, cast
 
 from pydantic import BaseModel, ValidationError
 
-from leverframe.canon import MAX_MEMORY, MAX_RESULT, Json, Object, admit, digest, ordered
+from leverframe.canon import MAX_MEMORY, MAX_RESULT, Json, Object, admit_dump, digest, ordered
 from leverframe.clock import SECOND, Clock
 from leverframe.errors import (
     BadCompletion,
@@ -177,7 +177,7 @@ def dumped(memory: Memory) -> Object:
     Raises Stuck where it does not fit.
     """
     try:
-        data = cast(Object, admit(memory.model_dump(mode="json"), what="memory", limit=MAX_MEMORY))
+        data = cast(Object, admit_dump(lambda: memory.model_dump(mode="json"), what="memory", limit=MAX_MEMORY))
         type(memory).model_validate_json(ordered(data))
     except ValidationError as error:
         raise Stuck(f"memory does not fit {type(memory).__name__}: {compact(error)}") from None
@@ -249,7 +249,8 @@ def ended(step: Step) -> Draft:
         value = cast(
             Json,
             _run_user_code(
-                f"{state.name}.result", lambda: admit(result.model_dump(mode="json"), what="result", limit=MAX_RESULT)
+                f"{state.name}.result",
+                lambda: admit_dump(lambda: result.model_dump(mode="json"), what="result", limit=MAX_RESULT),
             ),
         )
     return Draft("ended", {"state": state.name, "success": step.spec.success, "result": value})
@@ -400,7 +401,8 @@ def done(step: Step, call: Pending, tool: AnyTool, value: object) -> Draft:
 def _as_is(value: object) -> Json:
     """A result that does not fit, as far as it can be written down."""
     try:
-        return admit(value.model_dump(mode="json") if isinstance(value, BaseModel) else value, what="result", limit=MAX_RESULT)
+        written = (lambda: value.model_dump(mode="json")) if isinstance(value, BaseModel) else (lambda: value)
+        return admit_dump(written, what="result", limit=MAX_RESULT)
     except InputError:
         return None
 

@@ -33,8 +33,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from leverframe import schema
-from leverframe.canon import MAX_ARGUMENTS, MAX_DEPTH, MAX_RESULT, Json, Object, admit
-from leverframe.errors import DeclarationError, InputError, InvalidArguments, NotJson, TooLarge, ToolError, did_you_mean
+from leverframe.canon import MAX_ARGUMENTS, MAX_RESULT, Json, Object, admit, admit_dump
+from leverframe.errors import DeclarationError, InputError, InvalidArguments, ToolError, did_you_mean
 from leverframe.state import Call, Effect, checked_name
 
 if TYPE_CHECKING:  # tools without a database load none
@@ -137,10 +137,13 @@ class Tool(Generic[W, P, T_co, R_co]):
             model = self.arguments.model_validate(arguments)
         except ValidationError as error:
             raise InvalidArguments(f"{self.name}: {compact(error)}") from None
-        dumped = _dumped(lambda: model.model_dump(by_alias=True), self.name)
-        if extra := set(cast(Mapping[object, object], arguments)) - set(dumped) - set(type(model).model_fields):
+        clean = cast(Object, admit_dump(lambda: model.model_dump(mode="json"), what=self.name, limit=MAX_ARGUMENTS))
+        known = {
+            name for field, info in type(model).model_fields.items() for name in (field, info.alias, info.serialization_alias)
+        }
+        if extra := set(cast(Mapping[object, object], arguments)) - set(clean) - known:
             raise InvalidArguments(f"{self.name}: unknown argument {str(min(extra, key=str))[:80]!r}")
-        return cast(Object, admit(_dumped(lambda: model.model_dump(mode="json"), self.name), what=self.name, limit=MAX_ARGUMENTS))
+        return clean
 
     @cached_property
     def arguments(self) -> type[BaseModel]:
@@ -168,7 +171,7 @@ class Tool(Generic[W, P, T_co, R_co]):
         """A result validated by the return annotation: as Python, and as JSON. Raises ValidationError, TooLarge, NotJson."""
         what, adapter = f"result of {self.name}", schema.adapter(self._returns)
         python = adapter.validate_python(value)
-        return python, admit(_dumped(lambda: adapter.dump_python(python, mode="json"), what), what=what, limit=MAX_RESULT)
+        return python, admit_dump(lambda: adapter.dump_python(python, mode="json"), what=what, limit=MAX_RESULT)
 
     def revive(self, value: Json) -> object:
         """A stored result as Python again."""
@@ -518,16 +521,6 @@ def _options(
 ) -> Options:
     """Undeclared, an effect is the most dangerous one, and a person must approve it; one that is declared needs nobody."""
     return Options(effect or "once", effect is None if approval is None else approval, timeout, retries, reconcile, untrusted)
-
-
-def _dumped(dump: Callable[[], T], what: str) -> T:
-    """What pydantic makes of a value, or its complaint by name. Raises TooLarge, NotJson."""
-    try:
-        return dump()
-    except (RecursionError, ValueError) as error:
-        if isinstance(error, RecursionError) or "depth" in str(error):
-            raise TooLarge(f"{what}: nested deeper than {MAX_DEPTH} levels; flatten it") from None
-        raise NotJson(f"{what}: cannot become JSON: {str(error)[:200]}") from None
 
 
 def _is_async(function: Callable[..., object]) -> bool:

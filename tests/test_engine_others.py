@@ -592,6 +592,20 @@ async def test_a_run_whose_definition_cannot_be_read_is_blocked_and_stops_no_oth
     assert (await other.store.load(run.id)).want is None
 
 
+async def test_a_row_that_was_damaged_stops_no_other_run_and_is_named_to_whoever_asks(house: House) -> None:
+    engine = house(naps, errand)
+    run = await begin(engine, "naps")
+    change(house, "UPDATE runs SET memory = '{'")
+    row = await engine.start(TriggerCommand("errand", {"n": 2}))
+    house.clock.advance(2 * DAY)
+    await work(engine, until_idle=True)
+    assert (await engine.store.load(row.run.id)).run.status == "done"
+    assert [one.run.id for one in await engine.store.runs()] == [row.run.id]
+    for ask in (engine.advance(run.id), engine.verify(run.id), engine.cancel(run.id)):
+        with pytest.raises(Tampered, match=f"run {run.id}: its row cannot be read, it was damaged"):
+            await ask
+
+
 @pytest.mark.parametrize(
     ("sql", "why"),
     [

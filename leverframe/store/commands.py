@@ -3,19 +3,31 @@
 Each runs inside a batch of the committer, with the run's row locked, and raises before it has written anything.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from leverframe.canon import Json, canonical
 from leverframe.clock import Micros, iso
-from leverframe.errors import AlreadyDecided, AlreadyPaused, InputError, KeyConflict, Lost, RunOver, TaskGone, UnknownTask
+from leverframe.errors import (
+    AlreadyDecided,
+    AlreadyPaused,
+    InputError,
+    KeyConflict,
+    Lost,
+    RunOver,
+    Tampered,
+    TaskGone,
+    UnknownTask,
+)
 from leverframe.run import OVER
 from leverframe.store.batch import Guard, Tx, arrive, request_hash
 from leverframe.store.owner import is_dead
 from leverframe.store.pack import inbound, task, unpack
-from leverframe.store.records import Claimed, Decided, Inbound, Task, Want
+from leverframe.store.records import Claimed, Decided, Inbound, Row, Task, Want
 
 LONGEST_WORD = 512
+log = logging.getLogger("leverframe")
 
 
 def word(what: str, value: str) -> str:
@@ -37,7 +49,7 @@ def claim(tx: Tx, run_id: str, owner: str, now: Micros, lease_until: Micros, alo
     held = guard.lease_owner is not None and guard.lease_until is not None and guard.lease_until >= now
     if held and guard.lease_owner != owner and not is_dead(guard.lease_owner or ""):
         return None
-    return _take(tx, [run_id], owner, now, lease_until, alone)[0]
+    return next(iter(_take(tx, [run_id], owner, now, lease_until, alone)), None)
 
 
 def claim_due(tx: Tx, owner: str, now: Micros, lease_until: Micros, limit: int, suspects: bool) -> list[Claimed]:
@@ -67,10 +79,26 @@ def _take(tx: Tx, ids: Sequence[str], owner: str, now: Micros, lease_until: Micr
         tx.sql.claim_alone if alone else tx.sql.claim_among,
         [(owner, lease_until, tx.guards[run_id].wake_at, run_id) for run_id in ids],
     )
-    rows = {row[0]: unpack(row) for row in tx.all(tx.sql.runs, tx.sql.many(ids))}
-    filled = [run_id for run_id in ids if rows[run_id].inbox]
+    rows = _readable(tx, ids)
+    filled = [run_id for run_id in rows if rows[run_id].inbox]
     waiting = [inbound(row) for row in tx.all(tx.sql.waiting, tx.sql.many(filled))] if filled else []
-    return [Claimed(rows[run_id], tuple(found for found in waiting if found.run_id == run_id)) for run_id in ids]
+    return [
+        Claimed(rows[run_id], tuple(found for found in waiting if found.run_id == run_id)) for run_id in ids if run_id in rows
+    ]
+
+
+def _readable(tx: Tx, ids: Sequence[str]) -> dict[str, Row]:
+    """Their rows. One that was damaged is put away, so that it does not come up again and again; whoever asks for it is told."""
+    rows: dict[str, Row] = {}
+    for row in tx.all(tx.sql.runs, tx.sql.many(ids)):
+        try:
+            rows[row[0]] = unpack(row)
+        except Tampered as error:
+            log.error("%s", error)
+            guard = tx.guard(row[0])
+            guard.lease_owner = guard.lease_until = guard.wake_at = None
+            tx.run(tx.sql.release, None, row[0])
+    return rows
 
 
 def release(tx: Tx, run_id: str, fence: int, wake_at: Micros | None, inbox_seen: int) -> None:

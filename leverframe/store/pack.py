@@ -6,6 +6,7 @@ from dataclasses import MISSING, fields
 from typing import Any, cast
 
 from leverframe.canon import Json, canonical
+from leverframe.errors import Tampered
 from leverframe.run import Event, Pending, Run, Waiting
 from leverframe.store.records import Effect, Inbound, Row, Task
 from leverframe.store.tables import TABLES
@@ -88,12 +89,17 @@ def pack(run: Run) -> str:
 
 
 def unpack(row: Sequence[Any]) -> Row:
-    """A row of runs, all columns in the order of the table."""
+    """A row of runs, all columns in the order of the table. Raises Tampered for one that somebody damaged."""
     found = dict(zip(_NAMES["runs"], row, strict=True))
     folded: dict[str, Any] = {field: found.pop(column) for field, column in COLUMNS.items()}
-    folded["memory"] = json.loads(folded["memory"])
-    folded |= _EXECUTION.parts(json.loads(found.pop("execution")))
-    return Row(run=Run(**folded), created_at=folded["started_at"], **found)
+    try:
+        folded["memory"] = json.loads(folded["memory"])
+        folded |= _EXECUTION.parts(json.loads(found.pop("execution")))
+        return Row(run=Run(**folded), created_at=folded["started_at"], **found)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Tampered(
+            f"run {folded['id']}: its row cannot be read, it was damaged ({error}); its log may still be whole"
+        ) from None
 
 
 def text(value: Json) -> str | None:
