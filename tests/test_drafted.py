@@ -152,6 +152,7 @@ def words(drawing: str) -> str:
     return re.sub(r"^    note right of \w+: $\n", "", noted, flags=re.MULTILINE)
 
 
+@pytest.mark.long
 def test_what_is_written_passes_the_strictest_checks(house: Path) -> None:
     ours = str(repository.ROOT / "pyproject.toml")
     env = {**environment(), "MYPYPATH": f"{repository.ROOT}:."}
