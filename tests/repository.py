@@ -1,13 +1,35 @@
 """The repository as the tests about it see it: the files that git knows or would add, or all of them where there is no git."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
+
+from leverframe.canon import Object
 
 ROOT = Path(__file__).resolve().parent.parent
 MADE = {"__pycache__", "build", "dist", "node_modules", "venv"}  # folders no file of ours is in
+
+
+class Done(NamedTuple):
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Object:
+        found: Object = json.loads(self.out)
+        return found
+
+    def rows(self, name: str) -> list[Object]:
+        found = self.data[name]
+        assert isinstance(found, list)
+        return [row for row in found if isinstance(row, dict)]
 
 
 def files() -> list[str]:

@@ -11,17 +11,16 @@ from collections.abc import Callable
 from contextlib import closing
 from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 from typer.testing import CliRunner
 
-from leverframe.canon import Object
 from leverframe.cli import app, printed
 from leverframe.store import Store
 from tests import repository, yard
+from tests.repository import Done
 
 BROKEN = "Order 1042 arrived broken, I want my money back"
 STRANGE = "xyzzy quux"
@@ -31,22 +30,6 @@ DAY = {
     "shop": "unobtainium",
     "lines": [{"article": "desk lamp", "sold": 3, "left": 0}],
 }  # nothing is shipped there
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def data(self) -> Object:
-        found: Object = json.loads(self.out)
-        return found
-
-    def rows(self, name: str) -> list[Object]:
-        found = self.data[name]
-        assert isinstance(found, list)
-        return [row for row in found if isinstance(row, dict)]
 
 
 Command = Callable[..., Done]

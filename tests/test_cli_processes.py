@@ -9,28 +9,11 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from leverframe.canon import Object
 from tests import repository, yard
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def data(self) -> Object:
-        found: Object = json.loads(self.out)
-        return found
-
-    def rows(self, name: str) -> list[Object]:
-        found = self.data[name]
-        assert isinstance(found, list)
-        return [row for row in found if isinstance(row, dict)]
+from tests.repository import Done
 
 
 def environment(folder: Path) -> dict[str, str]:
