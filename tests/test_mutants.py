@@ -35,7 +35,7 @@ MUTANTS = (
         "the fence",
         (("store/batch.py", "    if guard.fence != fence:", "    if guard.fence == -1:"),),
         (*RACE, "slept and sqlite"),
-        "DID NOT RAISE",
+        "a minute asleep, and the lease of the other",
     ),
     Mutant(
         "compare-and-set of a task",
@@ -99,7 +99,7 @@ MUTANTS = (
         "whose start it was",
         (("engine.py", "if row.lease_owner == self.owner and row.run.head == new.run.head:", "if row:"),),
         MATRIX,
-        "Lost",
+        "verify: run run_",
     ),
     Mutant(
         "the point before a commit",
