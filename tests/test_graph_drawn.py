@@ -24,6 +24,7 @@ from leverframe.machine import Definition, Machine
 from tests import browser, drawn, repository
 
 MACHINES = project.find(repository.ROOT).machines
+pytestmark = pytest.mark.xdist_group("browser")  # one browser, and one Mermaid to install, wherever tests run side by side
 SVG = "{http://www.w3.org/2000/svg}"
 generated = settings(max_examples=120, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 sampled = settings(generated, max_examples=40)
