@@ -81,6 +81,10 @@ class Automaton:
         return frozenset(letter.machine for letter in self.roles if letter.machine)
 
 
+MOST = 1000
+"""What a rule can count to: an automaton has a state for each."""
+
+
 def compiled(rule: Object) -> Automaton:
     """The automaton of a rule as data. Raises DeclarationError for a pattern there is none of."""
     if per_call(rule):
@@ -89,6 +93,9 @@ def compiled(rule: Object) -> Automaton:
     pattern, scope = cast(str, rule["rule"]), cast(Object, rule.get("scope") or {})
     if pattern not in PATTERNS:
         raise DeclarationError(f"a rule is of pattern {pattern!r}; there are {', '.join(sorted(PATTERNS))}")
+    at_most = rule.get("at_most", 0)
+    if not isinstance(at_most, int) or not 0 <= at_most <= MOST:
+        raise DeclarationError(f"a rule counts at_most {str(at_most)[:20]}; give 1 to {MOST}")
     events, other = _letters(rule, "events"), _letters(rule, "other")
     roles: dict[Letter, int] = {}
     only = frozenset(letter.name for letter in events) if pattern == "universality" else None
@@ -102,7 +109,7 @@ def compiled(rule: Object) -> Automaton:
     ):
         for letter in letters:
             roles[letter] = roles.get(letter, 0) | role
-    core = _CORES[pattern](cast(int, rule.get("at_most", 0)))
+    core = _CORES[pattern](at_most)
     return _scoped(roles, only, core, opens="after" in scope, closes=_closing(scope))
 
 

@@ -2,7 +2,7 @@
 machine may do. It is a function of the definition alone, so a change of behaviour without a change of the card does not pass the check.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Never, cast
 
@@ -53,7 +53,9 @@ def write(machine: Machine[Never], others: Others) -> bool:
     """Beside the machine; False: it was there and right. Raises ProjectError where it cannot be written."""
     path, text = path_of(machine), card(machine, others)
     try:
-        if path.is_file() and path.read_text("utf-8") == text:
+        if path.is_file() and not _is_card(path):
+            raise ProjectError(f"{path}: is there, and no card of ours; move it, a card is written over")
+        if path.is_file() and path.read_text("utf-8", errors="replace") == text:
             return False
         path.write_text(text, "utf-8")
     except OSError as error:
@@ -61,23 +63,41 @@ def write(machine: Machine[Never], others: Others) -> bool:
     return True
 
 
-def stale(machine: Machine[Never], others: Others) -> Iterator[Finding]:
-    """The finding for a card that is not what the machine is. One that nobody wrote yet is none."""
+def stale(chosen: Collection[Machine[Never]], known: Others) -> Iterator[Finding]:
+    """A finding for each card that is not what its machine is. Where a project keeps cards, a machine without one is a finding,
+    and so is a card without its machine; a project that never wrote one has none."""
+    folders = {path_of(machine).parent for machine in known.values()}
+    cards = [file for folder in folders for file in sorted(folder.glob("*.md")) if _is_card(file)]
+    for machine in chosen if cards else ():
+        yield from _compared(machine, known)
+    for file in cards if len(chosen) == len(known) else ():
+        if file not in {path_of(machine) for machine in known.values()}:
+            yield finding("LF005", file.stem, "its card is there, and no machine is called so", place=Place(str(file), 1))
+
+
+def _compared(machine: Machine[Never], known: Others) -> Iterator[Finding]:
     path = path_of(machine)
     if not path.is_file():
+        yield finding("LF005", machine.name, f"has no card {path.name}, unlike others", place=Place(machine.file, machine.line))
         return
-    place = Place(str(path), 1)
     try:
-        now = card(machine, others).splitlines()
+        now = card(machine, known).splitlines()
     except LeverframeError:
         return  # why it cannot be pinned is a finding of its own
-    was = path.read_text("utf-8").splitlines()
+    was = path.read_text("utf-8", errors="replace").splitlines()
     if now != was:
-        number = next(
-            (number for number, (a, b) in enumerate(zip(now, was, strict=False), 1) if a != b), min(len(now), len(was)) + 1
-        )
+        pairs = enumerate(zip(now, was, strict=False), 1)
+        number = next((number for number, (a, b) in pairs if a != b), min(len(now), len(was)) + 1)
         message = f"its card {path.name} shows another machine, from line {number} on"
-        yield finding("LF005", machine.name, message, place=Place(place.file, number))
+        yield finding("LF005", machine.name, message, place=Place(str(path), number))
+
+
+def _is_card(file: Path) -> bool:
+    try:
+        with file.open(encoding="utf-8", errors="replace") as opened:
+            return opened.readline().rstrip() == HEAD
+    except OSError:
+        return False
 
 
 # ── the parts ────────────────────────────────────────────────────────────────────────────────────────────────────────────────

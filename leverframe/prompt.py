@@ -515,8 +515,11 @@ def _fields_used(text: str, first: int, found: dict[str, int]) -> dict[str, int]
     tree: nodes.Template = _environment().parse(text)
     fields: dict[str, int] = {}
     through = 0
-    owned: list[tuple[object, object]] = [(node.node, node.attr) for node in tree.find_all(nodes.Getattr)]
-    owned += [(node.node, getattr(node.arg, "value", "")) for node in tree.find_all(nodes.Getitem)]
+    # What is computed (`memory[name]`, `memory.items()`) may be any field: then `memory` itself is what is read.
+    owned: list[tuple[object, object]] = [
+        (node.node, node.attr) for node in tree.find_all(nodes.Getattr) if not hasattr(dict, node.attr)
+    ]
+    owned += [(node.node, node.arg.value) for node in tree.find_all(nodes.Getitem) if isinstance(node.arg, nodes.Const)]
     for owner, name in owned:
         if isinstance(owner, nodes.Name) and owner.name == "memory" and isinstance(name, str):
             through += 1

@@ -20,7 +20,7 @@ is cancelled, or waits for a person after a limit, has not ended yet.
 from collections.abc import Collection, Iterable, Mapping
 from typing import Never, TypeAlias, cast
 
-from leverframe.automaton import Letter, data, ended, entered, executed
+from leverframe.automaton import MOST, Letter, data, ended, entered, executed
 from leverframe.canon import Json, Object
 from leverframe.errors import DeclarationError, did_you_mean
 from leverframe.outcomes import outcomes
@@ -171,8 +171,8 @@ class BoundedExistence(Rule):
         until: Occurrence | None = None,
     ) -> None:
         super().__init__(events, after=after, before=before, between=between, until=until)
-        if not 1 <= at_most <= 1000:
-            raise DeclarationError(f"{self}: at_most is {at_most}; give 1 to 1000, or declare an Absence")
+        if not 1 <= at_most <= MOST:
+            raise DeclarationError(f"{self}: at_most is {at_most}; give 1 to {MOST}, or declare an Absence")
         self.at_most = at_most
 
     def json(self) -> Object:

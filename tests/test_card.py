@@ -17,7 +17,7 @@ SHIPPED = project.find(repository.ROOT).machines
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_cards_of_the_shipped_machines_are_fresh_and_say_everything(name: str) -> None:
     machine = SHIPPED[name]
-    assert not list(stale(machine, SHIPPED)), "`leverframe graph --write`"
+    assert not list(stale([machine], SHIPPED)), "`leverframe graph --write`"
     text = path_of(machine).read_text("utf-8")
     assert machine.definition(SHIPPED).hash in text
     for state in machine.states:
@@ -37,10 +37,10 @@ def elsewhere(tmp_path: Path) -> Machine[Box]:
 
 
 def test_a_card_is_written_once_and_stale_when_the_machine_changed(elsewhere: Machine[Box]) -> None:
-    assert not list(stale(elsewhere, {})), "one that nobody wrote is not stale"
+    assert not list(stale([elsewhere], {"errand": elsewhere})), "a project that keeps no cards needs none"
     assert write(elsewhere, {})
     assert not write(elsewhere, {})
-    assert not list(stale(elsewhere, {}))
+    assert not list(stale([elsewhere], {"errand": elsewhere}))
     changed = Machine(
         "errand",
         memory=Box,
@@ -53,7 +53,7 @@ def test_a_card_is_written_once_and_stale_when_the_machine_changed(elsewhere: Ma
         limits=Limits(steps=7, model_calls=2, cost_usd=1.5, days=3, exceeded=Person),
     )
     changed.file = elsewhere.file
-    (found,) = stale(changed, {})
+    (found,) = stale([changed], {"errand": changed})
     assert (found.code, found.level, str(found.place).startswith(str(path_of(changed)))) == ("LF005", "error", True)
     assert re.search(r"its card errand\.md shows another machine, from line \d+ on", found.message)
 
@@ -69,3 +69,21 @@ def test_a_card_that_cannot_be_written_says_where(elsewhere: Machine[Box]) -> No
     path_of(elsewhere).mkdir()
     with pytest.raises(ProjectError, match=r"errand\.md: Is a directory"):
         write(elsewhere, {})
+
+
+def test_where_cards_are_kept_a_missing_one_and_one_too_many_are_found(elsewhere: Machine[Box], tmp_path: Path) -> None:
+    write(elsewhere, {})
+    other = Machine("other", memory=Box, edges=errand.edges)
+    other.file = elsewhere.file
+    known = {"errand": elsewhere, "other": other}
+    (missing,) = stale([elsewhere, other], known)
+    assert (missing.code, missing.message) == ("LF005", "machine other: has no card other.md, unlike others")
+    (orphan,) = (one for one in stale([other], {"other": other}) if one.machine == "errand")
+    assert (orphan.code, str(orphan.place)) == ("LF005", f"{tmp_path / 'errand.md'}:1")
+
+
+def test_a_file_that_is_no_card_is_not_written_over(elsewhere: Machine[Box]) -> None:
+    path_of(elsewhere).write_bytes(b"# My notes \xff")
+    with pytest.raises(ProjectError, match="is there, and no card of ours"):
+        write(elsewhere, {})
+    assert path_of(elsewhere).read_bytes() == b"# My notes \xff"

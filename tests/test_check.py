@@ -267,6 +267,14 @@ BROKEN = {
         "LF213", "Sent", "not_happened", "leads to Send, an act", ["Send –unknown→ Sent", "Sent –not_happened→ Send"],
     ),
     "a limit that leads to a compact": Broken(changed(SENDS, "limits", "exceeded", to="Shorten"), "LF214", None, "exceeded"),
+    "a tool that is a stub": Broken(
+        changed(definition(Send=act("read_it", ok="Over", error="Shorten"), **DOWN), "tools", "read_it", "doc", to="TODO: say it."),
+        "LF119", says="tool read_it is a stub", line="leverframe",
+    ),
+    "a state that is a stub": Broken(changed(PLAIN, "states", "Read", "doc", to="Reads. TODO: code."), "LF119", "Read"),
+    "a prompt that is a stub": Broken(
+        changed(ASKS, "states", "Think", "texts", to={"": "# user\n\nTODO: words"}), "LF119", "Think", says="its prompt is a stub"
+    ),
     "a fetch that sends": Broken(
         definition(Send=fetch("once_mail", ok="Over", error="Shorten"), **DOWN), "LF216", "Send", says="fetches with once_mail, which is 'once'"
     ),

@@ -141,6 +141,9 @@ def test_the_secret_fields_of_a_memory_are_known_also_inside_of_others() -> None
 @pytest.mark.parametrize(
     ("prompt", "names"),
     [
+        ("{{ memory.get('token') }}", ["token", "account", "several", "pin"]),
+        ("{% set k = 'token' %}{{ memory[k] }}", ["token", "account", "several", "pin"]),
+        ("{{ memory['to' ~ 'ken'] }}", ["token", "account", "several", "pin"]),
         ("{{ token }}", ["token"]),
         ("{% if memory.token %}there is one{% endif %}", ["token"]),
         ("{{ memory['account'].user }}", ["account"]),

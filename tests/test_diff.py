@@ -175,6 +175,7 @@ def test_a_comment_fits_whatever_was_written() -> None:
 
 def test_a_machine_that_is_new_or_gone_is_said_to_be() -> None:
     new, gone = Difference("refund", None, NOW), Difference("refund", NOW, None)
+    assert (new.level, gone.level) == (None, "high")
     assert formats.text(new) == f"refund: a new machine, {NOW.hash[:12]}\n"
     assert formats.text(gone) == f"refund: the machine is gone, {NOW.hash[:12]}\n"
     assert "a new machine" in formats.markdown([new])

@@ -11,6 +11,7 @@ import pytest
 
 from leverframe import graph, project
 from leverframe.canon import Json, canonical
+from leverframe.check import check
 from leverframe.errors import DiagramError, ProjectError
 from leverframe.machine import Definition
 from leverframe.project.diagram import Diagram, read
@@ -195,6 +196,9 @@ def test_everything_that_is_not_written_is_marked_where_a_check_looks(tmp_path: 
     desk = Definition(canonical(printed(tmp_path, DEFINE)["desk"]))
     unwritten = {name for name, spec in desk.states.items() if "TODO:" in spec.doc}
     assert unwritten == {"Triage", "Limit", "Release", "Pay", "Book", "Paid", "Hand"}
+    found = [one for one in check(desk).findings if one.code == "LF119"]
+    assert {one.state for one in found if one.state} == unwritten
+    assert sum(one.state is None for one in found) == len(desk.tools)
     assert str(desk.body["tools"]).count("'doc': 'TODO:") == len(desk.tools) == 3
     assert "TODO:" in desk.prompts("Triage")[0].text
     assert {name: tool.effect for name, tool in desk.tools.items()} == {"issue refund": "once", "book": "read", "paid": "read"}

@@ -401,3 +401,8 @@ def test_only_an_approve_releases_a_call_whatever_other_states_call_their_outcom
     run = log.add("worked", outcome="approved")
     assert (run.state, run.pending and run.pending.approved) == ("Pay", None)
     assert log.need().why == "charge needs an approval and has none"
+
+
+def test_a_rule_that_counts_without_end_is_refused_before_anything_is_built_for_it() -> None:
+    with pytest.raises(DeclarationError, match="a rule counts at_most 1000000000; give 1 to 1000"):
+        compiled({"rule": "bounded_existence", "events": [{"state": "Pay"}], "at_most": 1_000_000_000})

@@ -41,6 +41,7 @@ __all__ = [
 ]  # fmt: skip
 
 Machines: TypeAlias = Mapping[str, Machine[Never]]
+Known: TypeAlias = Mapping[str, Machine[Never]] | Mapping[str, Definition] | Mapping[str, Machine[Never] | Definition]
 Graphs: TypeAlias = Mapping[str, Graph]
 Part: TypeAlias = Callable[[Graph, Graphs], Iterator[Finding]]
 """Looks at one machine. With it come the machines that it may delegate to, and those that they may, as far as they are known."""
@@ -79,8 +80,9 @@ def check(subject: Machine[Never] | Definition, *, others: Machines | None = Non
     return _of_machine(subject, known) if isinstance(subject, Machine) else check_text(subject.text, subject.name, others=known)
 
 
-def check_text(text: str, file: str, *, others: Machines | None = None) -> Report:
-    """Everything that is wrong with the text of a definition, whatever it is. Raises nothing. `file` is what places name."""
+def check_text(text: str, file: str, *, others: Known | None = None) -> Report:
+    """Everything that is wrong with the text of a definition, whatever it is. Raises nothing. `file` is what places name, `others` are
+    the machines that it may delegate to."""
     body, found = outside.read(text, file)
     lines = Lines(file, text if body is not None else "")
     if body is None:
@@ -119,7 +121,7 @@ def _of_machine(machine: Machine[Never], others: Machines) -> Report:
     return _judged(graph, _children(graph, others), PARTS, source, located, "")
 
 
-def _children(graph: Graph, others: Machines) -> Graphs:
+def _children(graph: Graph, others: Known) -> Graphs:
     """The machines that one may delegate to, and those that they may. One that cannot be written as data is left out: its own check says so."""
     found: dict[str, Graph] = {}
     todo = [graph]
@@ -129,7 +131,11 @@ def _children(graph: Graph, others: Machines) -> Graphs:
             if node.kind != "delegate" or name in found or name not in others:
                 continue
             with suppress(LeverframeError, PydanticUserError):
-                found[name] = Graph(others[name].draft(others, lambda state, error: None))
+                other = others[name]
+                machines = {name: one for name, one in others.items() if isinstance(one, Machine)}
+                found[name] = Graph(
+                    other.body if isinstance(other, Definition) else other.draft(machines, lambda state, error: None)
+                )
                 todo.append(found[name])
     return found
 

@@ -57,6 +57,7 @@ _ALL = (
     Code("LF116", "error", "A machine to delegate to that is not there", "declare it in machines/, or correct the name"),
     Code("LF117", "error", "An Act that runs no tool", "name in `runs` the tools whose calls it executes"),
     Code("LF118", "error", "A name that cannot be shown everywhere", "use 1 to 64 letters, digits, '_', '-', '.' or spaces"),
+    Code("LF119", "error", "Not written yet", "write it, and take the `TODO:` away"),
     Code("LF201", "error", "A model call outside of an Ask", "move prompt and choices into an Ask that leads here"),
     Code(
         "LF202",

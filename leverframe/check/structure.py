@@ -30,6 +30,10 @@ HINTS = 50
 UNSHOWN = "not every drawing, log and schema can show it"
 
 
+TODO = "TODO:"
+"""What `leverframe new --from` writes into all that it leaves to people."""
+
+
 def structure(graph: Graph) -> Iterator[Finding]:
     yield from references(graph)
     yield from ways(graph)
@@ -37,7 +41,14 @@ def structure(graph: Graph) -> Iterator[Finding]:
         for name in names:
             if not shown(name):
                 yield finding("LF118", graph.name, f"a {what} is called {name[:80]!r}; {UNSHOWN}")
+    for name, tool in graph.tools.items():
+        if TODO in str(tool.get("doc")):
+            yield finding("LF119", graph.name, f"tool {name} is a stub")
     for node in graph.nodes.values():
+        texts = cast(Object, node.body.get("texts") or {})
+        for what, text in (("its code", node.body.get("doc")), *(("its prompt", text) for text in texts.values())):
+            if TODO in str(text):
+                yield finding("LF119", graph.name, f"{what} is a stub", state=node.name)
         yield from _names(graph, node)
         yield from _edges(graph, node)
         yield from _tools(graph, node)

@@ -97,14 +97,16 @@ def _differences(house: "Project", machine: str | None, against: str) -> "list[D
     names = [machine] if machine is not None else list(dict.fromkeys([*now, *before]))
     if machine is not None and machine not in before and machine not in now:
         house.machine(machine)  # says which there are
-    parked = _parked(house, [name for name in names if name in now and name in before and now[name].hash != before[name].hash])
+    parked = _parked(
+        house, [name for name in names if name in before and (name not in now or now[name].hash != before[name].hash)], now
+    )
     found: list[Difference] = []
     for name in names:
         was, one = before.get(name), now.get(name)
         if was is not None and one is not None:
             found.append(_compared(was, one, (before, now), parked.get(name, [])))
         else:
-            found.append(Difference(name, was, one))
+            found.append(Difference(name, was, one, parked=tuple(parked.get(name, []))))
     return found
 
 
@@ -114,8 +116,20 @@ def _compared(
     from leverframe.check import check_text
     from leverframe.diff import difference
 
-    reports = [check_text(one.text, one.name) for one in (was, now)]
+    reports = [check_text(one.text, one.name, others=side) for one, side in zip((was, now), sides, strict=True)]
     return difference(was, now, found=(reports[0].findings, reports[1].findings), parked=parked)
+
+
+async def _orphans(engine: "Engine", name: str) -> "list[Parked]":
+    """The runs of a machine that is gone."""
+    from leverframe.diff import Standing, parked
+
+    standing: list[Standing] = []
+    last = ""
+    while rows := await engine.store.unfinished(name, last):
+        standing += [Standing(row.run.id, row.run.state, row.run.status, "blocked", f"machine {name} is gone") for row in rows]
+        last = rows[-1].run.id
+    return parked(standing)
 
 
 def _now(house: "Project", machine: str | None) -> "dict[str, Definition]":
@@ -147,7 +161,7 @@ def _from_file(file: Path) -> "Definition":
 
     try:
         return Definition(file.read_text("utf-8").strip())
-    except (DeclarationError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (DeclarationError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise misused(f"--against {file}: no definition: {error}. `leverframe check --definition {file}` says more") from None
 
 
@@ -161,7 +175,7 @@ def _from_database(house: "Project", machine: str, hash: str) -> "Definition":
     return Definition(with_store(work))
 
 
-def _parked(house: "Project", names: list[str]) -> "dict[str, list[Parked]]":
+def _parked(house: "Project", names: list[str], now: Definitions) -> "dict[str, list[Parked]]":
     """Of the runs in the project's database, if it has one; a machine that is only reviewed need not."""
     from leverframe.cli.doors import with_operator
 
@@ -169,7 +183,7 @@ def _parked(house: "Project", names: list[str]) -> "dict[str, list[Parked]]":
         return {}
 
     async def work(engine: "Engine") -> "dict[str, list[Parked]]":
-        return {name: await engine.impact(name) for name in names}
+        return {name: await engine.impact(name) if name in now else await _orphans(engine, name) for name in names}
 
     try:
         return with_operator(work)

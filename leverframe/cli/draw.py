@@ -142,7 +142,7 @@ def _read(file: Path) -> "Definition":
         fail(f"{file}: {error.strerror}")
     except (DeclarationError, ValueError) as error:
         fail(f"{file}: {error}")
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         fail(f"{file}: not a definition: {type(error).__name__} {error}")
 
 
@@ -236,7 +236,7 @@ def _since(words: str, now: "Micros") -> "Micros":
     from leverframe.clock import SECOND
 
     if ago := re.fullmatch(r"(\d{1,6})(min|h|d|w)", words):
-        return now - int(ago[1]) * {"min": 60, "h": 3_600, "d": 86_400, "w": 604_800}[ago[2]] * SECOND
+        return max(0, now - int(ago[1]) * {"min": 60, "h": 3_600, "d": 86_400, "w": 604_800}[ago[2]] * SECOND)
     try:
         at = datetime.fromisoformat(words)
     except ValueError:

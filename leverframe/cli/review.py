@@ -99,7 +99,7 @@ def _of_project(names: list[str]) -> "list[Report]":
     broken = [one for one in failed if not names or one.file.stem in names]
     findings = [unloaded(str(one.file.relative_to(house.rooms)), Place(*one.place), one.error) for one in broken]
     chosen = [machine for name, machine in known.items() if not names or name in names]
-    findings += [one for machine in chosen for one in stale(machine, known)]
+    findings += stale(chosen, known)
     return [Report.of(findings, []), *(review(machine, others=known) for machine in chosen)]
 
 

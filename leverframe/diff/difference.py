@@ -35,7 +35,7 @@ class Difference:
     @property
     def level(self) -> Level | None:
         """The highest risk in it."""
-        if self.lost:
+        if self.lost or self.after is None:
             return "high"
         return next((level for level in LEVELS if self.of(level)), None)
 
