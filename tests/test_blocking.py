@@ -164,6 +164,7 @@ async def test_inside_of_an_event_loop_it_names_the_way_there() -> None:
         blocking.run(refund, BROKEN)
 
 
+@pytest.mark.long
 def test_a_job_that_is_killed_and_run_again_pays_once(tmp_path: Path, sqlite_url: str) -> None:
     job = tmp_path / "job.py"
     job.write_text(JOB.format(root=str(repository.ROOT)))

@@ -15,6 +15,8 @@ import pytest
 from tests import repository, yard
 from tests.repository import Done
 
+pytestmark = pytest.mark.long  # a process for every command
+
 
 def environment(folder: Path) -> dict[str, str]:
     """The rooms are read as they are now, and the database is the folder's own."""
@@ -99,7 +101,6 @@ def test_a_run_whose_code_is_gone_is_blocked_until_it_is_back(tmp_path: Path) ->
     assert "waiting in Word" in leverframe(folder, "advance", "t").out
 
 
-@pytest.mark.long
 def test_a_file_that_does_not_load_is_named_and_stands_in_no_other_machines_way(tmp_path: Path) -> None:
     folder = yard.project(tmp_path, other=OTHER)
     assert leverframe(folder, "start", "other", "--key", "t").code == 0
@@ -121,7 +122,6 @@ def test_a_file_that_does_not_load_is_named_and_stands_in_no_other_machines_way(
     assert leverframe(folder, "show", "t", "--json").data["status"] == "paused"
 
 
-@pytest.mark.long
 def test_a_machine_that_delegates_to_one_that_does_not_load_is_not_started(tmp_path: Path) -> None:
     folder = yard.project(tmp_path, other=OTHER.replace('"other"', '"broken"'))
     (folder / "yard_rooms/machines/yard.py").write_text("from tests.yard import parent\n")
@@ -230,7 +230,6 @@ def test_a_worker_says_what_it_waits_for_too(tmp_path: Path) -> None:
     assert effect["status"] == "done"
 
 
-@pytest.mark.long
 def test_what_a_killed_process_left_is_waited_for_with_a_word(tmp_path: Path) -> None:
     started = calling(yard.project(tmp_path), seconds=60)
     started.kill()

@@ -15,6 +15,7 @@ from leverframe.canon import Object
 from machines.refund import refund
 from tests import repository
 
+pytestmark = pytest.mark.long  # a project and several processes for every test
 HERE = Path(sys.executable).parent
 Shell = Callable[[str], str]
 
@@ -29,7 +30,6 @@ def shell(folder: Path) -> Shell:
     return run
 
 
-@pytest.mark.long
 def test_the_demonstration_shows_what_it_says(tmp_path: Path) -> None:
     page = (repository.ROOT / "docs/review.md").read_text("utf-8")
     made, changed, checked, drawn, compared, back = re.findall(r"^```bash\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
@@ -59,7 +59,6 @@ def run(tmp_path: Path) -> Shell:
     return shell(tmp_path / "shop")
 
 
-@pytest.mark.long
 def test_a_machine_is_compared_with_a_file_and_with_a_definition_of_the_database(run: Shell) -> None:
     run("leverframe definition refund -o before.json")
     run('leverframe run refund "Order 1042 arrived broken" --key a')
