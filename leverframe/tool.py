@@ -138,12 +138,15 @@ class Tool(Generic[W, P, T_co, R_co]):
         except ValidationError as error:
             raise InvalidArguments(f"{self.name}: {compact(error)}") from None
         clean = cast(Object, admit_dump(lambda: model.model_dump(mode="json"), what=self.name, limit=MAX_ARGUMENTS))
-        known = {
-            name for field, info in type(model).model_fields.items() for name in (field, info.alias, info.serialization_alias)
-        }
-        if extra := set(cast(Mapping[object, object], arguments)) - set(clean) - known:
+        if extra := set(cast(Mapping[object, object], arguments)) - set(clean) - self._known:
             raise InvalidArguments(f"{self.name}: unknown argument {str(min(extra, key=str))[:80]!r}")
         return clean
+
+    @cached_property
+    def _known(self) -> frozenset[str | None]:
+        """What arguments may be called: fields, and their other names."""
+        fields = self.arguments.model_fields.items()
+        return frozenset(name for field, info in fields for name in (field, info.alias, info.serialization_alias))
 
     @cached_property
     def arguments(self) -> type[BaseModel]:
