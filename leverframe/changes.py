@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 from leverframe import schema
+from leverframe.automaton import in_words
 from leverframe.canon import Json, Object, canonical
 from leverframe.clock import span
+from leverframe.errors import DeclarationError
 from leverframe.machine import Definition
 
 Path: TypeAlias = tuple[str, ...]
@@ -62,9 +64,17 @@ def changes(before: Definition, after: Definition) -> list[Change]:
 def _told(body: Object) -> Object:
     """The definition with lists as mappings, so that an element is known by its name and not by its place."""
     states = {name: _state(cast(Object, state)) for name, state in cast(Object, body["states"]).items()}
-    rules = {canonical(rule): rule for rule in cast(list[Json], body["rules"])}
+    rules = {_worded(rule): rule for rule in cast(list[Json], body["rules"])}
     accepts = {canonical(one): one for one in cast(list[Json], body.get("accepts", []))}
     return {**body, "states": cast(Json, states), "rules": rules, "accepts": accepts}
+
+
+def _worded(rule: Json) -> str:
+    """A rule as people read it; of one that another tool wrote and nobody can read, its text."""
+    try:
+        return f"“{in_words(cast(Object, rule))}”"
+    except (DeclarationError, KeyError, TypeError, ValueError, AttributeError):
+        return canonical(rule)
 
 
 def _state(body: Object) -> Object:

@@ -12,7 +12,7 @@ from leverframe.machine import Definition
 from machines.refund import refund
 
 NOW = refund.definition()
-RULE = '{"before":"issue_refund","first":[["Release","approved"],["Limit","small"]],"rule":"precedence"}'
+RULE = "“each call of issue_refund is executed only after Release: approved or Limit: small, since it was made”"
 
 
 def at(body: Object, *path: str) -> Object:

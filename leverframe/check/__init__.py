@@ -104,6 +104,7 @@ def _of_machine(machine: Machine[Never], others: Machines) -> Report:
 
     def refuse(state: str, error: DeclarationError) -> None:
         place, message = placed(str(error).replace(f"{machine.home}/", ""))
+        message = message.removeprefix(f"machine {machine.name}: state {state} ")
         code = "LF116" if not isinstance(error, PromptError) else "LF114" if place else "LF111"
         found.append(finding(code, machine.name, message, state=state, place=place))
 

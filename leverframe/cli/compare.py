@@ -1,5 +1,6 @@
 """diff, definition: a machine as data, and what differs between two of them."""
 
+import json
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -64,10 +65,12 @@ def diff(
     exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 1 where a change is of high risk.")] = False,
 ) -> None:
     """Say what changed in machines since a revision, the riskiest first, and what that means for the runs under way."""
+    if as_json and format not in (Format.TEXT, Format.JSON):
+        raise misused(f"--json and --format {format} contradict each other; give one")
     house = project.find()
     found = [one for one in _differences(house, machine, against) if machine is not None or not one.same]
     if as_json or format is Format.JSON:
-        print_json({"against": against, "machines": [one.json() for one in found]})
+        write(json.dumps({"against": against, "machines": [one.json() for one in found]}, indent=2) + "\n", output)
     else:
         write(_written(found, format), output)
     if exit_code and any(one.level == "high" for one in found):
