@@ -43,7 +43,7 @@ def written(definition: Definition, others: Mapping[str, Graph]) -> str:
         list(_tools(definition)),
         list(_limits(definition, bounds(drawn))),
         list(_rules(prove(drawn, others))),
-        list(_accepted(definition, others)),
+        list(_accepted(definition)),
         [f"Definition `{definition.hash}`."],
     ]
     return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
@@ -191,7 +191,7 @@ def _rules(proofs: list[Proof]) -> Iterator[str]:
         yield f"| {cell(proof.words)} | {verdict} |"
 
 
-def _accepted(definition: Definition, others: Mapping[str, Graph]) -> Iterator[str]:
+def _accepted(definition: Definition) -> Iterator[str]:
     accepts = cast(list[Object], definition.body.get("accepts") or [])
     if not accepts:
         return

@@ -40,6 +40,8 @@ from leverframe.window import Window
 
 LEASE: float = 30.0
 """Seconds a silent holder keeps a run; every commit and heartbeat extends it."""
+PATIENCE: float = 90.0
+"""Seconds a command waits for a call that was postponed."""
 POISON = 5
 """Claims without a commit between them, after which a run is quarantined; the last two of them when nothing else was in hand."""
 
@@ -96,13 +98,14 @@ class Drive:
         model: str = "",
         clock: Clock | None = None,
         lease: float = LEASE,
+        patience: float = PATIENCE,
         watch: Callable[[Run, Event], None] | None = None,
     ) -> None:
         self.store = store
         self.machines: dict[str, AnyMachine] = {machine.name: machine for machine in machines}
         self.llm, self.model = llm, model
         self.clock: Clock = clock or SystemClock()
-        self.lease = lease
+        self.lease, self.patience = lease, patience
         self.owner = me()
         self._watch = watch
         self.draining = False

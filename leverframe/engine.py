@@ -17,9 +17,9 @@ from leverframe import perform
 from leverframe.audit import Replay, broken_chain
 from leverframe.canon import Json, Object, admit
 from leverframe.changes import Change, changes
-from leverframe.clock import SECOND, Clock
+from leverframe.clock import SECOND
 from leverframe.diff import Parked, Standing, parked
-from leverframe.drive import LEASE, Drive, Held, TriggerCommand, read_input
+from leverframe.drive import Drive, Held, TriggerCommand, read_input
 from leverframe.errors import (
     AlreadyPaused,
     BadCompletion,
@@ -35,20 +35,18 @@ from leverframe.errors import (
     UnknownRun,
     did_you_mean,
 )
-from leverframe.llm import LLM
 from leverframe.machine import Definition
-from leverframe.perform import AnyMachine, Bound, Draft
+from leverframe.perform import Bound, Draft
 from leverframe.reduce import begin, fold, migrated_rules, rules_of
 from leverframe.run import OVER, Event, Run, event
 from leverframe.state import Consult, Reply, Wait
-from leverframe.store import Decided, NewRun, Row, Store, Want, is_dead
+from leverframe.store import Decided, NewRun, Row, Want, is_dead
 from leverframe.tool import compact
 
 __all__ = ["Engine", "TriggerCommand"]
 log = logging.getLogger("leverframe")
 
 
-PATIENCE: float = 90.0
 POLL: float = 0.25
 """Seconds between looks at a run that goes on elsewhere, or whose time has not come."""
 
@@ -63,21 +61,6 @@ class Engine(Drive):
     patience    seconds `advance` waits for a call that was postponed, before it leaves it to whoever comes then
     watch       called with the run and each event once it is committed
     """
-
-    def __init__(
-        self,
-        store: Store,
-        machines: Sequence[AnyMachine],
-        *,
-        llm: LLM | None = None,
-        model: str = "",
-        clock: Clock | None = None,
-        lease: float = LEASE,
-        patience: float = PATIENCE,
-        watch: Callable[[Run, Event], None] | None = None,
-    ) -> None:
-        super().__init__(store, machines, llm=llm, model=model, clock=clock, lease=lease, watch=watch)
-        self.patience = patience
 
     # ── starting and going on ────────────────────────────────────────────────────────────
 
@@ -418,13 +401,8 @@ class Engine(Drive):
         """What the machine as it is now means for the runs of it that are not over, and not pinned to it. No run is touched."""
         machine = self.machine(name)
         now = Bound(definition := machine.definition(self.machines), machine, definition)
-        standing: list[Standing] = []
-        last = ""
-        while rows := await self.store.unfinished(name, last):
-            touched = [row.run for row in rows if row.run.definition != definition.hash]
-            standing += [await self._standing(run, now) for run in touched]
-            last = rows[-1].run.id
-        return parked(standing)
+        unfinished = self.store.unfinished(name)
+        return parked([await self._standing(row.run, now) async for row in unfinished if row.run.definition != definition.hash])
 
     async def _standing(self, run: Run, now: Bound) -> Standing:
         pinned = await self._bind(run.definition, run.machine)

@@ -106,36 +106,30 @@ class Rule:
         return body
 
 
-class Absence(Rule):
+class _OfEvents(Rule):
+    """Says nothing but events and a scope."""
+
+    def __init__(
+        self,
+        *events: Occurrence,
+        after: Occurrence | None = None,
+        before: Occurrence | None = None,
+        between: tuple[Occurrence, Occurrence] | None = None,
+        until: Occurrence | None = None,
+    ) -> None:
+        super().__init__(events, after=after, before=before, between=between, until=until)
+
+
+class Absence(_OfEvents):
     """None of these happens."""
 
     pattern = "absence"
 
-    def __init__(
-        self,
-        *events: Occurrence,
-        after: Occurrence | None = None,
-        before: Occurrence | None = None,
-        between: tuple[Occurrence, Occurrence] | None = None,
-        until: Occurrence | None = None,
-    ) -> None:
-        super().__init__(events, after=after, before=before, between=between, until=until)
 
-
-class Existence(Rule):
+class Existence(_OfEvents):
     """One of these happens before the run ends in an End (or the scope is closed)."""
 
     pattern = "existence"
-
-    def __init__(
-        self,
-        *events: Occurrence,
-        after: Occurrence | None = None,
-        before: Occurrence | None = None,
-        between: tuple[Occurrence, Occurrence] | None = None,
-        until: Occurrence | None = None,
-    ) -> None:
-        super().__init__(events, after=after, before=before, between=between, until=until)
 
 
 class Universality(Rule):

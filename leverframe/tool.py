@@ -182,15 +182,7 @@ class Tool(Generic[W, P, T_co, R_co]):
 
     async def perform(self, arguments: Object, *, key: str | None = None) -> object:
         """Run it once with validated arguments, in a thread if it is a plain function; bounded by its time-out."""
-        given = self.bind(arguments, **({"key": key} if self.effect == "keyed" else {}))
-        import asyncio  # declaring a tool does not pay for it
-
-        from leverframe.threads import in_thread
-
-        async with asyncio.timeout(self.options.timeout):
-            if _is_async(self.function):
-                return await cast(Callable[..., Awaitable[object]], self.function)(**given)
-            return await in_thread(partial(cast(Callable[..., object], self.function), **given), self.name)
+        return await self._called(self.function, **self.bind(arguments, **({"key": key} if self.effect == "keyed" else {})))
 
     def bind(self, arguments: Object, **given: object) -> dict[str, object]:
         """Keyword arguments for the function: the validated ones and what the engine gives."""
@@ -203,16 +195,17 @@ class Tool(Generic[W, P, T_co, R_co]):
     async def reconcile(self, key: str) -> bool | None:
         """Did the call with this key happen? None: cannot tell."""
         ask = self.options.reconcile
-        if ask is None:
-            return None
-        import asyncio
+        return None if ask is None else cast(bool | None, await self._called(ask, Key(key)))
 
-        from leverframe.threads import in_thread
+    async def _called(self, function: Callable[..., object], *given: object, **named: object) -> object:
+        import asyncio  # declaring a tool does not pay for it
 
         async with asyncio.timeout(self.options.timeout):
-            if _is_async(ask):
-                return await cast(Awaitable[bool | None], ask(Key(key)))
-            return cast(bool | None, await in_thread(partial(ask, Key(key)), self.name))
+            if _is_async(function):
+                return await cast(Callable[..., Awaitable[object]], function)(*given, **named)
+            from leverframe.threads import in_thread
+
+            return await in_thread(partial(function, *given, **named), self.name)
 
     @cached_property
     def _signature(self) -> inspect.Signature:

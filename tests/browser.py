@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,11 +50,13 @@ class Watched:
 
 
 def mermaid(folder: Path) -> Path:
-    """The script of Mermaid, from npm; kept in the folder for the next time."""
-    script = folder / "node_modules" / "mermaid" / "dist" / "mermaid.min.js"
+    """The script of Mermaid, from npm's archive of it; kept in the folder for the next time."""
+    script = folder / f"{MERMAID}.min.js"
     if not script.exists():
-        code = npm(
-            ["install", "--prefix", str(folder), "--no-audit", "--no-fund", "--no-save", MERMAID], stdout=subprocess.DEVNULL
-        )
-        assert code == 0, f"npm install {MERMAID} ended with {code}"
+        code = npm(["pack", MERMAID, "--pack-destination", str(folder)], stdout=subprocess.DEVNULL)
+        assert code == 0, f"npm pack {MERMAID} ended with {code}"
+        with tarfile.open(folder / f"{MERMAID.replace('@', '-')}.tgz") as archive:
+            packed = archive.extractfile("package/dist/mermaid.min.js")
+            assert packed is not None
+            script.write_bytes(packed.read())
     return script

@@ -2,8 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.house import House
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +42,12 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """The test runs once on each database."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> "Iterator[House]":
+    """A house for small machines, on a database file of the test's own."""
+    from tests.house import built
+
+    with built(tmp_path) as found:
+        yield found

@@ -1,8 +1,7 @@
 """The difference of two definitions as a reviewer gets it: ranked, drawn, as text, as a comment, and with the runs it touches."""
 
 import copy
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import cast
 
 import pytest
@@ -17,7 +16,7 @@ from leverframe.diff.risk import Level, risk
 from leverframe.graph import mermaid
 from leverframe.machine import Definition
 from machines.refund import refund
-from tests.house import Bell, Box, Done, Failed, House, Nap, begin, built, naps
+from tests.house import Bell, Box, Done, Failed, House, Nap, begin, naps
 from tests.test_changes import at, choices
 from tests.test_engine_others import NapOther, NapReworded, changed
 
@@ -200,12 +199,6 @@ def test_runs_that_share_their_fate_are_counted_together_the_worst_first() -> No
         ("stays", "Bell", 1, "run_2"),
         ("moves", "Nap", 2, "run_1"),
     ]
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    with built(tmp_path) as found:
-        yield found
 
 
 async def fates(house: House, machine: Machine[Box]) -> list[tuple[str, str, int, str]]:

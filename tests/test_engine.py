@@ -1,8 +1,6 @@
 """Small machines through the engine, on a real SQLite file: whatever people, time, faults and other processes do to a run."""
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -57,7 +55,6 @@ from tests.house import (
     answer,
     asked,
     begin,
-    built,
     charge,
     desk,
     deskwork,
@@ -68,13 +65,6 @@ from tests.house import (
     types,
     world,
 )
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    with built(tmp_path) as found:
-        yield found
-
 
 # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

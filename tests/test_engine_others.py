@@ -3,10 +3,9 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -57,7 +56,6 @@ from tests.house import (
     Stop,
     asked,
     begin,
-    built,
     charge,
     desk,
     errand,
@@ -65,13 +63,6 @@ from tests.house import (
     types,
     world,
 )
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    with built(tmp_path) as found:
-        yield found
-
 
 # ── other processes ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 

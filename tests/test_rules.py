@@ -1,8 +1,7 @@
 """Rules: what can be declared, what they are as data, that their automata say what the patterns say, and that runs keep them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Literal, cast
 
 import pytest
@@ -36,7 +35,7 @@ from leverframe.run import Run
 from machines.restock import restock
 from states.restock import Check, Ship
 from states.sales_report import Day, Find, Restocks, Stocked
-from tests.house import Box, Done, Failed, House, Person, Short, answer, begin, built, world
+from tests.house import Box, Done, Failed, House, Person, Short, answer, begin, world
 from tests.sketch import definition, sketch
 from tests.test_reduce import Log
 
@@ -301,12 +300,6 @@ def test_an_automaton_says_of_a_whole_run_what_its_pattern_and_scope_say(rule: O
 
 
 # ── runs keep them ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    with built(tmp_path) as found:
-        yield found
 
 
 async def refused(engine: Engine, run: Run) -> str:

@@ -145,13 +145,18 @@ def object_of(text: str, what: str) -> Object:
     return cast(Object, value)
 
 
+def installed() -> str | None:
+    """The version."""
+    try:
+        return version("leverframe")
+    except PackageNotFoundError:
+        return None
+
+
 @app.callback(invoke_without_command=True)
 def root(
     show_version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
 ) -> None:
     if show_version:
-        try:
-            typer.echo(f"leverframe {version('leverframe')}")
-        except PackageNotFoundError:
-            typer.echo("leverframe, not installed")
+        typer.echo(f"leverframe {found}" if (found := installed()) else "leverframe, not installed")
         raise typer.Exit

@@ -127,12 +127,8 @@ async def _orphans(engine: "Engine", name: str) -> "list[Parked]":
     """The runs of a machine that is gone."""
     from leverframe.diff import Standing, parked
 
-    standing: list[Standing] = []
-    last = ""
-    while rows := await engine.store.unfinished(name, last):
-        standing += [Standing(row.run.id, row.run.state, row.run.status, "blocked", f"machine {name} is gone") for row in rows]
-        last = rows[-1].run.id
-    return parked(standing)
+    runs = [row.run async for row in engine.store.unfinished(name)]
+    return parked(Standing(run.id, run.state, run.status, "blocked", f"machine {name} is gone") for run in runs)
 
 
 def _now(house: "Project", machine: str | None) -> "dict[str, Definition]":

@@ -39,7 +39,7 @@ def with_engine(work: "Callable[[Engine], Awaitable[T]]", *, model: str | None =
     Raises KeyboardInterrupt after the first one, once nothing is in hand any more.
     """
     found = find()
-    machines = _loaded(found)
+    machines = loaded(found)
     interrupts = Interrupts(watch)
 
     async def inside() -> T:
@@ -70,7 +70,7 @@ def with_worker(work: "Callable[[Engine], Awaitable[T]]", *, model: str | None =
 def with_operator(work: "Callable[[Engine], Awaitable[T]]") -> T:
     """Runs something that asks no model, so a model that is not set up does not stand in its way."""
     found = find()
-    machines = _loaded(found)
+    machines = loaded(found)
 
     async def inside() -> T:
         async with found.engine(asks=False, machines=machines) as engine:
@@ -79,7 +79,7 @@ def with_operator(work: "Callable[[Engine], Awaitable[T]]") -> T:
     return asyncio.run(inside())
 
 
-def _loaded(found: Project) -> Mapping[str, AnyMachine]:
+def loaded(found: Project) -> Mapping[str, AnyMachine]:
     """The machines that load; which files do not is said, and stands in nobody else's way."""
     machines, failed = found.loaded()
     for one in failed:

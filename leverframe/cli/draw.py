@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leverframe import project
-from leverframe.cli.app import AsJson, command, fail, misused, print_json, warn
+from leverframe.cli.app import AsJson, command, fail, misused, print_json
 
 if TYPE_CHECKING:
     from leverframe.clock import Micros
@@ -84,10 +84,11 @@ def graph(
 
 def _declared(name: str) -> "Drawable":
     """That machine, whatever becomes of the others."""
+    from leverframe.cli import doors
+
     here = project.find()
     found = here.machine(name)
-    for one in here.loaded()[1]:
-        warn(f"{one.error}; its machines are left out")
+    doors.loaded(here)
     return found
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leverframe import project
-from leverframe.cli.app import AsJson, Output, command, fail, misused, write
+from leverframe.cli.app import AsJson, Output, command, fail, installed, misused, write
 from leverframe.errors import LeverframeError, did_you_mean
 
 if TYPE_CHECKING:
@@ -118,15 +118,6 @@ def _written(report: "Report", format: Format) -> str:
         Format.TEXT: lambda: formats.text(report),
         Format.JSON: lambda: formats.as_json(report),
         Format.GITHUB: lambda: formats.github(report),
-        Format.SARIF: lambda: formats.sarif(report, _release()),
+        Format.SARIF: lambda: formats.sarif(report, installed() or "0"),
     }
     return as_text[format]()
-
-
-def _release() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("leverframe")
-    except PackageNotFoundError:
-        return "0"

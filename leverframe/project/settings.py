@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from leverframe.drive import LEASE
-from leverframe.engine import PATIENCE
+from leverframe.drive import LEASE, PATIENCE
 from leverframe.errors import ProjectError, did_you_mean
 
 

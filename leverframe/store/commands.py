@@ -3,7 +3,6 @@
 Each runs inside a batch of the committer, with the run's row locked, and raises before it has written anything.
 """
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,18 +15,16 @@ from leverframe.errors import (
     KeyConflict,
     Lost,
     RunOver,
-    Tampered,
     TaskGone,
     UnknownTask,
 )
 from leverframe.run import OVER
 from leverframe.store.batch import Guard, Tx, arrive, request_hash
 from leverframe.store.owner import is_dead
-from leverframe.store.pack import inbound, task, unpack
+from leverframe.store.pack import inbound, readable, task
 from leverframe.store.records import Claimed, Decided, Inbound, Row, Task, Want
 
 LONGEST_WORD = 512
-log = logging.getLogger("leverframe")
 
 
 def word(what: str, value: str) -> str:
@@ -89,16 +86,12 @@ def _take(tx: Tx, ids: Sequence[str], owner: str, now: Micros, lease_until: Micr
 
 def _readable(tx: Tx, ids: Sequence[str]) -> dict[str, Row]:
     """Their rows. One that was damaged is put away, so that it does not come up again and again; whoever asks for it is told."""
-    rows: dict[str, Row] = {}
-    for row in tx.all(tx.sql.runs, tx.sql.many(ids)):
-        try:
-            rows[row[0]] = unpack(row)
-        except Tampered as error:
-            log.error("%s", error)
-            guard = tx.guard(row[0])
-            guard.lease_owner = guard.lease_until = guard.wake_at = None
-            tx.run(tx.sql.release, None, row[0])
-    return rows
+    rows, damaged = readable(tx.all(tx.sql.runs, tx.sql.many(ids)))
+    for run_id in damaged:
+        guard = tx.guard(run_id)
+        guard.lease_owner = guard.lease_until = guard.wake_at = None
+        tx.run(tx.sql.release, None, run_id)
+    return {row.run.id: row for row in rows}
 
 
 def release(tx: Tx, run_id: str, fence: int, wake_at: Micros | None, inbox_seen: int) -> None:

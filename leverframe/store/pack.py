@@ -1,6 +1,7 @@
 """A run as columns and back. What has no column of its own is in `execution`, one JSON object without what is at its default."""
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, cast
@@ -10,6 +11,8 @@ from leverframe.errors import Tampered
 from leverframe.run import Event, Pending, Run, Waiting
 from leverframe.store.records import Effect, Inbound, Row, Task
 from leverframe.store.tables import TABLES
+
+log = logging.getLogger("leverframe")
 
 # The columns of runs that hold a field of Run, by that field.
 COLUMNS = {
@@ -100,6 +103,19 @@ def unpack(row: Sequence[Any]) -> Row:
         raise Tampered(
             f"run {folded['id']}: its row cannot be read, it was damaged ({error}); its log may still be whole"
         ) from None
+
+
+def readable(rows: Iterable[Sequence[Any]]) -> tuple[list[Row], list[str]]:
+    """Those that can be read, and the ids of those that were damaged: each is named in the log, and stands in no other's way."""
+    found: list[Row] = []
+    damaged: list[str] = []
+    for row in rows:
+        try:
+            found.append(unpack(row))
+        except Tampered as error:
+            log.error("%s", error)
+            damaged.append(row[0])
+    return found, damaged
 
 
 def text(value: Json) -> str | None:

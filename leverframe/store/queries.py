@@ -1,6 +1,5 @@
 """The reading side. Readers never take the write lock, and see one moment of the database."""
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,9 +20,8 @@ _definitions, _runs, _events, _effects, _tasks, _inbound = (
     TABLES[name].c for name in ("definitions", "runs", "events", "effects", "human_tasks", "inbound")
 )
 SHORTEST_PREFIX = 6
-log = logging.getLogger("leverframe")
 AT_ONCE = 500
-"""Ids in one question."""
+"""Ids, or rows, in one question."""
 
 
 class Queries:
@@ -46,7 +44,7 @@ class Queries:
         found: dict[str, Row] = {}
         for first in range(0, len(run_ids), AT_ONCE):
             some = self._all(select(*_runs).where(_runs.id.in_(run_ids[first : first + AT_ONCE])))
-            found |= {row.run.id: row for row in _readable(some)}
+            found |= {row.run.id: row for row in pack.readable(some)[0]}
         return [found[run_id] for run_id in run_ids if run_id in found]
 
     def keyed(self, start_key: str) -> list[str]:
@@ -139,11 +137,11 @@ class Queries:
         if before is not None:
             at, run_id = before
             wanted = wanted.where((_runs.created_at < at) | ((_runs.created_at == at) & (_runs.id < run_id)))
-        return _readable(self._all(wanted))
+        return pack.readable(self._all(wanted))[0]
 
-    def unfinished(self, machine: str, after: str, limit: int) -> list[Row]:
+    def unfinished(self, machine: str, after: str) -> list[Row]:
         wanted = select(*_runs).where(_runs.machine == machine, _runs.status.not_in(sorted(OVER)), _runs.id > after)
-        return _readable(self._all(wanted.order_by(_runs.id).limit(limit)))
+        return pack.readable(self._all(wanted.order_by(_runs.id).limit(AT_ONCE)))[0]
 
     def count_runs(self, machine: str | None, status: str | None, now: Micros) -> int:
         wanted: Select[Any] = select(func.count(_runs.id))
@@ -215,14 +213,3 @@ def _where_tasks(wanted: Select[Any], run_id: str | None, status: TaskStatus | N
         if value is not None:
             wanted = wanted.where(column == value)
     return wanted
-
-
-def _readable(rows: Sequence[Any]) -> list[Row]:
-    """One that was damaged stands in no list's way: it is named in the log, and by whoever asks for it or verifies it."""
-    found: list[Row] = []
-    for row in rows:
-        try:
-            found.append(pack.unpack(row))
-        except Tampered as error:
-            log.error("%s", error)
-    return found

@@ -212,9 +212,13 @@ class Store:
         """The names of all machines that ever stored a definition here."""
         return await self._read(self._queries.machines)
 
-    async def unfinished(self, machine: str, after: str = "", limit: int = 500) -> list[Row]:
-        """Runs of a machine that are not over, by their ids; `after`: the last one of the page before."""
-        return await self._read(lambda: self._queries.unfinished(machine, after, limit))
+    async def unfinished(self, machine: str) -> AsyncIterator[Row]:
+        """Every run of a machine that is not over, by their ids; read some hundreds at a time."""
+        after = ""
+        while page := await self._read(partial(self._queries.unfinished, machine, after)):
+            after = page[-1].run.id
+            for row in page:
+                yield row
 
     async def inbound(self, run_id: str) -> list[Inbound]:
         """What waits in a run's inbox, oldest first."""
