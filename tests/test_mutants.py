@@ -63,7 +63,7 @@ MUTANTS = (
         "doubt about a call that may have happened",
         (
             (
-                "perform.py",
+                "perform/calls.py",
                 'return _unknown(step, call, "the process stopped between dispatch and record")',
                 "return None",
             ),
@@ -75,7 +75,7 @@ MUTANTS = (
         "the digest of a call",
         (
             (
-                "perform.py",
+                "perform/calls.py",
                 'if digest({"tool_name": call.tool_name, "arguments": call.arguments}) != call.digest:',
                 'if call.digest == "":',
             ),
@@ -91,7 +91,13 @@ MUTANTS = (
     ),
     Mutant(
         "one key for all attempts",
-        (("perform.py", "tool.perform(call.arguments, key=call.key)", 'tool.perform(call.arguments, key=f"lf_{id(step)}")'),),
+        (
+            (
+                "perform/calls.py",
+                "tool.perform(call.arguments, key=call.key)",
+                'tool.perform(call.arguments, key=f"lf_{id(step)}")',
+            ),
+        ),
         MATRIX,
         "the provider paid",
     ),
@@ -109,7 +115,7 @@ MUTANTS = (
     ),
     Mutant(
         "the point before a call",
-        (("perform.py", '        with outside(f"tool {tool.name}"):\n            value = await tool.perform(', DIRECT),),
+        (("perform/calls.py", '        with outside(f"tool {tool.name}"):\n            value = await tool.perform(', DIRECT),),
         (*BOUNDARIES, "reaches_outside"),
         "AssertionError",
     ),

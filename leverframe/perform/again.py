@@ -1,0 +1,59 @@
+"""Only `keep`, again, over what was recorded before."""
+
+from collections.abc import Sequence
+from typing import Never, cast
+
+from pydantic import BaseModel, ValidationError
+
+from leverframe.canon import Object
+from leverframe.perform.calls import keep_results
+from leverframe.perform.replies import keep_reply, read_reply
+from leverframe.perform.step import Draft, Step, Stuck
+from leverframe.perform.waiting import keep_returned
+from leverframe.state import (
+    Act,
+    Ask,
+    Consult,
+    Delegate,
+    Fetch,
+    Got,
+    Memory,
+    Reply,
+    Wait,
+)
+from leverframe.tool import compact
+
+
+def kept(step: Step) -> Draft:
+    """Only `keep`, again, over what was recorded before: nothing is done twice."""
+    held = cast(Object, step.run.held)
+    state = step.state()
+    if isinstance(state, Act):
+        came = _keep_held_act(step, cast(Act[Memory], state), held)
+    elif isinstance(state, Fetch):
+        calls = cast(list[Object], held["calls"])
+        got = [
+            (cast(str, call["tool_name"]), step.bound.tool(cast(str, call["tool_name"])).revive(call["result"])) for call in calls
+        ]
+        came = keep_results(step, cast(Fetch[Memory], state), Got(got))
+    elif isinstance(state, Delegate):
+        results = [(bool(item["success"]), item["result"]) for item in cast(list[Object], held["results"])]
+        came = keep_returned(step, cast(Delegate[Memory, BaseModel], state), results)
+    else:
+        listed = cast(
+            Sequence[object], state.events if isinstance(state, Wait) else cast("Ask[Never] | Consult[Never]", state).replies
+        )
+        replies = [cast("type[Reply[str]]", item) for item in listed if isinstance(item, type)]
+        came = keep_reply(step, read_reply(replies, held["reply"]))
+    if "stuck" in came:
+        raise Stuck(str(came["stuck"]))
+    return Draft("kept", {"state": state.name, **came, **{name: held[name] for name in ("effect",) if name in held}})
+
+
+def _keep_held_act(step: Step, state: Act[Memory], held: Object) -> Object:
+    name = cast(str, held["tool_name"])
+    try:
+        python = step.bound.tool(name).revive(held.get("result"))
+    except ValidationError as error:
+        raise Stuck(f"result of {name} does not fit its return annotation: {compact(error)}") from None
+    return keep_results(step, state, Got([(name, python)]))

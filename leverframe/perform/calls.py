@@ -1,0 +1,204 @@
+"""Tool calls: of a Fetch, of an Act, dispatched, taken up again and recorded."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import cast
+
+from pydantic import BaseModel, ValidationError
+
+from leverframe.canon import MAX_RESULT, Json, Object, admit_dump, digest
+from leverframe.clock import SECOND
+from leverframe.errors import (
+    InputError,
+    NotDone,
+)
+from leverframe.machine import AnyTool
+from leverframe.perform.memory import fault, keeping, one_line, user_code
+from leverframe.perform.step import Draft, Step, Stuck
+from leverframe.reduce import KEY_LIFE, unfetchable
+from leverframe.run import Pending, Run
+from leverframe.state import (
+    Act,
+    Call,
+    Fetch,
+    Got,
+    Memory,
+)
+from leverframe.store.boundary import outside
+
+
+async def fetch(step: Step) -> Draft:
+    state = cast(Fetch[Memory], step.state())
+    memory = step.memory()
+    calls = cast(Sequence[Call[object]], user_code(f"{state.name}.calls", lambda: list(state.calls(memory))))
+    for call in calls:
+        if call.tool_name not in step.spec.tools:
+            raise Stuck(f"{state.name}.calls asks for {call.tool_name}, which its runs do not list")
+        if why := unfetchable(step.bound.definition, step.run, call.tool_name):
+            return Draft("quarantined", {"reason": why})
+    done = await asyncio.gather(*(_repeatable(step, call) for call in calls))
+    log: list[Json] = []
+    for call, (_, value, error) in zip(calls, done, strict=True):
+        log.append({**call.json(), **({"error": error} if error else {"result": value})})
+    body: Object = {"state": state.name, "calls": log}
+    failed = next((error for _, _, error in done if error), None)
+    if failed:
+        return Draft("fetched", {**body, "outcome": "error", "error": failed})
+    got = [(call.tool_name, python) for call, (python, _, _) in zip(calls, done, strict=True)]
+    return Draft("fetched", {**body, **keep_results(step, state, Got(got))})
+
+
+async def _repeatable(step: Step, call: Call[object]) -> tuple[object, Json, Object | None]:
+    """A `read` call, repeated with back-off: the result as Python and JSON, or the compact error."""
+    tool = step.bound.tool(call.tool_name)
+    for attempt in range(tool.options.retries + 1):
+        try:
+            with outside(f"tool {tool.name}"):
+                value = await tool.perform(call.arguments)
+            return *tool.result(value), None
+        except NotDone as error:
+            return None, None, fault(error, tool.name)
+        except Exception as error:
+            if attempt == tool.options.retries or isinstance(error, ValidationError | InputError):
+                return None, None, fault(error, tool.name)
+            await step.clock.sleep(backoff(attempt))
+    raise AssertionError("a loop over at least one attempt ends inside")
+
+
+def backoff(attempt: int) -> float:
+    """Seconds before the next attempt: 0.5, 1, 2, … at most a minute."""
+    return min(60.0, 0.5 * 2.0**attempt)
+
+
+def keep_results(step: Step, state: Fetch[Memory] | Act[Memory], got: Got) -> Object:
+    """How the state ends, once its results are known: what `keep` says, or `ok`. Or, where it fails, `stuck`."""
+    base = Fetch.keep if isinstance(state, Fetch) else Act.keep
+    if type(state).keep is base:
+        return {"outcome": "ok"}
+    return keeping(step, f"{state.name}.keep", lambda memory: state.keep(memory, got) or "ok")
+
+
+def built(step: Step, fence: int) -> Draft:
+    state = cast(Act[Memory], step.state())
+    memory = step.memory()
+    call = cast(Call[object], user_code(f"{state.name}.build", lambda: state.build(memory)))
+    if call.tool_name not in step.spec.tools:
+        raise Stuck(f"{state.name}.build makes a call of {call.tool_name}, which its runs do not list")
+    return Draft("built", {"state": state.name, "call": call_body(call), "fence": fence})
+
+
+def call_body(call: Call[object]) -> Object:
+    """A call with the digest that approvals are bound to."""
+    return {**call.json(), "digest": digest(call.json())}
+
+
+async def act(step: Step, lease: Callable[[], Awaitable[None]]) -> Draft:
+    """Executes the pending call. `lease` raises Lost if the run may be another's by now."""
+    call = _whole(step.run)
+    tool = step.bound.tool(call.tool_name)
+    if tool.effect == "read":
+        python, result, failed = await _repeatable(step, Call(call.tool_name, call.arguments))
+        return _acted(step, call, {"error": failed}) if failed else _done(step, call, python, result)
+    if tool.effect == "keyed" and call.entered_at is not None and step.clock.now() - call.entered_at > KEY_LIFE:
+        return _unknown(step, call, "its idempotency key is older than 23 hours; providers forget keys")
+    await lease()
+    try:
+        with outside(f"tool {tool.name}"):
+            value = await tool.perform(call.arguments, key=call.key)
+    except NotDone as error:
+        return _acted(step, call, {"error": fault(error, tool.name)})
+    except Exception as error:
+        return _unfinished(step, call, tool, error)
+    return done(step, call, tool, value)
+
+
+def _whole(run: Run) -> Pending:
+    """The pending call, if it is still the one whose digest was shown and approved."""
+    call = cast(Pending, run.pending)
+    if digest({"tool_name": call.tool_name, "arguments": call.arguments}) != call.digest:
+        raise Stuck(f"the arguments of {call.tool_name} are not those of its digest; the database was changed")
+    return call
+
+
+def _unfinished(step: Step, call: Pending, tool: AnyTool, error: Exception) -> Draft:
+    """A `keyed` call is repeated with the same key; of a `once` call nobody knows whether it happened."""
+    why = one_line(error)
+    attempts = call.attempts + 1
+    if tool.effect == "keyed" and attempts <= tool.options.retries:
+        until = step.clock.now() + int(backoff(attempts - 1) * SECOND)
+        return Draft("postponed", {"state": step.run.state, "until": until, "attempts": attempts, "why": why})
+    return _unknown(step, call, why)
+
+
+def _unknown(step: Step, call: Pending, why: str) -> Draft:
+    return _acted(step, call, {"outcome": "unknown", "why": why})
+
+
+def _acted(step: Step, call: Pending, came: Object) -> Draft:
+    outcome: Object = {} if "outcome" in came or "stuck" in came else {"outcome": "error"}
+    effect = step.bound.definition.tools[call.tool_name].effect
+    return Draft(
+        "acted", {"state": step.run.state, "tool_name": call.tool_name, "key": call.key, "effect": effect, **outcome, **came}
+    )
+
+
+def done(step: Step, call: Pending, tool: AnyTool, value: object) -> Draft:
+    """It happened; from here on nothing may lead to doing it again."""
+    try:
+        python, result = tool.result(value)
+    except Exception as error:
+        return _acted(
+            step,
+            call,
+            {"stuck": f"result of {tool.name} does not fit its return annotation: {one_line(error)}", "result": _as_is(value)},
+        )
+    return _done(step, call, python, result)
+
+
+def _as_is(value: object) -> Json:
+    """A result that does not fit, as far as it can be written down."""
+    try:
+        written = (lambda: value.model_dump(mode="json")) if isinstance(value, BaseModel) else (lambda: value)
+        return admit_dump(written, what="result", limit=MAX_RESULT)
+    except InputError:
+        return None
+
+
+def _done(step: Step, call: Pending, python: object, result: Json) -> Draft:
+    state = cast(Act[Memory], step.state())
+    return _acted(step, call, {"result": result, **keep_results(step, state, Got([(call.tool_name, python)]))})
+
+
+async def recover(step: Step) -> Draft | None:
+    """A call that another holder marked and may have dispatched. None: it certainly did not happen, dispatch it."""
+    call = cast(Pending, step.run.pending)
+    tool = step.bound.tool(call.tool_name)
+    try:
+        with outside(f"reconcile {tool.name}"):
+            happened = await tool.reconcile(call.key)
+    except Exception as error:
+        return _unknown(step, call, f"reconcile raised {one_line(error)}")
+    if happened is None:
+        return _unknown(step, call, "the process stopped between dispatch and record")
+    if not happened:
+        return None
+    state = cast(Act[Memory], step.state())
+    return _acted(step, call, {"result": None, "reconciled": True, **keep_results(step, state, Got([]))})
+
+
+def local_call(step: Step) -> tuple[AnyTool, Pending]:
+    call = _whole(step.run)
+    return step.bound.tool(call.tool_name), call
+
+
+def local(step: Step, tool: AnyTool, call: Pending, session: object) -> Draft:
+    """Runs a `local` tool inside the transaction that will commit the step."""
+    with outside(f"tool {tool.name}"):
+        value = tool.function(**tool.bind(call.arguments, session=session))
+    return done(step, call, tool, value)
+
+
+def local_failed(step: Step, error: BaseException) -> Draft:
+    """A `local` tool raised: its rows are rolled back, so it certainly did not happen."""
+    call = cast(Pending, step.run.pending)
+    return _acted(step, call, {"error": fault(error, call.tool_name)})

@@ -1,0 +1,81 @@
+"""Waiting states: what a person is shown, what children are given and gave back."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
+
+from pydantic import BaseModel
+
+from leverframe.canon import Json, Object
+from leverframe.llm import Choices
+from leverframe.perform.memory import keeping, user_code
+from leverframe.perform.step import Draft, Step, Stuck
+from leverframe.run import Pending, but
+from leverframe.state import (
+    Approve,
+    Consult,
+    Delegate,
+    Memory,
+)
+
+
+def shown_to_person(step: Step) -> tuple[str, Object | None]:
+    """What an Approve or a Consult shows: its words, and the schema of what can be answered."""
+    state = step.state()
+    memory = step.memory()
+    if isinstance(state, Approve):
+        return str(user_code(f"{state.name}.show", lambda: cast(Approve[Memory], state).show(memory))), None
+    asks = cast(Consult[Memory], state)
+    return str(user_code(f"{state.name}.question", lambda: asks.question(memory))), Choices(asks.replies).schema
+
+
+def shown_edited(step: Step, call: Object, by: str) -> Object:
+    """What the next person is shown of a call that one person changed: what the first was shown, over the new call."""
+    pending = but(cast(Pending, step.run.pending), arguments=call["arguments"], digest=call["digest"])
+    try:
+        content, _ = shown_to_person(replace(step, run=but(step.run, pending=pending)))
+    except Stuck:
+        content = ""  # the words do not fit the new arguments; the arguments speak for themselves
+    edited = f"Edited by {by}.\n{content}".strip()
+    shown: Object = {name: call[name] for name in ("tool_name", "arguments")}
+    return {"content": edited, "approver": step.spec.to, "call": shown}
+
+
+def inputs(step: Step) -> list[Memory]:
+    """What a Delegate gives to its children."""
+    state = cast(Delegate[Memory, BaseModel], step.state())
+    memory = step.memory()
+    given = cast("Memory | Sequence[Memory]", user_code(f"{state.name}.give", lambda: state.give(memory)))
+    if step.spec.body.get("many") is False and not isinstance(given, Memory):
+        raise Stuck(f"{state.name}.give gave a list, and its annotation promises one {step.spec.body['machine']} run")
+    return [given] if isinstance(given, Memory) else list(given)
+
+
+def returned(step: Step, results: Sequence[tuple[bool, Json]], *, did: bool) -> Draft:
+    """All children are over: their results, in the order of the inputs."""
+    state = cast(Delegate[Memory, BaseModel], step.state())
+    body: Object = {
+        "state": state.name,
+        "results": cast(Json, [{"success": success, "result": value} for success, value in results]),
+    }
+    failed = sum(not success for success, _ in results)
+    if failed > state.max_failed:
+        cause = f"{failed} of {len(results)} runs of {state.machine} failed"
+        error: Object = {"type": "Delegate", "source": state.machine, "cause": cause, "final": did}
+        return Draft("returned", {**body, "outcome": "error", "error": error})
+    return Draft("returned", {**body, **keep_returned(step, state, results)})
+
+
+def keep_returned(step: Step, state: Delegate[Memory, BaseModel], results: Sequence[tuple[bool, Json]]) -> Object:
+    if type(state).keep is Delegate.keep:
+        return {"outcome": "done"}
+
+    def keep(memory: Memory) -> str:
+        typed = [
+            state.returns.model_validate(value) if success and state.returns and value is not None else None
+            for success, value in results
+        ]
+        state.keep(memory, typed)
+        return "done"
+
+    return keeping(step, f"{state.name}.keep", keep)
