@@ -158,12 +158,12 @@ async def go(engine: Engine, machine: str, rounds: int, key: str) -> Row:
 
 
 async def many(url: str, runs: int, model: float) -> Figures:
-    """Runs of 20 steps from start to end: one after the other for `runs` = 1 (30 of them), else all at once."""
+    """Runs of 20 steps from start to end: one after the other for `runs` = 1 (100 of them), else all at once."""
     lone, store = runs == 1, Store.open(url)
     async with Engine(store, [steps], llm=Model(model, look.call(1))) as engine:
-        await go(engine, "steps", 1, "warm")
+        await go(engine, "steps", 10, "warm")
         before, cpu, wall = fsync.count(), time.process_time(), time.perf_counter()
-        total = 30 if lone else runs
+        total = 100 if lone else runs
         keys = [f"run {number}" for number in range(total)]
         if lone:
             done = [await go(engine, "steps", 10, key) for key in keys]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias, cast
+from typing import Self, TypeAlias, cast
 
 from leverframe.errors import InputError, NotJson, TooLarge
 
@@ -48,8 +48,11 @@ def admit(value: object, *, what: str, limit: int = MAX_ARGUMENTS) -> Json:
     Raises NotJson (NUL, lone surrogates, NaN, Infinity, other types), TooLarge (over `limit` bytes or 64 levels).
     The walk stops at the first offence and never recurses past the allowed depth, so a hostile value costs no more than a good one.
     """
-    budget = [limit]
-    return _admit(value, what, 0, budget, limit)
+    try:
+        return _admit(value, 0, [limit])
+    except _Offence as offence:
+        path = f"{what}{''.join(reversed(offence.path))}"
+        raise offence.error(f"{path[:200]}: {offence.said or _over(limit)}") from None
 
 
 def admit_dump(dump: Callable[[], object], *, what: str, limit: int = MAX_ARGUMENTS) -> Json:
@@ -60,76 +63,105 @@ def admit_dump(dump: Callable[[], object], *, what: str, limit: int = MAX_ARGUME
         raise
     except (RecursionError, ValueError) as error:
         if isinstance(error, RecursionError) or "depth" in str(error):
-            raise TooLarge(f"{what}: nested deeper than {MAX_DEPTH} levels; flatten it") from None
+            raise TooLarge(f"{what}: {_DEEP}") from None
         raise NotJson(f"{what}: cannot become JSON: {str(error)[:200]}") from None
     return admit(made, what=what, limit=limit)
 
 
-def _admit(value: object, path: str, depth: int, budget: list[int], limit: int) -> Json:
+_DEEP = f"nested deeper than {MAX_DEPTH} levels; flatten it"
+
+
+def _over(limit: int) -> str:
+    most = f"{limit // 1024} KiB" if limit >= 1024 else f"{limit} bytes"
+    return f"over {most}; keep it elsewhere and pass a reference"
+
+
+class _Offence(Exception):
+    """What cannot be kept; nothing said: it is too much. The path is put together on the way out, so that good data pays for none."""
+
+    def __init__(self, error: type[InputError], said: str = "") -> None:
+        super().__init__(said)
+        self.error, self.said = error, said
+        self.path: list[str] = []
+
+    def inside(self, place: str) -> Self:
+        self.path.append(place)
+        return self
+
+
+def _admit(value: object, depth: int, budget: list[int]) -> Json:
     if depth > MAX_DEPTH:
-        raise TooLarge(f"{path[:200]}: nested deeper than {MAX_DEPTH} levels; flatten it")
-    if value is None or value is True or value is False:
+        raise _Offence(TooLarge, _DEEP)
+    if isinstance(value, str):
+        size = _admit_text(value)
+    elif value is None or value is True or value is False:
         size = 4
-    elif isinstance(value, str):
-        size = _admit_text(value, path)
     elif isinstance(value, int):
         if not -_LARGEST <= value <= _LARGEST:
-            raise TooLarge(f"{path[:200]}: an integer of more than {MAX_DIGITS} digits; send it as a string")
+            raise _Offence(TooLarge, f"an integer of more than {MAX_DIGITS} digits; send it as a string")
         size = (value.bit_length() >> 3) + 1
     elif isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
-            raise NotJson(f"{path}: {value} is not JSON; send null or a string")
+            raise _Offence(NotJson, f"{value} is not JSON; send null or a string")
         size = 8
     else:
-        return _admit_nested(value, path, depth, budget, limit)
+        budget[0] -= 2
+        return _admit_nested(value, depth + 1, budget)
     budget[0] -= size + 1
     if budget[0] < 0:
-        raise _over(path, limit)
+        raise _Offence(TooLarge)
     return value
 
 
-def _over(path: str, limit: int) -> TooLarge:
-    most = f"{limit // 1024} KiB" if limit >= 1024 else f"{limit} bytes"
-    return TooLarge(f"{path[:200]}: over {most}; keep it elsewhere and pass a reference")
-
-
-def _admit_nested(value: object, path: str, depth: int, budget: list[int], limit: int) -> Json:
-    budget[0] -= 2
+def _admit_nested(value: object, depth: int, budget: list[int]) -> Json:
     if isinstance(value, Mapping):
-        result: Object = {}
-        for key, item in cast(Mapping[object, object], value).items():
-            if not isinstance(key, str):
-                raise NotJson(f"{path}: a key is {key!r}; keys are strings")
-            _admit(key, f"{path} key", depth + 1, budget, limit)
-            result[key] = _admit(item, f"{path}.{key}", depth + 1, budget, limit)
-        return result
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        items = cast(Sequence[object], value)
-        return [_admit(item, f"{path}[{index}]", depth + 1, budget, limit) for index, item in enumerate(items)]
-    raise NotJson(f"{path}: {type(value).__name__} is not JSON")
+        return _admit_entries(cast(Mapping[object, object], value), depth, budget)
+    if not isinstance(value, Sequence) or isinstance(value, bytes | bytearray):
+        raise _Offence(NotJson, f"{type(value).__name__} is not JSON")
+    items: list[Json] = []
+    try:
+        for item in cast(Sequence[object], value):
+            items.append(_admit(item, depth, budget))
+    except _Offence as offence:
+        raise offence.inside(f"[{len(items)}]") from None
+    return items
 
 
-def _admit_text(value: str, path: str) -> int:
-    if value.isascii():
-        if "\0" in value:
-            raise NotJson(f"{path}: holds a NUL character, which databases cannot keep; remove it")
-        return len(value)
+def _admit_entries(value: Mapping[object, object], depth: int, budget: list[int]) -> Object:
+    entries: Object = {}
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise _Offence(NotJson, f"a key is {key!r}; keys are strings")
+        try:
+            _admit(key, depth, budget)
+        except _Offence as offence:
+            raise offence.inside(" key") from None
+        try:
+            entries[key] = _admit(item, depth, budget)
+        except _Offence as offence:
+            raise offence.inside(f".{key}") from None
+    return entries
+
+
+def _admit_text(value: str) -> int:
     if "\0" in value:
-        raise NotJson(f"{path}: holds a NUL character, which databases cannot keep; remove it")
+        raise _Offence(NotJson, "holds a NUL character, which databases cannot keep; remove it")
+    if value.isascii():
+        return len(value)
     try:
         return len(value.encode())
     except UnicodeEncodeError as error:
-        raise NotJson(f"{path}: holds a lone surrogate at {error.start}, which is not text; remove it") from None
+        raise _Offence(NotJson, f"holds a lone surrogate at {error.start}, which is not text; remove it") from None
 
 
 def parse(text: str | bytes, *, what: str, limit: int = MAX_ARGUMENTS) -> Json:
     """JSON text from outside as data. Raises InputError (not JSON), TooLarge, NotJson."""
     if len(text) > limit * 6:
-        raise _over(what, limit)
+        raise TooLarge(f"{what}: {_over(limit)}")
     try:
         value: object = json.loads(text, parse_int=_bounded)
     except RecursionError:
-        raise TooLarge(f"{what}: nested deeper than {MAX_DEPTH} levels; flatten it") from None
+        raise TooLarge(f"{what}: {_DEEP}") from None
     except ValueError as error:
         raise InputError(f"{what}: not JSON: {error}") from None
     return admit(value, what=what, limit=limit)

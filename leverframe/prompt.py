@@ -402,15 +402,18 @@ def _headings(lines: Sequence[str], first: int, where: str) -> Iterator[tuple[Ro
 
 def render(prompt: Prompt, variables: Mapping[str, object]) -> list[Message]:
     """The messages to send. Mappings, lists and models are shown as compact YAML. Raises PromptError with file and line."""
-    messages: list[Message] = []
-    for section in prompt.sections:
-        template = _template(section.text, prompt.where, section.line)
-        try:
-            content = template.render(variables)
-        except Exception as error:
-            raise PromptError(f"{prompt.where}:{section.line + _template_line(error) - 1}: {_cause(error)}") from error
-        messages.append(Message(section.role, content))
-    return messages
+    return [
+        Message(section.role, _rendered(section, prompt.where, variables) if "{" in section.text else section.text)
+        for section in prompt.sections
+    ]
+
+
+def _rendered(section: Section, where: str, variables: Mapping[str, object]) -> str:
+    template = _template(section.text, where, section.line)
+    try:
+        return template.render(variables)
+    except Exception as error:
+        raise PromptError(f"{where}:{section.line + _template_line(error) - 1}: {_cause(error)}") from error
 
 
 def fill(value: Json, variables: Mapping[str, object], where: str = "template") -> Json:

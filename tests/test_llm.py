@@ -157,7 +157,7 @@ def test_what_strict_modes_refuse_is_said_in_words_or_marks_the_schema_as_loose(
 
 
 def test_choices_are_described_in_the_form_they_are_answered_in() -> None:
-    assert CHOICES.describe() == (
+    assert CHOICES.described == (
         '- {"intent": "issue_refund", "arguments": {"order_id": integer, "amount": number (> 0, ≤ 500), "note": string | null,'
         ' "limit": integer | null, "lines": [{"sku": string, "count": integer | null, "colour": "red" | "blue" | null}, …] | null'
         "}}  – Pay money back to the customer.\n"
@@ -166,13 +166,13 @@ def test_choices_are_described_in_the_form_they_are_answered_in() -> None:
         "    reason: Why, for the customer\n"
         '- {"intent": "escalate"}'
     )
-    assert '- {"intent": "escalate", "confidence": number from 0 to 1}' in SURE.describe()
+    assert '- {"intent": "escalate", "confidence": number from 0 to 1}' in SURE.described
 
 
 def test_choices_from_plain_data_ask_for_the_same() -> None:
     plain = Choices([option(c.intent, c.doc, c.schema, c.is_tool) for c in CHOICES.options.values()])
     assert plain.schema_text == CHOICES.schema_text
-    assert plain.describe() == CHOICES.describe()
+    assert plain.described == CHOICES.described
     picked = plain.parse({"intent": "decline", "reason": "Too late", "tone": None})
     assert (picked.reply, picked.fields) == (None, {"reason": "Too late"})
     assert plain.parse(CALL).call == Call("issue_refund", {"order_id": 1042, "amount": 45.5})

@@ -41,7 +41,7 @@ class Decline(Reply[Literal["decline"]]):
 
 CHOICES = Choices((issue_refund, Decline))
 PROMPT = Prompt.parse("refund/triage", "", "# system\nDecide. {{ choices }}\n\n# user\n{{ message }} {{ order }}\n")
-MESSAGES = render(PROMPT, {"choices": CHOICES.describe(), "message": "Grüße, 壊れた “lamp”\n\t{{ }}", "order": {"id": 1042}})
+MESSAGES = render(PROMPT, {"choices": CHOICES.described, "message": "Grüße, 壊れた “lamp”\n\t{{ }}", "order": {"id": 1042}})
 SAID = {"next": {"intent": "decline", "reason": "Too late"}}
 
 

@@ -130,7 +130,8 @@ class Choices:
         closed: Object = {"properties": properties, "required": list(properties), "additionalProperties": False}
         return {"type": "object", **doc, **closed}, strict
 
-    def describe(self) -> str:
+    @cached_property
+    def described(self) -> str:
         """Every choice in the form it is answered in, with its documentation: what `{{ choices }}` shows."""
         return "\n".join(line for choice in self.options.values() for line in self._lines(choice))
 

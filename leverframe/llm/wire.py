@@ -43,6 +43,7 @@ _WORDS: dict[str, Callable[[Json], str]] = {
     "format": lambda name: f"format {name}",
     "pattern": lambda pattern: f"matches {pattern}",
 }
+_RESPELLED = frozenset({"const", "oneOf", "allOf"})
 _TYPES: dict[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
@@ -109,6 +110,8 @@ def _optional(schema: Json, wired: Object) -> Object:
 
 def _spelled(schema: Object) -> Object:
     """One spelling for one thing: `const` as `enum`, `oneOf` as `anyOf`, an `allOf` of one as itself."""
+    if not _RESPELLED & schema.keys():
+        return schema
     node: Object = dict(schema)
     if "const" in node:
         value = node.pop("const")

@@ -71,7 +71,7 @@ def _request(step: Step) -> tuple[Request, Object]:
     prompt = choose(step.bound.prompts_of(name), run.id)
     choices = step.bound.choices_of(name)
     text, kept = step.window.text(WINDOW_TOKENS) if step.window else ("", {})
-    variables = {**run.memory, "memory": run.memory, "window": text, "choices": choices.describe()}
+    variables = {**run.memory, "memory": run.memory, "window": text, "choices": choices.described}
     request = Request(
         messages=render(prompt, variables),
         choices=choices,
