@@ -150,7 +150,7 @@ class Drive:
         parent: str | None = None,
     ) -> NewRun:
         key = command.key
-        run_id = _run_id(command.tenant, definition.name, key) if key else "run_" + uuid.uuid4().hex[:20]
+        run_id = run_id_of(command.tenant, definition.name, key)
         asks = any(spec.kind == "ask" for spec in definition.states.values())
         body: Object = {
             "run": run_id,
@@ -514,7 +514,7 @@ class Drive:
         if spec.kind == "delegate":
             count = len(perform.inputs(step))
             machine = cast(str, spec.body["machine"])
-            children: list[Json] = [_run_id(held.tenant, machine, _child_key(run, index)) for index in range(count)]
+            children: list[Json] = [run_id_of(held.tenant, machine, _child_key(run, index)) for index in range(count)]
             return Draft("opened", {**body, "kind": "children", "machine": spec.body["machine"], "children": children})
         content, answers = perform.shown_to_person(step)
         kind = "approve" if spec.kind == "approve" else "answer"
@@ -778,9 +778,9 @@ def _unless_prompt(state: str, error: DeclarationError) -> None:
         raise error
 
 
-def _run_id(tenant: str, machine: str, key: str) -> str:
-    """The id that a start key gives, known before the run is there: a key is one run."""
-    return "run_" + digest([tenant, machine, key])[:20]
+def run_id_of(tenant: str, machine: str, key: str | None) -> str:
+    """The id that a start key gives, known before the run is there: a key is one run. Without one, an id of its own."""
+    return "run_" + (digest([tenant, machine, key]) if key else uuid.uuid4().hex)[:20]
 
 
 def _child_key(run: Run, index: int) -> str:

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 
 from leverframe import perform
 from leverframe.audit import Replay, broken_chain
-from leverframe.canon import Json, Object, admit
+from leverframe.canon import Json, Object, admit, digest
 from leverframe.changes import Change, changes
 from leverframe.clock import SECOND
 from leverframe.diff import Parked, Standing, parked
-from leverframe.drive import Drive, Held, TriggerCommand, read_input
+from leverframe.drive import Drive, Held, TriggerCommand, read_input, run_id_of
 from leverframe.errors import (
     AlreadyPaused,
     BadCompletion,
@@ -342,8 +342,11 @@ class Engine(Drive):
 
     # ── history ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def fork(self, run_id: str, *, at: int | None = None, by: str = "operator") -> Row:
-        """A new run from where another was after event `at` (default: now), with its memory. Nothing pending comes along."""
+    async def fork(self, run_id: str, *, at: int | None = None, key: str | None = None, by: str = "operator") -> Row:
+        """A new run from where another was after event `at` (default: now), with its memory. Nothing pending comes along.
+
+        One key is one fork, however often it is asked for. Raises UnknownRun, KeyConflict.
+        """
         row = await self.store.load(run_id)
         lines = await self.store.events(run_id)
         if at is not None and not 1 <= at <= len(lines):
@@ -351,7 +354,7 @@ class Engine(Drive):
         past = await self._fold(lines[: at or len(lines)])
         bound = await self._bind(past.definition, past.machine)
         state = past.pending.maker if past.pending else past.state
-        fork_id = "run_" + uuid.uuid4().hex[:20]
+        fork_id = run_id_of(row.tenant, past.machine, key)
         now = self.clock.now()
         body: Object = {
             "run": fork_id,
@@ -372,8 +375,10 @@ class Engine(Drive):
         }
         body |= {name: value for name, value in optional.items() if value is not None}
         first = event(None, now, "forked", f"human:{by}", body)
-        await self.store.start(NewRun(run=begin(first), events=[first], tenant=row.tenant, source="fork", wake_at=now))
-        return await self.store.load(fork_id)
+        asked = digest(["fork", run_id, at])
+        return await self._begin(
+            NewRun(begin(first), [first], row.tenant, start_key=key, start_hash=asked, source="fork", wake_at=now)
+        )
 
     async def migrate(self, run_id: str, *, to: str | None = None, dry_run: bool = False, by: str = "operator") -> "Migration":
         """Moves a run to another definition of its machine (default: as it is now); `to` is a hash, or six characters of its beginning.

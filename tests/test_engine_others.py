@@ -29,6 +29,7 @@ from leverframe import (
 )
 from leverframe.errors import (
     Busy,
+    KeyConflict,
     PromptError,
     Tampered,
     UnknownDefinition,
@@ -483,6 +484,20 @@ async def test_a_fork_goes_on_from_an_earlier_moment_and_leaves_the_run_alone(ho
     assert await engine.verify(fork.id) > 1
     with pytest.raises(UnknownRun, match="has events 1 to"):
         await engine.fork(run.id, at=99)
+
+
+async def test_a_fork_that_is_asked_for_twice_under_one_key_is_one_run(house: House) -> None:
+    engine = house(naps)
+    run = (await engine.start(TriggerCommand("naps", {}, key="nap"))).run
+    fork = await engine.fork(run.id, key="again")
+    await engine.signal(run.id, "woken")
+    await engine.advance(run.id)
+    assert (await engine.fork(run.id, key="again")).run == fork.run
+    with pytest.raises(KeyConflict):
+        await engine.fork(run.id, at=1, key="again")
+    with pytest.raises(KeyConflict):
+        await engine.fork(run.id, key="nap")
+    assert len(await engine.store.runs()) == 2
 
 
 async def test_a_fork_from_an_end_ends_so_too(house: House) -> None:

@@ -7,7 +7,7 @@ import typer
 from leverframe.canon import Json, Object
 from leverframe.cli import doors, printed, shown
 from leverframe.cli.app import AsJson, Model, RunId, code_of, command, complain, database, print_json
-from leverframe.cli.runs import checked_status
+from leverframe.cli.runs import StartKey, checked_status
 from leverframe.clock import Micros
 from leverframe.errors import LeverframeError, StoreError
 from leverframe.project import find, many, names
@@ -117,13 +117,14 @@ def _say_changed(rows: "list[Row]", now: Micros, *, none: bool) -> None:
 def fork(
     run: RunId,
     at: Annotated[int | None, typer.Option(metavar="SEQ", help="From where it was after this event. Default: now.")] = None,
+    key: StartKey = None,
     by: Operator = "operator",
     as_json: AsJson = False,
 ) -> None:
     """Start a new run from where another was, with its memory; nothing pending comes along."""
 
     async def work(engine: "Engine") -> None:
-        row = await engine.fork(await names.run_id(engine.store, run), at=at, by=by)
+        row = await engine.fork(await names.run_id(engine.store, run), at=at, key=key, by=by)
         if as_json:
             print_json(await shown.shown(engine.store, row.run.id))
         else:
