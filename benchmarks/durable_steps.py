@@ -2,17 +2,19 @@
 
 A run is 10 Ask + 10 Act (`read`), each step with an event of its own, each durable before the next. Disks lie and vary, so each
 measurement runs in a process whose syncs are counted and take a fixed time (see `fsync.py`). Figures: wall seconds, CPU
-milliseconds per step (of all threads), steps per sync, bytes stored per step.
+milliseconds per step (of all threads), steps per sync, bytes stored per step. On SQLite they have limits (`LIMITS`); a figure beyond
+its limit is named, and the exit code is 1.
 """
 
 import argparse
 import asyncio
 import json
+import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -212,7 +214,14 @@ async def idle(url: str) -> Figures:
         rows = await asyncio.gather(*(go(engine, "waiting", 1, f"run {number}") for number in range(1000)))
         assert all(row.run.status == "waiting" for row in rows)
     store.close()
-    return {"bytes_per_waiting_run": round((size(url) - empty) / 1000)}
+    whole = size(url)
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
+        connection.execute("DELETE FROM events")
+        connection.execute("VACUUM")
+    return {
+        "bytes_per_waiting_run": round((whole - empty) / 1000),
+        "bytes_without_events": round((size(url) - empty) / 1000),
+    }
 
 
 def size(url: str) -> int:
@@ -253,6 +262,27 @@ def inside(name: str, kind: str, runs: int, model: float) -> None:
         print(json.dumps(asyncio.run(figures)))
 
 
+LIMITS: dict[tuple[str, float, float], dict[str, tuple[float, float]]] = {
+    ("1 at once", 0, 0): {"cpu_ms_per_step": (0, 0.6), "syncs_per_step": (1, 1.15)},
+    ("200 at once", 0, 0): {"cpu_ms_per_step": (0, 0.3)},
+    ("200 at once", 50, 4): {"steps_per_sync": (30, 4000), "wall_s": (0, 1.5)},
+    ("3,000 steps", 0, 0): {"last_to_100th": (0, 1.5), "bytes_per_step": (0, 1024)},
+    ("waiting", 0, 0): {"bytes_per_waiting_run": (0, 4096), "bytes_without_events": (0, 2048)},
+}
+"""By what was measured, the milliseconds of the model and of a sync: the least and the most of a figure, on SQLite."""
+
+
+def beyond(figures: Figures) -> list[str]:
+    """Which figures are not within their limits."""
+    what, model, sync = str(figures["what"]), float(figures["model_ms"]), float(figures["sync_ms"])
+    limits = LIMITS.get((what, model, sync), {}) if figures["database"] == "sqlite" else {}
+    return [
+        f"{what}, model {model:g} ms, sync {sync:g} ms: {name} is {figures[name]}, not between {least:g} and {most:g}"
+        for name, (least, most) in limits.items()
+        if not least <= float(figures[name]) <= most
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--inside", help=argparse.SUPPRESS)
@@ -261,11 +291,18 @@ def main() -> None:
     if given.inside:
         inside(*json.loads(given.inside))
         return
-    for kind in ("sqlite", "postgres") if given.postgres else ("sqlite",):
-        for runs, model, sync in ((1, 0.0, 0), (1, 0.0, 4000), (200, 0.0, 0), (200, 0.05, 0), (200, 0.05, 4000)):
-            print(json.dumps(measure(f"{runs} at once", kind, runs, model, sync)), flush=True)
-    for name in ("3,000 steps", "waiting"):
-        print(json.dumps(measure(name, "sqlite", 0, 0.0, 0)), flush=True)
+    wanted = [
+        (f"{runs} at once", kind, runs, model, sync)
+        for kind in (("sqlite", "postgres") if given.postgres else ("sqlite",))
+        for runs, model, sync in ((1, 0.0, 0), (1, 0.0, 4000), (200, 0.0, 0), (200, 0.05, 0), (200, 0.05, 4000))
+    ]
+    wrong: list[str] = []
+    for one in (*wanted, ("3,000 steps", "sqlite", 0, 0.0, 0), ("waiting", "sqlite", 0, 0.0, 0)):
+        figures = measure(*one)
+        print(json.dumps(figures), flush=True)
+        wrong += beyond(figures)
+    if wrong:
+        raise SystemExit("\n".join(wrong))
 
 
 if __name__ == "__main__":
