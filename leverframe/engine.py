@@ -37,6 +37,7 @@ from leverframe.errors import (
 )
 from leverframe.machine import Definition
 from leverframe.perform import Bound, Draft
+from leverframe.recording import pinned
 from leverframe.reduce import begin, fold, migrated_rules, rules_of
 from leverframe.run import OVER, Event, Run, event
 from leverframe.state import Consult, Reply, Wait
@@ -436,14 +437,9 @@ class Engine(Drive):
 
     async def _pinned(self, lines: Sequence[Event]) -> dict[str, Definition]:
         """Every definition that a run was pinned to, by hash."""
-        hashes = {
-            cast(str, line.body.get("definition") or line.body.get("to"))
-            for line in lines
-            if line.type in ("started", "forked", "migrated")
-        }
         return {
             hash: self._bound[hash].definition if hash in self._bound else Definition(await self.store.definition(hash))
-            for hash in hashes
+            for hash in pinned(lines)
         }
 
 

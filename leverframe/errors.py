@@ -13,7 +13,8 @@
     │   ├── NotJson                 NUL, lone surrogates, NaN, Infinity: databases cannot keep them
     │   ├── InvalidArguments        a call's arguments fail their schema
     │   ├── InvalidMemory           input or memory does not fit the machine's Memory
-    │   └── InvalidAnswer           a person's answer or an event's data does not fit its Reply
+    │   ├── InvalidAnswer           a person's answer or an event's data does not fit its Reply
+    │   └── RecordingError          a file is no recording of a run, or was edited
     ├── NotFound                    no such run, task, machine or definition
     │   ├── UnknownRun · UnknownTask · UnknownMachine · UnknownDefinition
     │   └── UnknownModel            no such model or provider, or its key, address or package is missing
@@ -103,6 +104,10 @@ class InvalidMemory(InputError):
 
 
 class InvalidAnswer(InputError):
+    pass
+
+
+class RecordingError(InputError):
     pass
 
 
