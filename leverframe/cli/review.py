@@ -46,7 +46,7 @@ def check(
     if as_json and format not in (None, Format.JSON):
         raise misused(f"--json and --format {format} contradict each other; give one")
     chosen = format or (Format.JSON if as_json else Format.TEXT)
-    reports = [_of_file(file) for file in definition or []]
+    reports = [_of_files(definition)] if definition else []
     if machines or not definition:
         try:
             reports += _of_project(machines or [])
@@ -73,11 +73,15 @@ def schema(
     write({Schema.DEFINITION: SCHEMA}[what].read_text("utf-8"), output)
 
 
-def _of_file(file: Path) -> "Report":
-    from leverframe.check import check_text
+def _of_files(files: list[Path]) -> "Report":
+    from leverframe.check import check_texts
 
+    return check_texts({str(file.absolute()): _text_of(file) for file in files})
+
+
+def _text_of(file: Path) -> str:
     try:
-        return check_text(file.read_bytes().decode(), str(file.absolute()))
+        return file.read_bytes().decode()
     except UnicodeDecodeError as error:
         raise misused(f"--definition {file}: not UTF-8 text at byte {error.start}") from None
     except OSError as error:
