@@ -40,7 +40,7 @@ from leverframe.machine import Definition, Machine
 
 __all__ = [
     "PARTS", "Checked", "Finding", "Graph", "Hop", "Level", "Part", "Place", "Report",
-    "check", "check_text", "check_texts", "merged", "unloaded",
+    "check", "check_text", "check_texts", "merged", "misshapen", "unloaded",
 ]  # fmt: skip
 
 Machines: TypeAlias = Mapping[str, Machine[Never]]
@@ -104,6 +104,12 @@ def check_texts(texts: Mapping[str, str]) -> Report:
             for one in read
         ]
     )
+
+
+def misshapen(text: str, file: str) -> tuple[Finding, ...]:
+    """Why a text has not the shape of a definition; empty where it has it, whatever else is wrong with it."""
+    read = _read(text, file)
+    return () if read.sound else read.found
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leverframe import project
-from leverframe.cli.app import AsJson, Output, command, fail, installed, misused, write
+from leverframe.cli.app import AsJson, Output, command, fail, installed, misused, text_of, write
 from leverframe.errors import LeverframeError, did_you_mean
 
 if TYPE_CHECKING:
@@ -76,16 +76,7 @@ def schema(
 def _of_files(files: list[Path]) -> "Report":
     from leverframe.check import check_texts
 
-    return check_texts({str(file.absolute()): _text_of(file) for file in files})
-
-
-def _text_of(file: Path) -> str:
-    try:
-        return file.read_bytes().decode()
-    except UnicodeDecodeError as error:
-        raise misused(f"--definition {file}: not UTF-8 text at byte {error.start}") from None
-    except OSError as error:
-        raise misused(f"--definition {file}: {error.strerror}") from None
+    return check_texts({str(file.absolute()): text_of(file, f"--definition {file}") for file in files})
 
 
 def _of_project(names: list[str]) -> "list[Report]":
