@@ -188,6 +188,7 @@ def _rules(proofs: list[Proof]) -> Iterator[str]:
     yield "|---|---|"
     for proof in proofs:
         verdict = f"proven on all paths, {proof.visited} looked at" if proof.proven else "**refuted**"
+        verdict = f"**not proven**: {cell(proof.open)}" if proof.open else verdict
         yield f"| {cell(proof.words)} | {verdict} |"
 
 

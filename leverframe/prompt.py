@@ -23,11 +23,12 @@ from leverframe.canon import Json, Object, admit, text_hash
 from leverframe.errors import InputError, PromptError, did_you_mean
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Template, nodes
     from jinja2.sandbox import ImmutableSandboxedEnvironment
     from yaml import Node
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
+Steps: TypeAlias = tuple[str | int, ...]
 ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
 
 _NAME = re.compile(r"[\w-]+(/[\w-]+)*")
@@ -115,13 +116,13 @@ class Prompt:
         for reply, line in self._replies():
             yield from self._misplaced(reply, line, available, intents)
 
-    def reads(self) -> dict[str, int]:
-        """What the templates read, each with the line where it first stands: variables, and `memory.field` in place of `memory` where
-        only fields of it are. Raises PromptError."""
-        found: dict[str, int] = {}
-        for section in reversed(self.sections):
-            found |= dict(reversed(_used(section.text, self.where, section.line)))
-            found |= _fields_used(section.text, section.line, found)
+    def reads(self) -> dict[Steps, int]:
+        """What the templates read, each with the line where it first stands: a variable, or as far as it is spelled out what of it,
+        `("memory", "customer", "name")`. Raises PromptError."""
+        found: dict[Steps, int] = {}
+        for section in self.sections:
+            for steps, line in _steps_read(section.text, self.where, section.line):
+                found[steps] = min(line, found.get(steps, line))
         return found
 
     def _replies(self) -> Iterator[tuple[Object, int]]:
@@ -511,25 +512,39 @@ def _used(text: str, where: str, first: int) -> list[tuple[str, int]]:
     return sorted(((name, first + lines[name] - 1) for name in names), key=lambda found: found[1])
 
 
-def _fields_used(text: str, first: int, found: dict[str, int]) -> dict[str, int]:
-    """The fields that are read of `memory`; takes `memory` itself out of what was found where nothing else is done with it."""
+def _steps_read(text: str, where: str, first: int) -> Iterator[tuple[Steps, int]]:
+    """Each place where a template reads a variable that it does not make itself; also where a field has the name of one of Jinja's."""
+    from jinja2 import meta, nodes
+
+    _used(text, where, first)  # raises where it cannot be read
+    tree: nodes.Template = _environment().parse(text)
+    given = meta.find_undeclared_variables(tree) | _environment().globals.keys()
+    todo: list[nodes.Node] = [tree]
+    while todo:
+        steps, owner = _steps(todo.pop())
+        if not isinstance(owner, nodes.Name):
+            todo += owner.iter_child_nodes()
+        elif owner.name in given:
+            yield (owner.name, *steps), first + owner.lineno - 1
+
+
+def _steps(node: "nodes.Node") -> "tuple[Steps, nodes.Node]":
+    """The steps that are spelled out at the end of an expression, and what they are taken from. What is computed is none (`memory[name]`,
+    `memory.items()`): it may be any field."""
     from jinja2 import nodes
 
-    tree: nodes.Template = _environment().parse(text)
-    fields: dict[str, int] = {}
-    through = 0
-    # What is computed (`memory[name]`, `memory.items()`) may be any field: then `memory` itself is what is read.
-    owned: list[tuple[object, object]] = [
-        (node.node, node.attr) for node in tree.find_all(nodes.Getattr) if not hasattr(dict, node.attr)
-    ]
-    owned += [(node.node, node.arg.value) for node in tree.find_all(nodes.Getitem) if isinstance(node.arg, nodes.Const)]
-    for owner, name in owned:
-        if isinstance(owner, nodes.Name) and owner.name == "memory" and isinstance(name, str):
-            through += 1
-            fields.setdefault(f"memory.{name}", first + owner.lineno - 1)
-    if through and through == sum(name.name == "memory" for name in tree.find_all(nodes.Name)):
-        found.pop("memory", None)
-    return fields
+    steps: list[str | int] = []
+    while True:
+        if isinstance(node, nodes.Getattr):
+            step: object = node.attr
+        elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
+            step = node.arg.value
+        else:
+            step = None
+        if not isinstance(node, nodes.Getattr | nodes.Getitem) or not isinstance(step, str | int) or hasattr(dict, str(step)):
+            return tuple(reversed(steps)), node
+        steps.append(step)
+        node = node.node
 
 
 def _strings(value: Json) -> Iterator[str]:

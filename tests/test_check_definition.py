@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from leverframe import project
-from leverframe.canon import Json, Object
-from leverframe.check import check, check_text
+from leverframe.canon import Json, Object, canonical
+from leverframe.check import check, check_text, check_texts
 from leverframe.check.definition import schema
 from leverframe.check.places import Lines
 from leverframe.machine import Definition
 from tests import repository
-from tests.definitions import ask, compact, definition, end, fetch, text, work
+from tests.definitions import ask, compact, definition, delegate, end, fetch, text, work
 
 MACHINES = project.find(repository.ROOT).machines
 BODY = definition(
@@ -51,8 +51,46 @@ def test_the_schema_is_one() -> None:
 @pytest.mark.parametrize("name", MACHINES)
 def test_what_runs_are_pinned_to_fits_the_schema(name: str) -> None:
     pinned = MACHINES[name].definition(MACHINES)
-    assert said(pinned.text) == []
-    assert check(pinned).checked == check_text(pinned.text, name).checked
+    report = check_text(pinned.text, name, others=MACHINES)
+    assert report.findings == ()
+    assert report.checked == check(pinned).checked
+    assert report.checked[0].definition == pinned.hash
+
+
+DESK = definition(
+    Give=delegate("till", done="Over", error="Shorten", expired="Over"), Shorten=compact(retry="Back", give_up="Over"), Over=end()
+)
+TILL: Object = {**definition(Open=work(go="Shut"), Shut=end()), "name": "till"}
+NEVER_OPEN: Json = [{"rule": "absence", "events": [{"state": "Open", "machine": "till"}]}]
+
+
+def together(*bodies: Object) -> list[str]:
+    report = check_texts({f"{number}.json": text(body) for number, body in enumerate(bodies)})
+    return [f"{one.code} {one.level} {one.machine}" for one in report.findings]
+
+
+def test_definitions_that_are_given_together_know_each_other() -> None:
+    hash = Definition(canonical(TILL)).hash
+    pinning = cast(Object, json.loads(text(DESK).replace("0" * 64, hash)))
+    assert together(pinning, TILL) == together(TILL, pinning) == []
+    assert together({**pinning, "rules": NEVER_OPEN}, TILL) == ["LF601 error desk"]
+    assert together({**pinning, "rules": NEVER_OPEN}) == ["LF606 warning desk", "LF120 warning desk"]
+
+
+def test_of_two_definitions_of_one_name_nobody_can_say_which_is_delegated_to() -> None:
+    changed_till: Object = {**TILL, "doc": "Another."}
+    assert together(DESK, TILL, changed_till) == ["LF120 warning desk"]
+    assert together(TILL, changed_till) == []
+
+
+def test_a_definition_of_the_wrong_shape_is_not_known_to_the_others() -> None:
+    codes = [found.split()[0] for found in together(DESK, {**TILL, "limits": {}})]
+    assert codes == ["LF120", "LF001"]
+
+
+def test_machines_that_delegate_to_each_other_are_an_error() -> None:
+    back: Object = {**DESK, "name": "till", "states": json.loads(json.dumps(DESK["states"]).replace('"till"', '"desk"'))}
+    assert [found.split()[:3] for found in together(DESK, back)] == [["LF116", "error", "desk"], ["LF116", "error", "till"]]
 
 
 def test_the_example_of_the_docs_is_sound_and_can_be_executed() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leverframe import project
-from leverframe.cli.app import AsJson, command, fail, misused, print_json
+from leverframe.cli.app import AsJson, command, definition_in, fail, misused, print_json, write
 
 if TYPE_CHECKING:
     from leverframe.clock import Micros
@@ -71,7 +71,7 @@ def graph(
     if sum(one is not None for one in (run, traffic, finding)) > 1:
         raise misused("--run, --traffic and --finding are different drawings; give one of them")
     chosen = format or (ENDINGS.get(out.suffix.lower(), Format.TEXT) if out else Format.TEXT)
-    drawn: Drawable = _read(definition) if definition else _declared(machine or "")
+    drawn: Drawable = definition_in(definition, f"--definition {definition}") if definition else _declared(machine or "")
     overlay: Overlay | None = None
     if run is not None:
         drawn, overlay = _of_run(drawn, run)
@@ -117,34 +117,13 @@ def _show(drawn: "Drawable", overlay: "Overlay | None", format: Format, out: Pat
     }[format]
     text = draw(drawn, overlay or drawings.PLAIN)
     if out is not None:
-        try:
-            out.write_text(text, "utf-8")
-        except OSError as error:
-            fail(f"{out}: {error.strerror}")
+        write(text, out, "--out")
     if as_json:
         print_json({"machine": drawn.name, "format": str(format), "file": str(out) if out else None, "graph": text})
     elif out is not None:
         typer.echo(f"wrote {out}")
     else:
         typer.echo(text, nl=False)
-
-
-def _read(file: Path) -> "Definition":
-    """A definition from a file: as runs are pinned to it, or as another tool wrote it."""
-    from leverframe import graph as drawings
-    from leverframe.errors import DeclarationError
-    from leverframe.machine import Definition
-
-    try:
-        definition = Definition(file.read_text("utf-8"))
-        drawings.drawing(definition, details=True)  # what is missing is found here, whatever the notation
-        return definition
-    except OSError as error:
-        fail(f"{file}: {error.strerror}")
-    except (DeclarationError, ValueError) as error:
-        fail(f"{file}: {error}")
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        fail(f"{file}: not a definition: {type(error).__name__} {error}")
 
 
 # ── what happened ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -73,6 +73,12 @@ class Project:
 
     def attempt(self) -> tuple[dict[str, AnyMachine], list[Unloaded]]:
         """As `machines`, but a file that does not load stands in nobody's way. Raises ProjectError where no file can be loaded."""
+        found, failed = self._attempted
+        return dict(found), list(failed)
+
+    @cached_property
+    def _attempted(self) -> tuple[dict[str, AnyMachine], list[Unloaded]]:
+        """Once for each project: a file that does not load would be run again each time."""
         found: dict[str, AnyMachine] = {}
         failed: list[Unloaded] = []
         for file, name in _files(self):
