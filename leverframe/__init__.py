@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from leverframe.state import Fetch as Fetch
     from leverframe.state import Got as Got
     from leverframe.state import Memory as Memory
+    from leverframe.state import PromptBy as PromptBy
     from leverframe.state import Reply as Reply
     from leverframe.state import Wait as Wait
     from leverframe.state import Work as Work
+    from leverframe.state import prompt_by as prompt_by
     from leverframe.store import Store as Store
     from leverframe.tool import Key as Key
     from leverframe.tool import Tool as Tool
@@ -53,7 +55,7 @@ _HOMES = {
     "rules": ("Absence", "BoundedExistence", "Existence", "In", "Precedence", "Response", "Universality"),
     "state": (
         *("Act", "Answered", "Approve", "Ask", "Back", "Call", "Compact", "Consult", "Delegate"),
-        *("End", "Fetch", "Got", "Memory", "Reply", "Wait", "Work"),
+        *("End", "Fetch", "Got", "Memory", "PromptBy", "Reply", "Wait", "Work", "prompt_by"),
     ),
     "store": ("Store",),
     "tool": ("Key", "Tool"),

@@ -58,6 +58,18 @@ _ALL = (
     Code("LF117", "error", "An Act that runs no tool", "name in `runs` the tools whose calls it executes"),
     Code("LF118", "error", "A name that cannot be shown everywhere", "use 1 to 64 letters, digits, '_', '-', '.' or spaces"),
     Code("LF119", "error", "Not written yet", "write it, and take the `TODO:` away"),
+    Code(
+        "LF120",
+        "error",
+        "A prompt that is chosen by what never is",
+        "name in `prompt_by` exactly the values of the field, or a default",
+    ),
+    Code(
+        "LF121",
+        "warning",
+        "A prompt that may be missing while a run goes on",
+        "give `prompt_by` a default, or the field a Literal",
+    ),
     Code("LF201", "error", "A model call outside of an Ask", "move prompt and choices into an Ask that leads here"),
     Code(
         "LF202",

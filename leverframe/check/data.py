@@ -18,7 +18,7 @@ from leverframe.check.flow import flow_of
 from leverframe.check.model import Graph
 from leverframe.check.walk import Breach, Flows, Walk
 from leverframe.errors import PromptError
-from leverframe.prompt import Prompt
+from leverframe.prompt import Prompt, pinned, pinned_partials
 
 SECRET, SHOWN, TAINTED, TAINTED_INSIDE = "LF401", "LF402", "LF403", "LF404"
 DOES = frozenset({"keyed", "once", "local"})
@@ -66,22 +66,21 @@ def _secrets(graph: Graph) -> Iterator[Finding]:
     if not secret:
         return  # prompts are not even parsed
     for node in (node for node in graph.nodes.values() if node.kind == "ask"):
-        for variant, text in cast(dict[str, str], node.body.get("texts") or {}).items():
+        partials = pinned_partials(node.body)
+        for name, variant, text in pinned(node.body):
             try:
-                prompt = Prompt.parse(str(node.body.get("prompt")), variant, text)
+                prompt = Prompt.parse(name, variant, text, partials=partials)
                 reads = prompt.reads()
             except PromptError:
                 continue  # said where prompts are checked
-            for name in secret:
-                if line := next((reads[read] for read in (name, f"memory.{name}", "memory") if read in reads), 0):
-                    message = (
-                        f"machine {graph.name}: the prompt of {node.name} ({prompt.where}:{line}) reads {name!r}, which is secret"
-                    )
+            for field in secret:
+                if line := next((reads[read] for read in (field, f"memory.{field}", "memory") if read in reads), 0):
+                    message = f"machine {graph.name}: the prompt of {node.name} ({prompt.where}:{line}) reads {field!r}, which is secret"
                     yield said(SECRET, graph.name, message, state=node.name)
-                elif "window" in reads and not secret[name]:
+                elif "window" in reads and not secret[field]:
                     message = (
                         f"machine {graph.name}: {node.name} shows the window, and with it the memory the run began with: "
-                        f"{name!r} is secret, and is not stored masked"
+                        f"{field!r} is secret, and is not stored masked"
                     )
                     yield said(SHOWN, graph.name, message, state=node.name)
 
