@@ -19,7 +19,7 @@ from leverframe.canon import Json, Object, admit
 from leverframe.changes import Change, changes
 from leverframe.clock import SECOND
 from leverframe.diff import Parked, Standing, parked
-from leverframe.drive import Drive, Held, TriggerCommand, read_input
+from leverframe.drive import Drive, Held
 from leverframe.errors import (
     AlreadyPaused,
     BadCompletion,
@@ -39,6 +39,7 @@ from leverframe.machine import Definition
 from leverframe.perform import Bound, Draft
 from leverframe.reduce import begin, fold, migrated_rules, rules_of
 from leverframe.run import OVER, Event, Run, event
+from leverframe.start import TriggerCommand, read_input
 from leverframe.state import Consult, Reply, Wait
 from leverframe.store import Decided, NewRun, Row, Want, is_dead
 from leverframe.tool import compact
@@ -72,12 +73,12 @@ class Engine(Drive):
         machine = self.machine(command.machine)
         definition = await self._definition_of(machine)
         memory = read_input(machine, command.input)
-        new = self._new_run(definition, memory, command, hold=hold)
+        new = self._new_run(definition, memory, command, await self._pins(definition))
         if not hold or self._has(new.run.id):
-            return await self._begin(replace(new, owner=None, lease_until=None))
+            return await self._begin(new)
         self._claiming.add(new.run.id)
         try:
-            row = await self._begin(new)
+            row = await self._begin(replace(new, owner=self.owner, lease_until=self._lease_until()))
             # The same key gives the same id: what a process before us began and left is claimed like any other run.
             if row.lease_owner == self.owner and row.run.head == new.run.head:
                 held = Held(new.run, await self._bind(definition.hash, machine.name), row.fence, row.tenant, self._safe())
@@ -369,6 +370,7 @@ class Engine(Drive):
             "back": past.back,
             "rules": list(rules_of(bound.definition, past)) or None,
             "asks": bound.definition.states[state].kind == "ask" or None,
+            "pins": {**pins} if (pins := await self._pins(bound.definition)) else None,
         }
         body |= {name: value for name, value in optional.items() if value is not None}
         first = event(None, now, "forked", f"human:{by}", body)

@@ -583,6 +583,24 @@ class Definition:
         partials = pinned_partials(body)
         return [Prompt.parse(name, variant, text, partials=partials) for name, variant, text in pinned(body)]
 
+    @cached_property
+    def variants(self) -> dict[str, frozenset[str]]:
+        """The variants that a run may be told, of each prompt that has several."""
+        found: dict[str, set[str]] = {}
+        for prompt in (prompt for name, spec in self.states.items() if spec.kind == "ask" for prompt in self.prompts(name)):
+            if not prompt.shadow:
+                found.setdefault(prompt.name, set()).add(prompt.variant)
+        return {name: frozenset(variants) for name, variants in found.items() if len(variants) > 1}
+
+    def may_delegate(self, state: str) -> bool:
+        """May the next step of that state start child runs?"""
+        targets = {state, *self.states[state].edges.values(), self.exceeded}
+        return any(BACK in targets or name in targets for name in self.delegates)
+
+    @cached_property
+    def delegates(self) -> list[str]:
+        return [name for name, spec in self.states.items() if spec.kind == "delegate"]
+
     def prompt_by(self, state: str) -> PromptBy | None:
         """How an Ask chooses its prompt; None where it has one."""
         return by_of(self.states[state].body)

@@ -267,8 +267,9 @@ def pinned(state: Object) -> list[tuple[str, str, str]]:
     field of the memory, texts stand under name and variant; else the name is the state's `prompt`."""
     texts, by = cast(dict[str, str], state.get("texts") or {}), "prompt_by" in state
     own = str(state.get("prompt") or "")
-    split = {key: key.partition(".")[::2] if by else (own, key) for key in texts}
-    return [(*split[key], text) for key, text in texts.items()]
+    if not by:
+        return [(own, variant, text) for variant, text in texts.items()]
+    return [(name, variant, text) for key, text in texts.items() for name, _, variant in [key.partition(".")]]
 
 
 def pinned_partials(state: Object) -> tuple[Partial, ...]:

@@ -208,11 +208,13 @@ BROKEN = {
         "LF113", "Think", says="prompts/desk/_tone.md: uses 'txt', which is not one of",
     ),
     # the prompt chosen by a field
-    "a prompt by no field": Broken(by("shp", a="desk/a", default="desk/a"), "LF120", "Think", says="by 'shp', which is no field of the memory. Did you mean 'shop'?"),
+    "a prompt by no field": Broken(by("shp", a="desk/a", default="desk/a"), "LF120", "Think",
+        says="no field of the memory. Did you mean 'shop'?"),
     "a prompt for a value that never is": Broken(
-        by("shop", electronics="desk/a", apparel="desk/a", toys="desk/a", default="desk/a"), "LF120", "Think", says="a prompt for shop 'toys', which it never is; it is 'electronics' or 'apparel'",
+        by("shop", electronics="desk/a", apparel="desk/a", toys="desk/a", default="desk/a"), "LF120", "Think",
+        says="a prompt for shop 'toys', which it never is; it is 'electronics' or 'apparel'",
     ),
-    "a value without a prompt": Broken(by("shop", electronics="desk/a"), "LF120", "Think", says="has no prompt where shop is 'apparel' or null"),
+    "a value without a prompt": Broken(by("shop", electronics="desk/a"), "LF120", "Think", says="no prompt where shop is 'apparel' or null"),
     "values that nobody knows": Broken(by("text", a="desk/a"), "LF121", "Think", says="which may be any, and none for the others"),
     "a choice without a text": Broken(by("text", a="desk/a", b="desk/b", default="desk/a"), "LF111", "Think", says="desk/b has no text"),
     # acts

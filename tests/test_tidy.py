@@ -37,7 +37,7 @@ ORDER = (
     ("store", "llm"),
     ("window",),
     ("perform", "ledger"),
-    ("audit",),
+    ("audit", "start"),
     ("drive",),
     ("engine",),
     ("channel", "trigger", "worker", "project"),
