@@ -19,7 +19,7 @@ from leverframe.canon import Json, Object, admit, digest
 from leverframe.changes import Change, changes
 from leverframe.clock import SECOND
 from leverframe.diff import Parked, Standing, parked
-from leverframe.drive import Drive, Held, TriggerCommand, read_input, run_id_of
+from leverframe.drive import Drive, Held
 from leverframe.errors import (
     AlreadyPaused,
     BadCompletion,
@@ -40,6 +40,7 @@ from leverframe.perform import Bound, Draft
 from leverframe.recording import pinned
 from leverframe.reduce import begin, fold, migrated_rules, rules_of
 from leverframe.run import OVER, Event, Run, event
+from leverframe.start import TriggerCommand, id_of, read_input
 from leverframe.state import Consult, Reply, Wait
 from leverframe.store import Decided, NewRun, Row, Want, is_dead
 from leverframe.tool import compact
@@ -73,12 +74,12 @@ class Engine(Drive):
         machine = self.machine(command.machine)
         definition = await self._definition_of(machine)
         memory = read_input(machine, command.input)
-        new = self._new_run(definition, memory, command, hold=hold)
+        new = self._new_run(definition, memory, command, await self._pins(definition))
         if not hold or self._has(new.run.id):
-            return await self._begin(replace(new, owner=None, lease_until=None))
+            return await self._begin(new)
         self._claiming.add(new.run.id)
         try:
-            row = await self._begin(new)
+            row = await self._begin(replace(new, owner=self.owner, lease_until=self._lease_until()))
             # The same key gives the same id: what a process before us began and left is claimed like any other run.
             if row.lease_owner == self.owner and row.run.head == new.run.head:
                 held = Held(new.run, await self._bind(definition.hash, machine.name), row.fence, row.tenant, self._safe())
@@ -355,7 +356,7 @@ class Engine(Drive):
         past = await self._fold(lines[: at or len(lines)])
         bound = await self._bind(past.definition, past.machine)
         state = past.pending.maker if past.pending else past.state
-        fork_id = run_id_of(row.tenant, past.machine, key)
+        fork_id = id_of(row.tenant, past.machine, key)
         now = self.clock.now()
         body: Object = {
             "run": fork_id,
@@ -373,6 +374,7 @@ class Engine(Drive):
             "back": past.back,
             "rules": list(rules_of(bound.definition, past)) or None,
             "asks": bound.definition.states[state].kind == "ask" or None,
+            "pins": {**pins} if (pins := await self._pins(bound.definition)) else None,
         }
         body |= {name: value for name, value in optional.items() if value is not None}
         first = event(None, now, "forked", f"human:{by}", body)

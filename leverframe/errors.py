@@ -15,14 +15,14 @@
     │   ├── InvalidMemory           input or memory does not fit the machine's Memory
     │   ├── InvalidAnswer           a person's answer or an event's data does not fit its Reply
     │   └── RecordingError          a file is no recording of a run, or was edited
-    ├── NotFound                    no such run, task, machine or definition
-    │   ├── UnknownRun · UnknownTask · UnknownMachine · UnknownDefinition
+    ├── NotFound                    no such run, task, machine, definition or prompt
+    │   ├── UnknownRun · UnknownTask · UnknownMachine · UnknownDefinition · UnknownPrompt
     │   └── UnknownModel            no such model or provider, or its key, address or package is missing
     ├── Conflict                    it exists, but not as you think; nothing was changed
     │   ├── KeyConflict             the same start key with another payload
     │   ├── AlreadyDecided          somebody was first; names the winner
     │   ├── TaskGone                the task expired or was withdrawn
-    │   ├── AlreadyPaused · NotPaused · RunOver · NotWaiting · NotRetryable
+    │   ├── AlreadyPaused · NotPaused · RunOver · NotWaiting · NotRetryable · NotPinned
     │   ├── Busy                    another process holds the run's lease
     │   └── Lost                    the lease was lost: what this process held back was not written
     ├── StoreError                  the database
@@ -131,6 +131,10 @@ class UnknownDefinition(NotFound):
     pass
 
 
+class UnknownPrompt(NotFound):
+    pass
+
+
 class UnknownModel(NotFound):
     pass
 
@@ -173,6 +177,10 @@ class NotWaiting(Conflict):
 
 
 class NotRetryable(Conflict):
+    pass
+
+
+class NotPinned(Conflict):
     pass
 
 

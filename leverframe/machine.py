@@ -33,6 +33,7 @@ from leverframe.state import (
     Fetch,
     Kind,
     Memory,
+    PromptBy,
     Reply,
     State,
     Wait,
@@ -230,8 +231,10 @@ class Machine(Generic[M]):
         """What a state's kind adds to the definition."""
         if issubclass(state, Ask):
             prompts = self.prompts(state) if refuse is None else self._found(state, refuse)
-            texts: Object = {} if prompts is None else {"texts": {prompt.variant: prompt.text for prompt in prompts}}
-            return {"prompt": state.prompt, **texts, "choices": _choices(state.replies), "threshold": state.threshold}
+            by = state.prompt if isinstance(state.prompt, PromptBy) else None
+            named: Object = {"prompt_by": by.json()} if by else {"prompt": cast(str, state.prompt)}
+            texts = {} if prompts is None else _pins(prompts, by is not None)
+            return {**named, **texts, "choices": _choices(state.replies), "threshold": state.threshold}
         if issubclass(state, Fetch | Act):
             return {"tools": [tool.name for tool in state.runs], "builds": builds(state)}
         if issubclass(state, Approve):
@@ -282,10 +285,10 @@ class Machine(Generic[M]):
         }
 
     def prompts(self, state: type[Ask[Never]]) -> "list[Prompt]":
-        """The variants of a state's prompt, checked against what its templates may use."""
+        """The variants of a state's prompt, or of each that it may choose, checked against what their templates may use."""
         from leverframe.prompt import find
 
-        found = find(self.home, state.prompt)
+        found = [prompt for name in prompt_names(state) for prompt in find(self.home, name)]
         for prompt in found:
             prompt.check({*self.memory.model_fields, "memory", "window", "choices"}, intents(state, state.replies))
         return found
@@ -293,11 +296,15 @@ class Machine(Generic[M]):
     def _found(self, state: type[Ask[Never]], refuse: "Refuse") -> "list[Prompt] | None":
         from leverframe.prompt import find
 
-        try:
-            return find(self.home, state.prompt)
-        except PromptError as error:
-            refuse(state.name, error)
-            return None
+        found: list[Prompt] = []
+        missing = False
+        for name in prompt_names(state):
+            try:
+                found += find(self.home, name)
+            except PromptError as error:
+                refuse(state.name, error)
+                missing = True
+        return None if missing else found
 
     def _pinned(
         self,
@@ -383,6 +390,9 @@ class Machine(Generic[M]):
             raise EdgeError(f'{where}: asks nobody; set to = "the person or role"')
         if issubclass(state, Ask) and not state.prompt:
             raise EdgeError(f'{where}: has no prompt; set prompt = "agent/state"')
+        if issubclass(state, Ask) and isinstance(by := state.prompt, PromptBy) and by.field not in self.memory.model_fields:
+            near = did_you_mean(by.field, list(self.memory.model_fields))
+            raise EdgeError(f"{where}: chooses its prompt by {by.field!r}, which is no field of {self.memory.__name__}.{near}")
         if issubclass(state, Fetch):
             for tool in state.runs:
                 if tool.effect != "read":
@@ -401,6 +411,17 @@ class Machine(Generic[M]):
 
 def kind_of(state: AnyState) -> Kind:
     return state.kind
+
+
+def prompt_names(state: type[Ask[Never]]) -> list[str]:
+    """The prompts that a state may use."""
+    return state.prompt.names if isinstance(state.prompt, PromptBy) else [state.prompt]
+
+
+def _pins(prompts: "Sequence[Prompt]", chosen: bool) -> Object:
+    from leverframe.prompt import pins  # templates are loaded where there is a prompt
+
+    return pins(prompts, chosen=chosen)
 
 
 def doc_of(state: AnyState) -> str:
@@ -555,12 +576,34 @@ class Definition:
         return cursor.state
 
     def prompts(self, state: str) -> "list[Prompt]":
-        """The pinned texts of an Ask's prompt."""
-        from leverframe.prompt import Prompt
+        """The pinned texts of an Ask's prompt, of all that it may choose."""
+        from leverframe.prompt import Prompt, pinned, pinned_partials
 
         body = self.states[state].body
-        texts = cast(dict[str, str], body["texts"])
-        return [Prompt.parse(cast(str, body["prompt"]), variant, text) for variant, text in texts.items()]
+        partials = pinned_partials(body)
+        return [Prompt.parse(name, variant, text, partials=partials) for name, variant, text in pinned(body)]
+
+    @cached_property
+    def variants(self) -> dict[str, frozenset[str]]:
+        """The variants that a run may be told, of each prompt that has several."""
+        found: dict[str, set[str]] = {}
+        for prompt in (prompt for name, spec in self.states.items() if spec.kind == "ask" for prompt in self.prompts(name)):
+            if not prompt.shadow:
+                found.setdefault(prompt.name, set()).add(prompt.variant)
+        return {name: frozenset(variants) for name, variants in found.items() if len(variants) > 1}
+
+    def may_delegate(self, state: str) -> bool:
+        """May the next step of that state start child runs?"""
+        targets = {state, *self.states[state].edges.values(), self.exceeded}
+        return any(BACK in targets or name in targets for name in self.delegates)
+
+    @cached_property
+    def delegates(self) -> list[str]:
+        return [name for name, spec in self.states.items() if spec.kind == "delegate"]
+
+    def prompt_by(self, state: str) -> PromptBy | None:
+        """How an Ask chooses its prompt; None where it has one."""
+        return by_of(self.states[state].body)
 
 
 class Cursor:
@@ -624,6 +667,14 @@ class Goes:
 
     def __call__(self, event: "EventData") -> bool:
         return cast(Cursor, event.model).back == self._target
+
+
+def by_of(state: Object) -> PromptBy | None:
+    """How an Ask's part of a definition chooses its prompt; None where it names one."""
+    by = cast("Object | None", state.get("prompt_by"))
+    if by is None:
+        return None
+    return PromptBy(cast(str, by["field"]), cast(dict[str, str], by["prompts"]), cast("str | None", by.get("default")))
 
 
 def _tool_spec(name: str, body: Object) -> ToolSpec:

@@ -359,6 +359,7 @@ def begin(event: Event) -> Run:
         started_at=event.at,
         offline=cast(bool | None, body.get("offline")),
         parent=cast(str | None, body.get("parent")),
+        pins=cast(dict[str, str], body.get("pins", {})),
         model_calls=1 if body.get("asks") else 0,
     )
 
@@ -375,6 +376,7 @@ def _forked(body: Object) -> Run:
         started_at=cast(int, body["at"]),
         offline=cast(bool | None, body.get("offline")),
         back=cast(str | None, body.get("back")),
+        pins=cast(dict[str, str], body.get("pins", {})),
         rules=tuple(cast(list[int], body.get("rules", []))),
         model_calls=1 if body.get("asks") else 0,
     )

@@ -104,7 +104,7 @@ async def play(engine: "Engine", memory: "Memory") -> "Play":
     await run.approve()
     assert run.state == "Refunded"
     """
-    from leverframe.drive import TriggerCommand
+    from leverframe.start import TriggerCommand
 
     (name,) = [machine.name for machine in engine.machines.values() if machine.memory is type(memory)]
     row = await engine.start(TriggerCommand(name, memory))

@@ -58,6 +58,24 @@ def changed(body: Object, *path: str, to: Json) -> Object:
     return copy
 
 
+def by(field: str, default: str | None = None, **prompts: str) -> Object:
+    """ASKS, with its prompt chosen by a field; there is only a text of desk/a."""
+    body = changed(
+        ASKS,
+        "memory",
+        to={
+            "type": "object",
+            "properties": {"text": {"type": "string"}, "shop": {"anyOf": [{"$ref": "#/$defs/Shop"}, {"type": "null"}]}},
+            "$defs": {"Shop": {"enum": ["electronics", "apparel"]}},
+        },
+    )
+    think = cast(Object, cast(Object, body["states"])["Think"])
+    think.pop("prompt")
+    think["prompt_by"] = {"field": field, "prompts": cast(Json, prompts), "default": default}
+    think["texts"] = {"desk/a": PROMPT}
+    return body
+
+
 PLAIN = definition(Read=work(go="Over"), Over=end())
 ASKS = definition(Read=work(go="Think"), Think=ask("go", go="Over", error="Shorten"), **DOWN)
 SETTLED = {"Sent": fetch("read_mail", happened="Over", not_happened="Shorten", error="Shorten"), **DOWN}
@@ -179,6 +197,27 @@ BROKEN = {
     "a prompt that cannot be read": Broken(
         changed(ASKS, "states", "Think", "texts", to={"": "# usr\nHello\n"}), "LF114", "Think", says="Did you mean '# user'?"
     ),
+    "a partial that is not pinned": Broken(
+        changed(ASKS, "states", "Think", "texts", to={"": "# user\n{% include 'desk/_tone.md' %}\n"}), "LF114", "Think",
+        says="prompts/desk/think.md: includes 'desk/_tone.md', which is not one of (nothing)",
+    ),
+    "a variable of a partial": Broken(
+        changed(
+            changed(ASKS, "states", "Think", "partials", to={"desk/_tone.md": "\n{{ txt }}"}),
+            "states", "Think", "texts", to={"": "# user\n{% include 'desk/_tone.md' %}\n"},
+        ),
+        "LF113", "Think", says="prompts/desk/_tone.md: uses 'txt', which is not one of",
+    ),
+    # the prompt chosen by a field
+    "a prompt by no field": Broken(by("shp", a="desk/a", default="desk/a"), "LF121", "Think",
+        says="no field of the memory. Did you mean 'shop'?"),
+    "a prompt for a value that never is": Broken(
+        by("shop", electronics="desk/a", apparel="desk/a", toys="desk/a", default="desk/a"), "LF121", "Think",
+        says="a prompt for shop 'toys', which it never is; it is 'electronics' or 'apparel'",
+    ),
+    "a value without a prompt": Broken(by("shop", electronics="desk/a"), "LF121", "Think", says="no prompt where shop is 'apparel' or null"),
+    "values that nobody knows": Broken(by("text", a="desk/a"), "LF122", "Think", says="which may be any, and none for the others"),
+    "a choice without a text": Broken(by("text", a="desk/a", b="desk/b", default="desk/a"), "LF111", "Think", says="desk/b has no text"),
     # acts
     "an act that runs nothing": Broken(definition(Send=act(ok="Over", error="Shorten"), **DOWN), "LF117", "Send"),
     # the card

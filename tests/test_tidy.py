@@ -37,7 +37,7 @@ ORDER = (
     ("store", "llm"),
     ("window",),
     ("perform", "ledger"),
-    ("audit", "recording"),
+    ("audit", "recording", "start"),
     ("replay",),
     ("drive",),
     ("engine",),

@@ -64,6 +64,18 @@ _ALL = (
         "A machine to delegate to that was not given",
         "give its definition, too: `--definition` may be repeated; until then, what is found says nothing of its runs",
     ),
+    Code(
+        "LF121",
+        "error",
+        "A prompt that is chosen by what never is",
+        "name in `prompt_by` exactly the values of the field, or a default",
+    ),
+    Code(
+        "LF122",
+        "warning",
+        "A prompt that may be missing while a run goes on",
+        "give `prompt_by` a default, or the field a Literal",
+    ),
     Code("LF201", "error", "A model call outside of an Ask", "move prompt and choices into an Ask that leads here"),
     Code(
         "LF202",

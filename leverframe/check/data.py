@@ -18,7 +18,7 @@ from leverframe.check.flow import flow_of
 from leverframe.check.model import Graph
 from leverframe.check.walk import Breach, Flows, Walk
 from leverframe.errors import PromptError
-from leverframe.prompt import Prompt, Steps
+from leverframe.prompt import Prompt, Steps, pinned, pinned_partials
 
 SECRET, SHOWN, TAINTED, TAINTED_INSIDE = "LF401", "LF402", "LF403", "LF404"
 DOES = frozenset({"keyed", "once", "local"})
@@ -66,22 +66,23 @@ def _secrets(graph: Graph) -> Iterator[Finding]:
     if not secret:
         return  # prompts are not even parsed
     for node in (node for node in graph.nodes.values() if node.kind == "ask"):
-        for variant, text in cast(dict[str, str], node.body.get("texts") or {}).items():
+        partials = pinned_partials(node.body)
+        for name, variant, text in pinned(node.body):
             try:
-                prompt = Prompt.parse(str(node.body.get("prompt")), variant, text)
+                prompt = Prompt.parse(name, variant, text, partials=partials)
                 reads = prompt.reads()
             except PromptError:
                 continue  # said where prompts are checked
-            read = {name: line for steps, line in reads.items() for name in _secrets_read(graph, steps)}
-            for name, line in read.items():
+            read = {field: line for steps, line in reads.items() for field in _secrets_read(graph, steps)}
+            for field, line in read.items():
                 where = f"{prompt.where}:{line}"
-                message = f"machine {graph.name}: the prompt of {node.name} ({where}) reads {name!r}, which is secret"
+                message = f"machine {graph.name}: the prompt of {node.name} ({where}) reads {field!r}, which is secret"
                 yield said(SECRET, graph.name, message, state=node.name)
             shown = any(steps[0] == "window" for steps in reads)
-            for name in (name for name, masked in secret.items() if shown and not masked and name not in read):
+            for field in (field for field, masked in secret.items() if shown and not masked and field not in read):
                 message = (
                     f"machine {graph.name}: {node.name} shows the window, and with it the memory the run began with: "
-                    f"{name!r} is secret, and is not stored masked"
+                    f"{field!r} is secret, and is not stored masked"
                 )
                 yield said(SHOWN, graph.name, message, state=node.name)
 

@@ -160,7 +160,9 @@ def _schema(change: Change) -> Risk:
 
 _FIELDS: Mapping[str, Callable[[Change], Risk]] = {
     "prompt": _always("medium", "the model is told something else"),
+    "prompt_by": _always("medium", "the model is told something else"),
     "texts": _always("medium", "the model is told something else"),
+    "partials": _always("medium", "the model is told something else"),
     "replies": _schema,
     "returns": _schema,
     "threshold": _lower("the model may be less sure of itself"),

@@ -37,7 +37,8 @@ class Usage:
 class Request:
     """One question to a model: the rendered messages, and what may be answered.
 
-    `prompt` and `memory` are for models that answer without reading (`examples`); a provider gets neither.
+    `prompt` and `memory` are for models that answer without reading (`examples`); a provider gets neither. `shadow`: the answer is
+    compared and never acted on.
     """
 
     messages: Sequence[Message]
@@ -50,6 +51,7 @@ class Request:
     state: str = ""
     prompt: Prompt | None = None
     memory: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)

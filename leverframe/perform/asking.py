@@ -1,5 +1,6 @@
 """One question to a model. What comes is data until the choices have validated it; every fault of it is the `error` edge."""
 
+from dataclasses import replace
 from typing import cast
 
 from leverframe.canon import Object
@@ -15,7 +16,8 @@ from leverframe.perform.calls import backoff, call_body
 from leverframe.perform.memory import fault, one_line
 from leverframe.perform.replies import keep_reply, reply_body
 from leverframe.perform.step import Draft, Step, Stuck
-from leverframe.prompt import choose, render
+from leverframe.perform.telling import begin_shadows, end_shadows, prompt_of, prompts_for
+from leverframe.prompt import Prompt, render
 from leverframe.state import (
     Reply,
 )
@@ -26,14 +28,25 @@ MODEL_ATTEMPTS = 5
 
 
 async def ask(step: Step) -> Draft:
-    """One model call. What came is data until the choices have validated it; every fault of it is the `error` edge."""
-    name = step.run.state
-    body: Object = {"state": name}
+    """One model call, and those of shadows beside it, which the run does not notice."""
+    prompts = prompts_for(step)
     try:
-        request, manifest = _request(step)
+        request, manifest, variables = _request(step, prompts)
     except PromptError as error:
         raise Stuck(str(error)) from error
-    body |= {"prompt": manifest}
+    shadows = await begin_shadows(step, prompts, request, variables)
+    live: Object = {}
+    try:
+        draft = await _answered(step, request, {"state": step.run.state, "prompt": manifest})
+        live = draft.body
+    finally:
+        beside = end_shadows(shadows, live)
+    return replace(draft, body={**draft.body, **beside}) if beside and draft.type == "asked" else draft
+
+
+async def _answered(step: Step, request: Request, body: Object) -> Draft:
+    """What came is data until the choices have validated it; every fault of it is the `error` edge."""
+    name = step.run.state
     llm = cast(LLM, step.llm)
     try:
         with outside(f"model {name}"):
@@ -66,12 +79,12 @@ async def ask(step: Step) -> Draft:
     return Draft("asked", {**body, **keep_reply(step, reply)})
 
 
-def _request(step: Step) -> tuple[Request, Object]:
+def _request(step: Step, prompts: list[Prompt]) -> tuple[Request, Object, Object]:
     name, run = step.run.state, step.run
-    prompt = choose(step.bound.prompts_of(name), run.id)
+    prompt = prompt_of(step, prompts)
     choices = step.bound.choices_of(name)
     text, kept = step.window.text(WINDOW_TOKENS) if step.window else ("", {})
-    variables = {**run.memory, "memory": run.memory, "window": text, "choices": choices.described}
+    variables: Object = {**run.memory, "memory": run.memory, "window": text, "choices": choices.described}
     request = Request(
         messages=render(prompt, variables),
         choices=choices,
@@ -83,7 +96,7 @@ def _request(step: Step) -> tuple[Request, Object]:
         prompt=prompt,
         memory=run.memory,
     )
-    return request, {"name": prompt.name, "variant": prompt.variant, **kept}
+    return request, {"name": prompt.name, "variant": prompt.variant, "hash": prompt.hash, **kept}, variables
 
 
 def _later(step: Step, body: Object, error: ModelUnavailable) -> Draft:

@@ -10,6 +10,7 @@ Tables
     human_tasks   what people are asked, and the one decision about it
     inbound       what reached a run from outside, once per (source, key): signals, decisions, ends of children
     schedules     what starts runs by the clock
+    prompt_pins   which variant of a prompt new runs are told, and who said so; append only
 
 Transaction rule
 ----------------
@@ -50,6 +51,7 @@ from leverframe.store.records import EffectChange as EffectChange
 from leverframe.store.records import EffectClass as EffectClass
 from leverframe.store.records import Inbound as Inbound
 from leverframe.store.records import NewRun as NewRun
+from leverframe.store.records import Pin as Pin
 from leverframe.store.records import Row as Row
 from leverframe.store.records import Started as Started
 from leverframe.store.records import Task as Task

@@ -24,6 +24,7 @@ from leverframe.store.records import (
     Effect,
     Inbound,
     NewRun,
+    Pin,
     Row,
     Started,
     Task,
@@ -135,7 +136,20 @@ class Store:
             await self._do((), lambda tx: commands.save_definition(tx, hash_, name, body))
             self._saved.add(hash_)
 
+    async def pin(self, prompt: str, variant: str | None, *, by: str, reason: str = "") -> Pin:
+        """Every run that starts from now on is told this variant; None: by weight again. Kept for good, with who and why. Raises NotPinned."""
+        commands.word("prompt", prompt)
+        return await self._do((), lambda tx: commands.pin(tx, prompt, variant, by, reason))
+
     # --- reading
+
+    async def pins(self, prompts: Sequence[str]) -> dict[str, str]:
+        """The variants that are pinned now, by prompt."""
+        return await self._read(lambda: self._queries.pins(prompts))
+
+    async def pin_history(self, prompt: str | None = None, limit: int = 100) -> list[Pin]:
+        """Who pinned what, newest first."""
+        return await self._read(lambda: self._queries.pin_history(prompt, limit))
 
     async def load(self, run_id: str) -> Row:
         """Raises UnknownRun."""

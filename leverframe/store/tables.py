@@ -178,4 +178,17 @@ class Schedules(Base, table=True):
     last_at: int | None = Field(sa_type=Time)
 
 
+class PromptPins(Base, table=True):
+    """Which variant of a prompt new runs are told, and who said so: append only, the last row of a prompt holds."""
+
+    __tablename__ = "prompt_pins"  # pyright: ignore[reportAssignmentType]
+
+    prompt: str = Field(primary_key=True, sa_type=Id)
+    number: int = Field(primary_key=True, sa_type=Count)
+    variant: str | None = Field(sa_type=Word)  # NULL: by weight again
+    at: int = Field(sa_type=Time)
+    who: str = Field(sa_type=Word)
+    reason: str = Field(sa_type=Word)
+
+
 TABLES = Base.metadata.tables
