@@ -19,7 +19,7 @@ import pytest
 from pydantic import Field
 
 from leverframe.errors import BadCompletion, ModelError, ModelUnavailable
-from leverframe.llm import Choices, InstructorLLM, Request, pick, request_hash, sent
+from leverframe.llm import Choices, RemoteLLM, Request, pick, request_hash, sent
 from leverframe.prompt import Message, Prompt, render
 from leverframe.state import Call, Reply
 from leverframe.tool import tool
@@ -107,8 +107,8 @@ def message(content: str | None, **more: object) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def model(url: str, name: str = "here/small", **settings: object) -> AsyncGenerator[InstructorLLM, None]:
-    llm = InstructorLLM(name, base_url=url, **settings)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+async def model(url: str, name: str = "here/small", **settings: object) -> AsyncGenerator[RemoteLLM, None]:
+    llm = RemoteLLM(name, base_url=url, **settings)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     try:
         yield llm
     finally:
@@ -176,7 +176,7 @@ async def test_keys_and_addresses_come_from_the_environment(monkeypatch: pytest.
     async with serving(http(completion(SAID))) as server:
         monkeypatch.setenv("IN_HOUSE_BASE_URL", server.url)
         monkeypatch.setenv("IN_HOUSE_API_KEY", "sk-ours")
-        llm = InstructorLLM("in-house/small")
+        llm = RemoteLLM("in-house/small")
         answer = await llm.ask(asking())
         await llm.close()
     assert "authorization: bearer sk-ours" in server.heads[0]
@@ -193,7 +193,7 @@ async def test_the_prompt_can_name_another_model_of_another_provider(monkeypatch
 
 def test_one_model_serves_several_event_loops_one_after_the_other() -> None:
     port = asyncio.run(_free_port())
-    llm = InstructorLLM("here/small", base_url=f"http://127.0.0.1:{port}/v1")
+    llm = RemoteLLM("here/small", base_url=f"http://127.0.0.1:{port}/v1")
 
     async def twice() -> list[str]:
         async with serving(http(completion(SAID)), port=port):

@@ -10,7 +10,7 @@ from leverframe.errors import (
     ModelUnavailable,
     PromptError,
 )
-from leverframe.llm import LLM, Request, pick
+from leverframe.llm import LLM, Request, pick, unpriced
 from leverframe.perform.calls import backoff, call_body
 from leverframe.perform.memory import fault, one_line
 from leverframe.perform.replies import keep_reply, reply_body
@@ -35,6 +35,8 @@ async def ask(step: Step) -> Draft:
         raise Stuck(str(error)) from error
     body |= {"prompt": manifest}
     llm = cast(LLM, step.llm)
+    if step.bound.definition.cost is not None and (why := unpriced(llm, request)):
+        return Draft("blocked", {"reason": f"{why}; then `leverframe retry {step.run.id}`"})
     try:
         with outside(f"model {name}"):
             answer, picked = await pick(llm, request)
@@ -49,6 +51,7 @@ async def ask(step: Step) -> Draft:
             spent = {"usage": {**tokens, "cost": error.usage.cost}}
         return Draft("asked", {**body, **spent, "outcome": "error", "error": fault(error, "model")})
     body |= {"model": answer.model, "usage": answer.usage.json(), "request": answer.request_hash}
+    body |= {"tried": [one.json() for one in answer.tried]} if answer.tried else {}
     body |= {} if picked.confidence is None else {"confidence": picked.confidence}
     if picked.call is not None:
         call = call_body(picked.call)
@@ -75,7 +78,7 @@ def _request(step: Step) -> tuple[Request, Object]:
     request = Request(
         messages=render(prompt, variables),
         choices=choices,
-        model=step.model or prompt.model or "",
+        model=prompt.model or step.model,
         temperature=prompt.temperature,
         max_tokens=prompt.max_tokens,
         run_id=run.id,
