@@ -75,19 +75,16 @@ def _settings(endpoint: Endpoint, request: Request, streams: bool) -> dict[str, 
         found["temperature"] = request.temperature
     if request.max_tokens is not None:
         found[endpoint.limit] = request.max_tokens
-    strict: Object = {"strict": True} if endpoint.strict and request.choices.strict else {}
-    extra: Object = {}
-    if endpoint.mode == "tools":  # instructor would describe the function in words of its own
-        function: Object = {"name": reading.NAME, **strict, "parameters": request.choices.schema}
-        extra["tools"] = [{"type": "function", "function": function}]
-    elif strict:
-        extra["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {"name": reading.NAME, **strict, "schema": request.choices.schema},
-        }
+    schema: Object = {"name": reading.NAME}
+    if endpoint.strict and request.choices.strict:
+        schema["strict"] = True
+    if endpoint.mode == "tools":  # in both modes over what instructor would send: it describes the function in words of its own
+        extra: Object = {"tools": [{"type": "function", "function": {**schema, "parameters": request.choices.schema}}]}
+    else:
+        extra = {"response_format": {"type": "json_schema", "json_schema": {**schema, "schema": request.choices.schema}}}
     if streams:  # not as an argument: the line gathers the stream, and the libraries see one answer
         extra |= {"stream": True, "stream_options": {"include_usage": True}}
-    return {**found, "extra_body": extra} if extra else found
+    return {**found, "extra_body": extra}
 
 
 # --- answers ------------------------------------------------------------------------------------------------------------------

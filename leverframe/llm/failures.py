@@ -25,6 +25,7 @@ _NOT_ABOUT_US = frozenset({401, 402, 403, 404, 405, 407, 408, 409, 421, 425, 426
 _OURS_TO_MEND = frozenset({401, 402, 403, 404, 405})
 _BUSY = re.compile(r"rate.?limit|overload|unavailable|server.?error|internal|quota|time.?out|capacity", re.IGNORECASE)
 _LIBRARIES = frozenset({"instructor", "openai"})
+_KEY = re.compile(r"api.?key|authenticat|unauthori[sz]ed", re.IGNORECASE)
 _HINTS = {
     401: "check the key",
     402: "the account has no credit",
@@ -121,6 +122,8 @@ def _error_inside(reported: object, model: str) -> ModelError:
     code = str(fields.get("code") or fields.get("status") or "")
     status = int(code) if re.fullmatch(r"[1-5]\d\d", code) else 0
     said = _said(reported)
+    if status == 401 or _KEY.search(f"{code} {fields.get('type')} {said}"):
+        return ModelRefused(f"{model}: an error inside HTTP 200; {_HINTS[401]}")
     if status >= 500 or status in _NOT_ABOUT_US or (not status and _BUSY.search(f"{code} {fields.get('type')} {said}")):
         return ModelUnavailable(f"{model}: an error inside HTTP 200: {code[:40] or 'the server is busy'}")
     return BadCompletion(f"{model}: an error inside HTTP 200: {said}")

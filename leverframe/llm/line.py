@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_ANSWER = 8 * 1024 * 1024
 MAX_ERROR = 64 * 1024
+_KINDS = {b"{": "application/json", b"<": "text/html"}
 log = logging.getLogger("leverframe")
 
 
@@ -128,8 +129,8 @@ async def _received(response: "Response") -> None:
     response.stream = httpx2.ByteStream(whole)
     for name in ("content-encoding", "content-length", "transfer-encoding"):
         response.headers.pop(name, None)
-    if whole.lstrip()[:1] == b"{":
-        response.headers["content-type"] = "application/json"  # some gateways name it otherwise
+    if kind := _KINDS.get(whole.lstrip()[:1]):
+        response.headers["content-type"] = kind  # some gateways name it otherwise
 
 
 def _packed(response: "Response") -> bool:

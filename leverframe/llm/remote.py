@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from leverframe.canon import Object
 from leverframe.clock import Clock, SystemClock
-from leverframe.errors import ModelUnavailable
+from leverframe.errors import ModelError, ModelUnavailable
 from leverframe.llm import chat, gemini, line, messages, reading
 from leverframe.llm.endpoints import Endpoint, Mode, Own, endpoint_of
 from leverframe.llm.failures import failure
@@ -110,6 +110,8 @@ class RemoteLLM:
         return Answer(chosen, usage, asked.model, digest)
 
     def _failed(self, endpoint: Endpoint, reserved: int, usage: Usage | None, wrong: Exception) -> None:
+        if isinstance(wrong, ModelError) and len(endpoint.api_key) > 7:
+            wrong.args = (str(wrong).replace(endpoint.api_key, "…"),)  # servers quote what they refuse
         if usage is not None:
             self._pace.settle(endpoint, reserved, usage)
         if isinstance(wrong, ModelUnavailable) and wrong.retry_after:

@@ -6,6 +6,7 @@ from leverframe.canon import Object
 from leverframe.clock import SECOND
 from leverframe.errors import (
     BadCompletion,
+    ModelError,
     ModelRefused,
     ModelUnavailable,
     PromptError,
@@ -45,11 +46,7 @@ async def ask(step: Step) -> Draft:
     except ModelUnavailable as error:
         return _later(step, body, error)
     except BadCompletion as error:
-        spent: Object = {}
-        if error.usage:
-            tokens = {"input_tokens": error.usage.input_tokens, "output_tokens": error.usage.output_tokens}
-            spent = {"usage": {**tokens, "cost": error.usage.cost}}
-        return Draft("asked", {**body, **spent, "outcome": "error", "error": fault(error, "model")})
+        return Draft("asked", {**body, **_spent(error), "outcome": "error", "error": fault(error, "model")})
     body |= {"model": answer.model, "usage": answer.usage.json(), "request": answer.request_hash}
     body |= {"tried": [one.json() for one in answer.tried]} if answer.tried else {}
     body |= {} if picked.confidence is None else {"confidence": picked.confidence}
@@ -89,6 +86,14 @@ def _request(step: Step) -> tuple[Request, Object]:
     return request, {"name": prompt.name, "variant": prompt.variant, **kept}
 
 
+def _spent(error: ModelError) -> Object:
+    """What the failed attempt cost, where anybody could say so."""
+    if error.usage is None:
+        return {}
+    tokens = {"input_tokens": error.usage.input_tokens, "output_tokens": error.usage.output_tokens}
+    return {"usage": {**tokens, "cost": error.usage.cost}}
+
+
 def _later(step: Step, body: Object, error: ModelUnavailable) -> Draft:
     """The provider is at fault, not the model: again with back-off, never pasted into the prompt; in the end an `error`."""
     attempts = (step.run.postponed[1] if step.run.postponed else 0) + 1
@@ -97,6 +102,7 @@ def _later(step: Step, body: Object, error: ModelUnavailable) -> Draft:
             "asked",
             {
                 **body,
+                **_spent(error),
                 "why": one_line(error),
                 "outcome": "error",
                 "error": {"type": "ModelUnavailable", "source": "model", "cause": "the model is unavailable"},
@@ -104,4 +110,5 @@ def _later(step: Step, body: Object, error: ModelUnavailable) -> Draft:
         )
     seconds = backoff(attempts - 1) if error.retry_after is None else min(error.retry_after, 3600.0)
     until = step.clock.now() + int(seconds * SECOND)
-    return Draft("postponed", {"state": step.run.state, "until": until, "attempts": attempts, "why": one_line(error)})
+    told: Object = {"until": until, "attempts": attempts, "why": one_line(error), **_spent(error)}
+    return Draft("postponed", {"state": step.run.state, **told})
