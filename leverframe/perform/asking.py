@@ -7,11 +7,12 @@ from leverframe.canon import Object
 from leverframe.clock import SECOND
 from leverframe.errors import (
     BadCompletion,
+    ModelError,
     ModelRefused,
     ModelUnavailable,
     PromptError,
 )
-from leverframe.llm import LLM, Request, pick
+from leverframe.llm import LLM, Request, pick, unpriced
 from leverframe.perform.calls import backoff, call_body
 from leverframe.perform.memory import fault, one_line
 from leverframe.perform.replies import keep_reply, reply_body
@@ -48,6 +49,8 @@ async def _answered(step: Step, request: Request, body: Object) -> Draft:
     """What came is data until the choices have validated it; every fault of it is the `error` edge."""
     name = step.run.state
     llm = cast(LLM, step.llm)
+    if step.bound.definition.cost is not None and (why := unpriced(llm, request)):
+        return Draft("blocked", {"reason": f"{why}; then `leverframe retry {step.run.id}`"})
     try:
         with outside(f"model {name}"):
             answer, picked = await pick(llm, request)
@@ -56,12 +59,9 @@ async def _answered(step: Step, request: Request, body: Object) -> Draft:
     except ModelUnavailable as error:
         return _later(step, body, error)
     except BadCompletion as error:
-        spent: Object = {}
-        if error.usage:
-            tokens = {"input_tokens": error.usage.input_tokens, "output_tokens": error.usage.output_tokens}
-            spent = {"usage": {**tokens, "cost": error.usage.cost}}
-        return Draft("asked", {**body, **spent, "outcome": "error", "error": fault(error, "model")})
+        return Draft("asked", {**body, **_spent(error), "outcome": "error", "error": fault(error, "model")})
     body |= {"model": answer.model, "usage": answer.usage.json(), "request": answer.request_hash}
+    body |= {"tried": [one.json() for one in answer.tried]} if answer.tried else {}
     body |= {} if picked.confidence is None else {"confidence": picked.confidence}
     if picked.call is not None:
         call = call_body(picked.call)
@@ -88,7 +88,7 @@ def _request(step: Step, prompts: list[Prompt]) -> tuple[Request, Object, Object
     request = Request(
         messages=render(prompt, variables),
         choices=choices,
-        model=step.model or prompt.model or "",
+        model=prompt.model or step.model,
         temperature=prompt.temperature,
         max_tokens=prompt.max_tokens,
         run_id=run.id,
@@ -99,6 +99,14 @@ def _request(step: Step, prompts: list[Prompt]) -> tuple[Request, Object, Object
     return request, {"name": prompt.name, "variant": prompt.variant, "hash": prompt.hash, **kept}, variables
 
 
+def _spent(error: ModelError) -> Object:
+    """What the failed attempt cost, where anybody could say so."""
+    if error.usage is None:
+        return {}
+    tokens = {"input_tokens": error.usage.input_tokens, "output_tokens": error.usage.output_tokens}
+    return {"usage": {**tokens, "cost": error.usage.cost}}
+
+
 def _later(step: Step, body: Object, error: ModelUnavailable) -> Draft:
     """The provider is at fault, not the model: again with back-off, never pasted into the prompt; in the end an `error`."""
     attempts = (step.run.postponed[1] if step.run.postponed else 0) + 1
@@ -107,6 +115,7 @@ def _later(step: Step, body: Object, error: ModelUnavailable) -> Draft:
             "asked",
             {
                 **body,
+                **_spent(error),
                 "why": one_line(error),
                 "outcome": "error",
                 "error": {"type": "ModelUnavailable", "source": "model", "cause": "the model is unavailable"},
@@ -114,4 +123,5 @@ def _later(step: Step, body: Object, error: ModelUnavailable) -> Draft:
         )
     seconds = backoff(attempts - 1) if error.retry_after is None else min(error.retry_after, 3600.0)
     until = step.clock.now() + int(seconds * SECOND)
-    return Draft("postponed", {"state": step.run.state, "until": until, "attempts": attempts, "why": one_line(error)})
+    told: Object = {"until": until, "attempts": attempts, "why": one_line(error), **_spent(error)}
+    return Draft("postponed", {"state": step.run.state, **told})
