@@ -40,7 +40,7 @@ ORDER = (
     ("audit", "start"),
     ("drive",),
     ("engine",),
-    ("channel", "trigger", "worker", "project"),
+    ("channel", "trigger", "worker", "project", "trial"),
     ("blocking", "testing", "api", "inbox"),
     ("cli",),
     ("__main__",),
