@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from leverframe import Machine, TriggerCommand, prompt_by
+from leverframe import Back, Machine, TriggerCommand, prompt_by
 from leverframe.canon import Object
 from leverframe.card import written
 from leverframe.check import check
@@ -50,7 +50,7 @@ async def test_the_prompt_is_chosen_by_a_field_of_the_memory(house: House, tmp_p
 
 
 async def test_a_value_without_a_prompt_needs_a_person(house: House, tmp_path: Path) -> None:
-    class Half(told.Answer):
+    class Half(told.Thought):
         prompt = prompt_by("message", hello="desk/books")
 
     machine = told.kept(
@@ -60,7 +60,7 @@ async def test_a_value_without_a_prompt_needs_a_person(house: House, tmp_path: P
             edges={
                 Half: {"refund": told.Over, "decline": told.Declined, "error": told.Short},
                 told.Over: {"good": told.Paid, "bad": told.Declined},
-                told.Short: {"retry": told.Back, "give_up": told.Declined},
+                told.Short: {"retry": Back, "give_up": told.Declined},
             },
         ),
         tmp_path,
@@ -102,17 +102,20 @@ def test_a_partial_that_nobody_includes_is_found(tmp_path: Path) -> None:
 
 
 def test_a_choice_that_cannot_be_is_refused_at_import(tmp_path: Path) -> None:
-    class Wrong(told.Answer):
+    class Wrong(told.Thought):
         prompt = prompt_by("shp", books="desk/books")
 
-    edges = {
-        Wrong: {"refund": told.Paid, "decline": told.Declined, "error": told.Short},
-        told.Short: {"retry": told.Back, "give_up": told.Declined},
-    }
     with pytest.raises(
         EdgeError, match=r"state Wrong: chooses its prompt by 'shp', which is no field of Case\. Did you mean 'shop'"
     ):
-        Machine("desk", memory=Case, edges=edges)
+        Machine(
+            "desk",
+            memory=Case,
+            edges={
+                Wrong: {"refund": told.Paid, "decline": told.Declined, "error": told.Short},
+                told.Short: {"retry": Back, "give_up": told.Declined},
+            },
+        )
     with pytest.raises(DeclarationError, match="name a prompt for each value"):
         prompt_by("shop")
     machine = choosing(tmp_path, books=USER)

@@ -41,7 +41,7 @@ ORDER = (
     ("replay",),
     ("drive",),
     ("engine",),
-    ("channel", "trigger", "worker", "project"),
+    ("channel", "trigger", "worker", "project", "trial"),
     ("blocking", "testing", "api", "inbox"),
     ("cli",),
     ("__main__",),

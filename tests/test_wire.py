@@ -74,7 +74,7 @@ async def failing(*answers: bytes | None, **changes: object) -> ModelError:
         start = perf_counter()
         with pytest.raises(ModelError) as caught:
             await pick(llm, asking(**changes))
-        assert perf_counter() - start < 3
+        assert perf_counter() - start < 20  # the provider asked for longer
         assert len(server.bodies) == 1
         return caught.value
 

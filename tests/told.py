@@ -36,12 +36,15 @@ class Decline(Reply[Literal["decline"]]):
     reason: str
 
 
-class Answer(Ask[Case]):
-    prompt = "desk/answer"
+class Thought(Ask[Case]):
     replies = (refund, Decline)
 
 
-class Chosen(Answer):
+class Answer(Thought):
+    prompt = "desk/answer"
+
+
+class Chosen(Thought):
     prompt = prompt_by("shop", books="desk/books", toys="desk/toys")
 
 

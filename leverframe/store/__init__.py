@@ -33,12 +33,14 @@ writer is then never fought over inside a process, and 200 runs share an fsync. 
     committer    the thread, group commit           records      what goes in and out, as plain data
     batch        one transaction: steps, starts     pack         a run as columns and back
     commands     claim, decide, signal, want …      statements   the texts of the writing side
+    figures      what the log says of prompts
     queries      the reading side                   owner        who holds a lease, and is it alive
     boundary     where tests stop the process       migrations   Alembic's
 """
 
 from leverframe.store.database import SCHEMA as SCHEMA
 from leverframe.store.database import upgrade as upgrade
+from leverframe.store.figures import PromptFigures as PromptFigures
 from leverframe.store.owner import is_dead as is_dead
 from leverframe.store.owner import me as me
 from leverframe.store.records import Claimed as Claimed
