@@ -97,6 +97,11 @@ def with_strangers(draw: st.DrawFn) -> Object:
         if state["kind"] == "fetch":
             state["tools"] = ["c"]
     body["rules"] = []
+    if draw(st.integers(0, 2)):  # most runs begin with what strangers wrote, or nearly all machines would be safe
+        tools["c"]["untrusted"] = True
+        edges: Json = {"ok": body["start"], "error": "C"}
+        cast(Object, body["states"])["R"] = {"kind": "fetch", "doc": "", "tools": ["c"], "builds": False, "edges": edges}
+        body["start"] = "R"
     return body
 
 
