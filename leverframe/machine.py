@@ -252,6 +252,7 @@ class Machine(Generic[M]):
     def _check_rules_inside(self, others: "Mapping[str, Machine[Never]]") -> None:
         """As `_check_rules`, of the machines that run inside of this one."""
         inside: dict[str, Machine[Never]] = {}
+        missing: set[str] = set()  # said where it is delegated to
         todo: list[Machine[Never]] = [self] if self.rules else []
         while todo:
             for state in todo.pop().states.values():
@@ -259,11 +260,14 @@ class Machine(Generic[M]):
                 if name in others and name not in inside:
                     inside[name] = others[name]
                     todo.append(others[name])
+                elif name and name not in others:
+                    missing.add(name)
         for name in sorted({letter.machine for rule in self.rules for letter in rule.letters()} - {""}):
-            if name not in inside:
+            if name in inside:
+                self._check_rules(name, inside[name])
+            elif not missing:
                 hint = did_you_mean(name, sorted(inside))
                 raise DeclarationError(f"machine {self.name}: a rule is about {name!r}, and no Delegate leads to it.{hint}")
-            self._check_rules(name, inside[name])
 
     def _delegate_body(
         self,

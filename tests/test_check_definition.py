@@ -2,21 +2,39 @@
 
 import json
 import re
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from leverframe import project
+from leverframe import End, Fetch, Memory, project, tool
 from leverframe.canon import Json, Object, canonical
 from leverframe.check import check, check_text, check_texts
 from leverframe.check.definition import schema
 from leverframe.check.places import Lines
 from leverframe.machine import Definition
+from leverframe.rules import Absence, BoundedExistence, Existence, In, Precedence, Response, Rule, Universality
 from tests import repository
 from tests.definitions import ask, compact, definition, delegate, end, fetch, text, work
+from tests.test_proofs import BROKEN as BROKEN_RULES
+from tests.test_proofs import SOUND as SOUND_RULES
+
+
+@tool(effect="read")
+def peek() -> str:
+    """Have a look."""
+    return "seen"
+
+
+class Look(Fetch[Memory]):
+    runs = (peek,)
+
+
+class Away(End[Memory]):
+    pass
+
 
 MACHINES = project.find(repository.ROOT).machines
 BODY = definition(
@@ -137,6 +155,65 @@ def test_the_example_of_the_docs_is_sound_and_can_be_executed() -> None:
 )  # fmt: skip
 def test_a_wrong_shape_is_said_with_its_path(given: str, finding: str) -> None:
     assert any(finding in one for one in said(given)), said(given)[:5]
+
+
+EVENT: Object = {"state": "Read"}
+INSIDE: Object = {"state": "Read", "outcome": "go", "machine": "other"}
+WRONG_RULES: list[tuple[Object, str]] = [
+    ({"rule": "always", "events": [EVENT]}, ".rule: is 'always', not absence or"),
+    ({"rule": "absence"}, ": lacks 'first' and 'before' or 'events'"),
+    ({"rule": "absence", "events": []}, ".events: is empty"),
+    ({"rule": "absence", "events": [{}]}, ".events[0]: lacks 'state' or 'tool'"),
+    ({"rule": "absence", "events": [{"stat": "Read"}]}, ".events[0]: has the unknown key 'stat'. Did you mean 'state'?"),
+    ({"rule": "absence", "events": [{"tool": "a", "state": "b"}]}, ".events[0].state: does not belong here"),
+    ({"rule": "absence", "events": ["Read"]}, ".events[0]: is text, not object"),
+    ({"rule": "absence", "events": [EVENT], "other": [EVENT]}, ".other: does not belong here"),
+    ({"rule": "absence", "events": [EVENT], "at_most": 1}, ".at_most: does not belong here"),
+    ({"rule": "absence", "events": [EVENT], "scop": {}}, ": has the unknown key 'scop'. Did you mean 'scope'?"),
+    ({"rule": "absence", "events": [EVENT], "scope": {}}, ".scope: is empty"),
+    ({"rule": "absence", "events": [EVENT], "scope": {"until": [EVENT]}}, ".scope: lacks 'after'"),
+    ({"rule": "absence", "events": [EVENT], "scope": {"after": [EVENT], "closed": True}}, ".scope: lacks 'until'"),
+    (
+        {"rule": "absence", "events": [EVENT], "scope": {"after": [EVENT], "before": [EVENT]}},
+        ".scope.after: does not belong here",
+    ),
+    ({"rule": "bounded_existence", "events": [EVENT]}, ": lacks 'at_most'"),
+    ({"rule": "bounded_existence", "events": [EVENT], "at_most": 1001}, ".at_most: 1001 is greater than the maximum of 1000"),
+    ({"rule": "precedence", "events": [EVENT]}, ": lacks 'other'"),
+    ({"rule": "response", "events": [EVENT]}, ": lacks 'other'"),
+    ({"rule": "precedence", "first": [["Read", "go"]]}, ": lacks 'first' and 'before' or 'events'"),
+    ({"rule": "precedence", "first": [], "before": "a"}, ".first: is empty"),
+    (
+        {"rule": "precedence", "first": [["Read", "go"]], "before": "a", "scope": {"after": [EVENT]}},
+        ".scope: does not belong here",
+    ),
+    ({"rule": "response", "first": [["Read", "go"]], "before": "a"}, ".rule: is 'response', not precedence"),
+    ({"rule": "universality", "events": [INSIDE]}, ".events[0].outcome: does not belong here"),
+]
+
+
+@pytest.mark.parametrize(("rule", "why"), WRONG_RULES, ids=range(len(WRONG_RULES)))
+def test_a_rule_of_the_wrong_shape_is_refused_with_its_place(rule: Object, why: str) -> None:
+    given = changed("rules", to=[{"rule": "existence", "events": [{"state": "Over"}]}, rule])
+    assert any(each.startswith(f"LF001 $.rules[1]{why}") for each in said(given)), said(given)
+    rules = given[: given.index('"rules"')].count("\n") + 1
+    assert all(one.place and one.place.line > rules for one in check_text(given, "desk.json").findings if one.code == "LF001")
+
+
+def test_every_rule_that_can_be_declared_has_the_shape() -> None:
+    opened: list[dict[str, object]] = [{}, {"after": Look}, {"after": Look, "until": Away}, {"between": (Look, Away)}]
+    declared: list[Rule] = [Precedence((Look, "ok"), Look, before=peek)]
+    for event in (Look, (Look, "ok"), peek, In("child", Look), In("child", (Look, "ok")), In("child", peek)):
+        for scope in [*opened, {"before": Away}]:
+            declared += [kind(event, Away, **cast(Any, scope)) for kind in (Absence, Existence)]
+            declared += [Universality(Look, Away, **cast(Any, scope)), BoundedExistence(event, at_most=2, **cast(Any, scope))]
+            declared.append(Response(event, to=Away, **cast(Any, scope)))
+        declared += [Precedence(event, before=Away, **cast(Any, scope)) for scope in opened]
+    rules = [rule.json() for rule in declared] + [rule for _, rule in SOUND_RULES]
+    rules += [rule for _, rule, _ in BROKEN_RULES if rule["rule"] != "always"]
+    rules += [rule for machine in MACHINES.values() for rule in machine.definition(MACHINES).rules]
+    assert len(rules) > 150
+    assert [found for found in said(changed("rules", to=cast(Json, rules))) if found.startswith("LF001")] == []
 
 
 @pytest.mark.parametrize("ascii", [True, False])

@@ -101,6 +101,10 @@ SOUND = {
         "    Think ask charge | charge: Read, error: Lost\n    Read fetch browse | ok: Pay, error: Lost\n"
         "    Pay act charge | ok: Done, error: Lost, unknown: Lost\n"
     ),
+    "the model saw the page, and never answered": (
+        "    Read fetch browse | ok: Think, error: Short\n    Think ask | done: Done, error: Tired\n"
+        "    Tired once | retry: Back, give_up: Write\n" + WRITE
+    ),
     "what was given to the other machine is clean": "    Hand delegate buyer | done: Done, error: Short, expired: Lost\n",
 }
 

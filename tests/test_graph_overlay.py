@@ -279,6 +279,16 @@ def test_a_definition_from_a_file_is_drawn_also_a_broken_one(leverframe: Callabl
     assert "k_missing" in leverframe("graph", "--definition", str(file), "--format", "svg")
 
 
+def test_the_way_to_a_finding_is_drawn_over_a_definition_without_a_project(
+    leverframe: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = json.loads(REFUND.definition().text)
+    body["states"]["Limit"]["edges"]["large"] = "Pay"
+    (tmp_path / "refund.json").write_text(json.dumps(body))
+    monkeypatch.chdir(tmp_path)
+    assert "large     → Pay [3]" in leverframe("graph", "--definition", "refund.json", "--finding", "LF603")
+
+
 STRANGE = drawn.definition("x", {"A": state("dream", {})}, start="A").text
 
 
@@ -299,6 +309,7 @@ def test_what_is_no_definition_is_misuse_and_said_in_the_schemas_words(
         (),
         ("--definition", "missing.json"),
         ("refund", "-o", "/nowhere/x.svg"),
+        ("refund", "-o", "x.png"),
         ("refund", "--definition", "x.json"),
         ("refund", "--run", "r", "--traffic", "1d"),
         ("refund", "--traffic", "soon"),
