@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from leverframe.state import Fetch as Fetch
     from leverframe.state import Got as Got
     from leverframe.state import Memory as Memory
+    from leverframe.state import Next as Next
     from leverframe.state import Reply as Reply
     from leverframe.state import Wait as Wait
     from leverframe.state import Work as Work
@@ -53,7 +54,7 @@ _HOMES = {
     "rules": ("Absence", "BoundedExistence", "Existence", "In", "Precedence", "Response", "Universality"),
     "state": (
         *("Act", "Answered", "Approve", "Ask", "Back", "Call", "Compact", "Consult", "Delegate"),
-        *("End", "Fetch", "Got", "Memory", "Reply", "Wait", "Work"),
+        *("End", "Fetch", "Got", "Memory", "Next", "Reply", "Wait", "Work"),
     ),
     "store": ("Store",),
     "tool": ("Key", "Tool"),

@@ -31,7 +31,7 @@ from leverframe.ledger import Ledger, reconcile_task, task_id
 from leverframe.llm import LLM, is_offline
 from leverframe.machine import Definition
 from leverframe.perform import AnyMachine, Bound, Draft, Step, Stuck
-from leverframe.reduce import Need, begin, may_have_run, need_of, reduce, route, set_aside
+from leverframe.reduce import Need, begin, may_have_run, need_of, reduce, route, set_aside, unexecuted
 from leverframe.run import OVER, Event, Run, event
 from leverframe.state import Call, Delegate, Memory
 from leverframe.store import Claimed, Commit, Deferred, Inbound, NewRun, Row, Store, me
@@ -642,12 +642,15 @@ class Drive:
     def _line(self, definition: Definition, run: Run, draft: Draft, fence: int) -> Event:
         body, now = draft.body, self.clock.now()
         if "outcome" in body:
-            where = route(definition, run, cast(str, body["outcome"]), now)
+            where = route(definition, run, cast(str, body["outcome"]), now, cast("Object | None", body.get("call")))
             body = {**body, "to": where.to, **({"exceeded": where.tripped} if where.tripped else {})}
             if definition.states[where.to].kind == "act":
                 body["fence"] = fence
         by = body.get("by")
-        return event(run, now, draft.type, f"human:{by}" if isinstance(by, str) and by else "engine", body)
+        actor = f"human:{by}" if isinstance(by, str) and by else "engine"
+        made = event(run, now, draft.type, actor, body)
+        void = unexecuted(definition, run, made) if run.queue else []
+        return event(run, now, draft.type, actor, {**body, "void": list[Json](void)}) if void else made
 
     def _entering(self, held: Held, run: Run) -> Draft | None:
         """Opening a waiting state and ending belong to the commit that enters them: never a state that waits for nobody."""

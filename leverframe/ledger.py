@@ -66,13 +66,13 @@ class Ledger:
 
     def _pending(self, definition: Definition, before: Run, after: Run, event: Event) -> None:
         was, now = before.pending, after.pending
-        if before.held is not None:
+        if before.held is not None and (now is None or was is None or now.key == was.key):
             return  # it is done and written; only keeping it was left
         if was is not None and after.held is not None:
             self._effect(definition, was, event, "done")
         if was is now:
             return
-        if was is not None and (now is None or now.key != was.key):
+        if was is not None and before.held is None and (now is None or now.key != was.key):
             self._effect(definition, was, event, _end_of(was, after, event))
         if now is not None and (was is None or now != was):
             self._effect(definition, now, event, _status_of(definition, now))

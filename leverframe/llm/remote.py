@@ -133,7 +133,7 @@ class InstructorLLM:
         strict = self._strict if self._strict is not None else known.strict and not address
         return Endpoint(model, name, (address or known.base_url).rstrip("/"), key or "none", strict, known.limit)
 
-    async def _create(self, endpoint: Endpoint, request: Request, arrived: "_Arrived") -> Object:
+    async def _create(self, endpoint: Endpoint, request: Request, arrived: "_Arrived") -> Json:
         """The one call. What comes back stands in `arrived` as soon as it is there, whatever happens to it afterwards."""
         settings: dict[str, object] = {"model": endpoint.name, "timeout": request.timeout}
         if request.temperature is not None:
@@ -148,7 +148,7 @@ class InstructorLLM:
             arrived,
             settings,
         )
-        return cast(Object, answered.next)
+        return cast(Json, answered.next)
 
     def _client(self, endpoint: Endpoint) -> "_Client":
         clients = self._clients.setdefault(asyncio.get_running_loop(), {})
@@ -224,7 +224,7 @@ class _Answered(BaseModel):
     """What instructor parses into. The choice itself stays data: `Choices.parse` is the one place that validates it."""
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
-    next: dict[str, object]
+    next: dict[str, object] | list[object]
     sent: ClassVar[Object] = {}
 
     @classmethod

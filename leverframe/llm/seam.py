@@ -59,7 +59,7 @@ class Answer:
     `request_hash` is the SHA-256 of the messages' bytes as sent (see `sent`).
     """
 
-    chosen: Object
+    chosen: Json
     usage: Usage
     model: str
     request_hash: str

@@ -99,7 +99,7 @@ class Bound:
         found = self.choices.get(name)
         if found is None:
             state = cast(type[Ask[Never]], self.state(name))
-            found = self.choices[name] = Choices(state.replies, state.threshold)
+            found = self.choices[name] = Choices(state.replies, state.threshold, self.definition.states[name].most)
         return found
 
     def prompts_of(self, name: str) -> list[Prompt]:
