@@ -19,6 +19,7 @@ from leverframe import reference, schema
 from leverframe.canon import MAX_ARGUMENTS, MAX_DEPTH, Json, Object, admit, ordered
 from leverframe.errors import BadCompletion, DeclarationError, InputError, TooLarge, did_you_mean
 from leverframe.llm.wire import from_wire, to_wire, types
+from leverframe.series import MOST
 from leverframe.state import Call, Reply, Runs
 from leverframe.tool import compact
 
@@ -186,18 +187,17 @@ class Choices:
         for number, one in enumerate(given):
             try:
                 found.append(self._parse(one, outputs))
-            except ValueError as error:
+            except TooLarge:
+                raise
+            except (InputError, ValueError) as error:
                 raise ValueError(f"call {number}: {error}" if len(given) > 1 else str(error)) from None
             outputs.append(_output(self.options[found[-1].intent]))
         first, *rest = found
         if rest and (reply := next((one for one in found if not one.call), None)):
             raise ValueError(f"{reply.intent}: a reply stands alone; answer it by itself, or make tool calls")
-        queue = tuple(
-            {"n": number, **one.json(), **one.queue[0]} if one.queue else {"n": number, **one.json()}
-            for number, one in enumerate(rest, 1)
-        )
+        queue: list[Object] = [{"n": number, **one.json(), **dict(*one.queue)} for number, one in enumerate(rest, 1)]
         sure = [one.confidence for one in found if one.confidence is not None]
-        return replace(first, confidence=min(sure, default=None), unsure=any(one.unsure for one in found), queue=queue)
+        return replace(first, confidence=min(sure, default=None), unsure=any(one.unsure for one in found), queue=tuple(queue))
 
     def _parse(self, chosen: object, outputs: "Sequence[Object] | None" = None) -> Picked:
         given = admit(chosen, what="next", limit=MAX_ARGUMENTS)
@@ -345,6 +345,8 @@ def _bounds(node: Object) -> str:
 
 def _without_intent(chosen: object) -> object:
     """Intents are names, and the message is about them."""
+    if isinstance(chosen, list):
+        return [_without_intent(one) for one in cast("list[object]", chosen)[:MOST]]
     return {**cast("dict[object, object]", chosen), "intent": None} if isinstance(chosen, dict) else chosen
 
 
