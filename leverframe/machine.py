@@ -171,7 +171,7 @@ class Machine(Generic[M]):
     @cached_property
     def compiled(self) -> "Compiled":
         """The machine as a `transitions.Machine` without a model, built once and shared."""
-        rows = {name: (kind_of(state), row) for name, state, row in self._rows()}
+        rows: dict[str, tuple[Kind, Mapping[str, str]]] = {name: (kind_of(state), row) for name, state, row in self._rows()}
         return compile(self.start, rows, self._exceeded, self.onward)
 
     @cached_property
@@ -371,7 +371,7 @@ class Machine(Generic[M]):
         for name, state, row in self._rows():
             where = f"machine {self.name}: state {name}"
             self._check_next(where, name, row)
-            refuse_row(where, outcomes(state) | ({FOLLOWS} if name in self.onward else set()), list(row))
+            refuse_row(where, outcomes(state) | {FOLLOWS for act in self.onward if act == name}, list(row))
             for outcome, target in row.items():
                 checked_name(outcome, f"{where}: outcome")
                 if target == BACK and not (issubclass(state, Compact) and outcome == "retry"):

@@ -171,7 +171,7 @@ def beside(definition: Definition, run: Run) -> tuple[Object, ...]:
     if call is None or not run.queue:
         return ()
     spec, edges = definition.states[run.state], definition.states[call.maker].edges
-    ruled = {rule["before"] for rule in definition.call_rules}
+    ruled = {str(rule["before"]) for rule in definition.call_rules}
     rules = _read_each(definition, rules_of(definition, run), call.tool_name)
     for item in run.queue:
         name = cast(str, item["tool_name"])

@@ -18,7 +18,7 @@ def refuse_mistyped(machine: str, memory: object, edges: object, exceeded: objec
     for state, row in cast(Mapping[object, object], edges).items():
         _refuse_no_state(f"machine {machine}: a row of the table is of", state)
         name = cast(type[State[Never]], state).name
-        if state in (Back, Next):
+        if state is Back or state is Next:
             what = "the state an error came from" if state is Back else "where the following call of an answer leads"
             raise EdgeError(f"machine {machine}: {name} has a row; it has none, it stands for {what}")
         if not isinstance(row, Mapping):
@@ -29,7 +29,7 @@ def refuse_mistyped(machine: str, memory: object, edges: object, exceeded: objec
             _refuse_no_state(f"machine {machine}: state {name}: {outcome!r} leads to", target)
     if exceeded is not None:
         _refuse_no_state(f"machine {machine}: limits lead to", exceeded)
-        if exceeded in (Back, Next):
+        if exceeded is Back or exceeded is Next:
             name = cast(type[State[Never]], exceeded).name
             raise EdgeError(f"machine {machine}: limits lead to {name}; name a state where a person decides, or an End")
 

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from leverframe import Act, Approve, Ask, Back, Call, Got, Key, Limits, Next, NotDone, Reply, tool
+from leverframe.canon import Json, Object
 from tests.explorer import Anywhere
 from tests.house import DAY, Box, Done, Failed, FindOut, Person, Short, world
 
@@ -111,11 +112,11 @@ def at_work(limits: Limits | None = None, plan: type[Plan] = Plan) -> Anywhere[B
 clerk = at_work()
 
 
-def ref(call: int, path: str) -> dict[str, object]:
+def ref(call: int, path: Json) -> Object:
     """A reference, as a model writes it."""
     return {"$from": call, "path": path}
 
 
-def said(tool: str, **arguments: object) -> Call[object]:
+def said(tool: str, **arguments: Json) -> Call[object]:
     """A call as a model writes it: not validated, so that it may refer to others, or be wrong."""
-    return Call(tool, arguments)  # type: ignore[arg-type]
+    return Call(tool, arguments)

@@ -22,7 +22,7 @@ from leverframe.check.model import Graph
 from leverframe.check.proofs import prove
 from leverframe.errors import EdgeError
 from leverframe.machine import Definition
-from leverframe.reduce import begin, reduce, route
+from leverframe.reduce import begin, beside, reduce, route
 from leverframe.run import Event, Pending, Run, but
 from tests.sketch import definition, sketch
 
@@ -75,6 +75,7 @@ class Brute:
         return (
             run.state,
             call and (call.tool_name, call.maker, call.approved == call.digest, frozenset(firsts & set(call.via))),
+            tuple(item["tool_name"] for item in run.queue),
             run.back if spec.kind == "compact" else None,
             spec.kind == "compact" and self.erred(run),
             tuple(doubt.maker for doubt in run.doubts),
@@ -117,6 +118,16 @@ class Brute:
             asked = self.then(run, "opened", {"task": "t", "kind": "approve", "expires_at": 0})
             edit: Object = {"task": "t", "next": "u", "shown": "", "call": _call(run.pending.tool_name, run.ordinal + 1)}
             yield Hop(run.state, "edited", run.state), but(self.then(asked, "edited", edit), waiting=None, status="ready")
+        if spec.kind == "act" and beside(self.definition, run):
+            yield Hop(run.state, "beside", run.state), self.together(run)
+
+    def together(self, run: Run) -> Run:
+        """The pending `read` call and the one behind it, in one step: hops are counted as in a proof, one for each call."""
+        call, (item, *rest) = cast(Pending, run.pending), run.queue
+        rules = zip(self.definition.automata, run.rules, strict=True)
+        read = tuple(automaton.step(state, executed(call.tool_name)) for automaton, state in rules)
+        following = Pending(str(item["tool_name"]), {}, "beside", call.maker, run.ordinal + 1, "beside")
+        return but(run, pending=following, queue=tuple(rest), rules=read, ordinal=run.ordinal + 1)
 
     def ends(self, run: Run, depth: int) -> Iterator[tuple[Run, Object]]:
         """Each way the state can end, as the event that says so; and the run by then."""
@@ -127,14 +138,21 @@ class Brute:
                 self.would_break(begun, [tool], depth)
                 effect = self.definition.tools[tool].effect
                 for outcome in spec.edges:
-                    if outcome != "unknown" or effect in ("keyed", "once"):
+                    if outcome == "next" and begun.queue:
+                        yield begun, {"outcome": outcome, "effect": effect, "call": _call(str(begun.queue[0]["tool_name"]), 0)}
+                        yield begun, {"outcome": outcome, "effect": effect, "refused": {**begun.queue[0], "error": {}}}
+                    elif outcome == "next" or (outcome == "ok" and begun.queue and "next" in spec.edges):
+                        continue  # nothing waits; or what waits comes first
+                    elif outcome != "unknown" or effect in ("keyed", "once"):
                         yield begun, {"outcome": outcome, "effect": effect}
             return
         for outcome in spec.edges:
             if spec.kind == "compact" and outcome == "retry" and spec.times <= 1 and self.erred(run):
                 continue
             if spec.kind == "ask" and outcome in spec.tools:
-                yield run, {"outcome": outcome, "call": _call(outcome, run.ordinal + 1)}
+                for more in _lists(sorted(spec.tools), spec.most - 1):
+                    queue: list[Json] = [{"n": number, **_call(tool, 0)} for number, tool in enumerate(more, 1)]
+                    yield run, {"outcome": outcome, "call": _call(outcome, run.ordinal + 1), "queue": queue}
             elif spec.kind == "fetch":
                 for tools in _lists(sorted(spec.tools)):
                     self.would_break(run, tools, depth)
@@ -166,7 +184,7 @@ class Brute:
         for steps in (0, TOO_MANY_STEPS):
             counted = but(run, steps=steps)
             try:
-                where = route(self.definition, counted, outcome, 0)
+                where = route(self.definition, counted, outcome, 0, cast("Object | None", body.get("call")))
             except EdgeError:
                 return  # a Compact that nothing led to: there is no way Back
             moved = where.tripped is not None and where.to == self.definition.exceeded and not run.exceeded
@@ -204,8 +222,8 @@ def _call(tool: str, ordinal: int) -> Object:
     return {"tool_name": tool, "arguments": {}, "digest": f"digest {ordinal}"}
 
 
-def _lists(tools: list[str]) -> list[list[str]]:
-    return [list(some) for length in range(4) for some in product(tools, repeat=length)]
+def _lists(tools: list[str], most: int = 3) -> list[list[str]]:
+    return [list(some) for length in range(most + 1) for some in product(tools, repeat=length)]
 
 
 # ── random machines ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -228,20 +246,31 @@ def machines(draw: st.DrawFn) -> Object:
     """Up to six states, an End and a Compact among them; errors lead to Compacts, and `unknown` to a state of its own that settles it."""
     kinds = {f"S{index}": draw(st.sampled_from(KINDS)) for index in range(draw(st.integers(1, 4)))}
     if draw(st.integers(0, 3)):
-        kinds["S0"] = "ask"
+        kinds["S0"] = draw(st.sampled_from(("ask", "ask2", "ask3")))
+    several = any(kind in ("ask2", "ask3") for kind in kinds.values())
     kinds |= {"C": draw(st.sampled_from(("compact", "once"))), "E": "end"}
     listed = {state: draw(st.sampled_from((("a",), ("b",), ("a", "b")))) for state in kinds}
     settler = next((state for state in kinds if kinds[state] in ("consult", "fetch")), None)
     others = [state for state in kinds if state not in ("C", settler)]
     lines: list[str] = []
     for state, kind in kinds.items():
-        rest = " ".join(listed[state]) if kind in ("fetch", "ask", "act", "build") else "child" if kind == "delegate" else ""
+        rest = (
+            " ".join(listed[state])
+            if kind in ("fetch", "act", "build") or kind.startswith("ask")
+            else "child"
+            if kind == "delegate"
+            else ""
+        )
         edges: dict[str, str] = {}
         for outcome in _outcomes(kind, listed[state], settler, settles=state == settler):
             to = "C" if outcome in ("error", "not_happened") else "Back" if outcome == "retry" else None
             to = settler if outcome == "unknown" else to
             elsewhere = [other for other in others if other != state] if draw(st.integers(0, 3)) else others
+            if kind in ("ask2", "ask3") and outcome in TOOLS and draw(st.integers(0, 4)):
+                elsewhere = [other for other in others if kinds[other] == "act" and outcome in listed[other]] or elsewhere
             edges[outcome] = to or draw(st.permutations(elsewhere))[0]
+        if kind == "act" and several and draw(st.integers(0, 4)):
+            edges["next"] = "Next"
         lines.append(f"{state} {kind} {rest} | " + ", ".join(f"{outcome}: {to}" for outcome, to in edges.items()))
     start = "S0" if settler != "S0" else next(iter(others))
     lines.sort(key=lambda line: line.split()[0] != start)
@@ -254,7 +283,7 @@ def machines(draw: st.DrawFn) -> Object:
 
 def _outcomes(kind: str, tools: tuple[str, ...], settler: str | None, *, settles: bool) -> tuple[str, ...]:
     found = ("happened", "not_happened") if settles else ()
-    if kind == "ask":
+    if kind.startswith("ask"):
         return (*tools, "x", "error")
     if kind == "fetch":
         return (*found, "ok", "error")

@@ -1,14 +1,15 @@
 """Several tool calls in one answer: executed in order, each its own effect and, where needed, its own approval."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import pytest
 
 from leverframe import Act, Ask, Back, Engine, Got, Machine, Next
-from leverframe.canon import canonical
+from leverframe.canon import Object, canonical
 from leverframe.llm import Scripted
+from leverframe.llm.scripted import Line, One
 from leverframe.run import Run
 from tests.clerk import Over, clerk, find, pay, ref, said, save, send
 from tests.explorer import Anywhere
@@ -21,13 +22,13 @@ def house(tmp_path: Path) -> Iterator[House]:
         yield found
 
 
-def plans(house: House, *answers: object) -> tuple[Engine, Scripted]:
-    llm = Scripted([*answers, Over()])  # type: ignore[list-item]
+def plans(house: House, *answers: Line) -> tuple[Engine, Scripted]:
+    llm = Scripted([*answers, Over()])
     return house(clerk, llm=llm), llm
 
 
-def plans_of(house: House, machine: Machine[Box], *answers: object) -> tuple[Engine, Scripted]:
-    llm = Scripted(list(answers))  # type: ignore[arg-type]
+def plans_of(house: House, machine: Machine[Box], *answers: Line) -> tuple[Engine, Scripted]:
+    llm = Scripted(list(answers))
     return house(machine, llm=llm), llm
 
 
@@ -55,14 +56,18 @@ choosy = Anywhere(
 )
 
 
+def cause_of(body: Object) -> str:
+    return str(cast(Object, body["error"])["cause"])
+
+
 def seen(llm: Scripted) -> str:
     """What the last question showed."""
     return llm.requests[-1].messages[-1].content
 
 
-async def decide(engine: Engine, run: Run, decision: str, **more: object) -> Run:
+async def decide(engine: Engine, run: Run, decision: str, comment: str = "", arguments: Object | None = None) -> Run:
     task = await asked(engine, run, "approve")
-    await engine.decide(task.id, by="lea", decision=decision, **more)  # type: ignore[arg-type]
+    await engine.decide(task.id, by="lea", decision=decision, comment=comment, arguments=arguments)
     return (await engine.advance(run.id)).run
 
 
@@ -184,7 +189,7 @@ async def test_of_reads_together_one_that_fails_is_the_error_and_the_others_are_
     run = await begin(engine, "clerk")
     (body, *_) = [line.body for line in await engine.store.events(run.id) if line.type == "acted"]
     assert body["outcome"] == "error"
-    assert body["result"]["title"] == "about a"  # type: ignore[index, call-overload]
+    assert cast(Object, body["result"])["title"] == "about a"
     assert body["void"] == [{"n": 2, "tool_name": "save", "arguments": {"text": "c"}}]
     assert "about a" in seen(llm)
     assert run.status == "done"
@@ -263,10 +268,10 @@ async def test_a_reference_to_what_is_not_there_ends_the_answer_as_the_makers_er
     events = await engine.store.events(run.id)
     (acted,) = [line.body for line in events if line.type == "acted"]
     assert (acted["outcome"], acted["to"]) == ("next", "Short")
-    assert [item["n"] for item in acted["void"]] == [1, 2]  # type: ignore[union-attr, index, call-overload]
-    (error,) = [line.body["error"] for line in events if line.type == "compacted"]
-    assert cause in error["cause"]  # type: ignore[index, call-overload, operator]
-    assert len(error["cause"]) <= 300  # type: ignore[index, call-overload, arg-type]
+    assert [item["n"] for item in cast(list[Object], acted["void"])] == [1, 2]
+    (error,) = [cause_of(line.body) for line in events if line.type == "compacted"]
+    assert cause in error
+    assert len(error) <= 300
     assert cause.rpartition(": ")[2].split("'")[0] in seen(llm)
     assert run.status == "done"
     await engine.verify(run.id)
@@ -279,7 +284,7 @@ async def test_references_that_never_work_come_to_a_person(house: House) -> None
     assert (run.state, run.failures) == ("Person", {"Look": 3})
 
 
-REFUSED = [
+REFUSED: list[tuple[Sequence[One], str]] = [
     ([said("save", text=ref(0, ""))], "save: text: '$from' is the number of a call and this is the first call"),
     (
         [save.call("a"), said("save", text=ref(1, ""))],
@@ -308,12 +313,12 @@ REFUSED = [
 
 @pytest.mark.parametrize(("answer", "cause"), REFUSED)
 async def test_an_answer_that_cannot_be_is_the_asks_error_and_executes_nothing(
-    house: House, answer: list[object], cause: str
+    house: House, answer: Sequence[One], cause: str
 ) -> None:
     engine, _ = plans(house, answer)
     run = await begin(engine, "clerk")
     (first, *_) = [line.body for line in await engine.store.events(run.id) if line.type == "asked"]
     assert first["outcome"] == "error"
-    assert cause in first["error"]["cause"]  # type: ignore[index, call-overload, operator]
+    assert cause in cause_of(first)
     assert world.sent == []
     assert run.status == "done"
