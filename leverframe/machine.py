@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, Never, TypeAlias, cast
 
 from leverframe import schema
-from leverframe.automaton import Automaton, compiled, enforceable, per_call
+from leverframe.automaton import Automaton, atoms, compiled, enforceable, per_call
 from leverframe.canon import Json, Object, canonical, text_hash
 from leverframe.clock import Micros, micros
 from leverframe.errors import DeclarationError, EdgeError, PromptError, did_you_mean
@@ -574,6 +574,11 @@ class Definition:
 
     def __repr__(self) -> str:
         return f"<definition {self.name} {self.hash[:12]}>"
+
+    @cached_property
+    def ruled(self) -> frozenset[str]:
+        """The tools of this machine that rules name."""
+        return frozenset(each.name for rule in self.rules for each in atoms(rule) if each.what == "tool" and not each.machine)
 
     @cached_property
     def automata(self) -> tuple[Automaton, ...]:

@@ -166,29 +166,20 @@ def migrated_rules(was: Definition, now: Definition, run: Run) -> tuple[int, ...
 
 def beside(definition: Definition, run: Run) -> tuple[Object, ...]:
     """The waiting calls that execute in one step with the pending one, which is `read`: those at the head of the queue that are `read`
-    too, would come right here next, refer to nothing, and need neither an approval nor a step before them."""
-    call, found = run.pending, list[Object]()
-    if call is None or not run.queue:
+    too, would come right here next, refer to nothing, need no approval, and that no rule names."""
+    call = run.pending
+    if call is None or not run.queue or definition.tools[call.tool_name].effect != "read":
         return ()
     spec, edges = definition.states[run.state], definition.states[call.maker].edges
-    ruled = {str(rule["before"]) for rule in definition.call_rules}
-    rules = _read_each(definition, rules_of(definition, run), call.tool_name)
-    for item in run.queue:
+    found: list[Object] = []
+    for item in run.queue if spec.edges.get(FOLLOWS) == NEXT else ():
         name = cast(str, item["tool_name"])
-        tool, rules = definition.tools[name], _read_each(definition, rules, name)
-        here = tool.effect == "read" and name in spec.tools and edges.get(name) == run.state and spec.edges.get(FOLLOWS) == NEXT
-        if not here or item.get("from") or tool.approval or name in ruled or _breaks(definition, rules):
+        tool = definition.tools[name]
+        here = name in spec.tools and edges.get(name) == run.state and not item.get("from")
+        if not here or tool.effect != "read" or tool.approval or name in definition.ruled:
             break
         found.append(item)
     return tuple(found)
-
-
-def _read_each(definition: Definition, rules: tuple[int, ...], tool: str) -> tuple[int, ...]:
-    return tuple(automaton.step(state, executed(tool)) for automaton, state in zip(definition.automata, rules, strict=True))
-
-
-def _breaks(definition: Definition, rules: tuple[int, ...]) -> bool:
-    return any(state in automaton.broken for automaton, state in zip(definition.automata, rules, strict=True))
 
 
 def may_have_run(definition: Definition, run: Run, fence: int) -> bool:

@@ -21,8 +21,8 @@ from leverframe.check.finding import Hop
 from leverframe.check.model import Graph
 from leverframe.check.proofs import prove
 from leverframe.errors import EdgeError
-from leverframe.machine import Definition
-from leverframe.reduce import begin, beside, reduce, route
+from leverframe.machine import Definition, Spec
+from leverframe.reduce import begin, reduce, route
 from leverframe.run import Event, Pending, Run, but
 from tests.sketch import definition, sketch
 
@@ -118,33 +118,12 @@ class Brute:
             asked = self.then(run, "opened", {"task": "t", "kind": "approve", "expires_at": 0})
             edit: Object = {"task": "t", "next": "u", "shown": "", "call": _call(run.pending.tool_name, run.ordinal + 1)}
             yield Hop(run.state, "edited", run.state), but(self.then(asked, "edited", edit), waiting=None, status="ready")
-        if spec.kind == "act" and beside(self.definition, run):
-            yield Hop(run.state, "beside", run.state), self.together(run)
-
-    def together(self, run: Run) -> Run:
-        """The pending `read` call and the one behind it, in one step: hops are counted as in a proof, one for each call."""
-        call, (item, *rest) = cast(Pending, run.pending), run.queue
-        rules = zip(self.definition.automata, run.rules, strict=True)
-        read = tuple(automaton.step(state, executed(call.tool_name)) for automaton, state in rules)
-        following = Pending(str(item["tool_name"]), {}, "beside", call.maker, run.ordinal + 1, "beside")
-        return but(run, pending=following, queue=tuple(rest), rules=read, ordinal=run.ordinal + 1)
 
     def ends(self, run: Run, depth: int) -> Iterator[tuple[Run, Object]]:
         """Each way the state can end, as the event that says so; and the run by then."""
         spec = self.definition.states[run.state]
         if spec.kind == "act":
-            for begun, tool in self.begun(run):
-                self.executes(begun, cast(Pending, begun.pending), depth)
-                self.would_break(begun, [tool], depth)
-                effect = self.definition.tools[tool].effect
-                for outcome in spec.edges:
-                    if outcome == "next" and begun.queue:
-                        yield begun, {"outcome": outcome, "effect": effect, "call": _call(str(begun.queue[0]["tool_name"]), 0)}
-                        yield begun, {"outcome": outcome, "effect": effect, "refused": {**begun.queue[0], "error": {}}}
-                    elif outcome == "next" or (outcome == "ok" and begun.queue and "next" in spec.edges):
-                        continue  # nothing waits; or what waits comes first
-                    elif outcome != "unknown" or effect in ("keyed", "once"):
-                        yield begun, {"outcome": outcome, "effect": effect}
+            yield from self.acts(run, spec, depth)
             return
         for outcome in spec.edges:
             if spec.kind == "compact" and outcome == "retry" and spec.times <= 1 and self.erred(run):
@@ -162,6 +141,21 @@ class Brute:
                     yield run, {"outcome": outcome, "calls": [{"tool_name": tool} for tool in tools]}
             else:
                 yield run, {"outcome": outcome}
+
+    def acts(self, run: Run, spec: Spec, depth: int) -> Iterator[tuple[Run, Object]]:
+        for begun, tool in self.begun(run):
+            self.executes(begun, cast(Pending, begun.pending), depth)
+            self.would_break(begun, [tool], depth)
+            effect = self.definition.tools[tool].effect
+            for outcome in spec.edges:
+                if outcome == "next":
+                    for item in begun.queue[:1]:
+                        yield begun, {"outcome": outcome, "effect": effect, "call": _call(str(item["tool_name"]), 0)}
+                        yield begun, {"outcome": outcome, "effect": effect, "refused": {**item, "error": {}}}
+                elif outcome == "ok" and begun.queue and "next" in spec.edges:
+                    continue  # what waits comes first
+                elif outcome != "unknown" or effect in ("keyed", "once"):
+                    yield begun, {"outcome": outcome, "effect": effect}
 
     def begun(self, run: Run) -> Iterator[tuple[Run, str]]:
         """An Act that executes something: what is pending, if it runs that, or what it builds."""
@@ -317,11 +311,8 @@ def rules_over(draw: st.DrawFn, kinds: dict[str, str], lines: list[str]) -> Obje
     return cast(Object, body)
 
 
-@settings(
-    max_examples=600, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
-@given(machines())
-def test_the_flow_of_calls_and_the_proofs_say_what_brute_force_finds(body: Object) -> None:
+def agreed(body: Object) -> list[bool]:
+    """Which rules are proven; brute force finds the same, with counter-examples of the same length."""
     brute = Brute(definition(body)).explore()
     graph = Graph(body)
     calls = Calls(graph)
@@ -335,8 +326,18 @@ def test_the_flow_of_calls_and_the_proofs_say_what_brute_force_finds(body: Objec
     assert pending == brute.pending
     executed = {(state, tool, approved) for (state, tool), how in calls.executed.items() for approved in how}
     assert executed == {(each.state, each.tool, each.approved) for each in brute.executed}
-    for number, proof in enumerate(prove(graph, {})):
+    proofs = prove(graph, {})
+    for number, proof in enumerate(proofs):
         assert proof.proven == (number not in brute.broken), proof.words
         if not proof.proven:
             assert len(proof.path) == brute.broken[number], (proof.words, proof.path)
             assert brute.follows(proof.path), (proof.words, proof.path)
+    return [proof.proven for proof in proofs]
+
+
+@settings(
+    max_examples=600, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+@given(machines())
+def test_the_flow_of_calls_and_the_proofs_say_what_brute_force_finds(body: Object) -> None:
+    agreed(body)

@@ -79,7 +79,7 @@ class _Bounded:
             spots[spot] = spots.get(spot, 0) | origins
         for spot, origins in spots.items():
             on = () if graph.nodes[spot.state].kind == "end" else self.flow.moves(spot)
-            self.moves[spot] = [(move.hop(spot.state), move.to) for move in on if move.outcome not in ("edited", "beside")]
+            self.moves[spot] = [(move.hop(spot.state), move.to) for move in on if move.outcome != "edited"]
             self.retries[spot] = [(move.hop(spot.state), move.to) for move in self._retries(spot, origins)]
 
     def _retries(self, spot: Spot, origins: int) -> Iterator[Move]:

@@ -8,7 +8,7 @@ exact, and near-linear where one search for each maker would be quadratic.
 Left open, because no edge shows it: what code, models, people, tools and clocks decide, and the counts of errors. So a Compact may
 retry or give up at any time (with `times = 1` it never retries an error), and any move may be the one on which a limit trips.
 Of an answer that makes several calls, a spot knows who made it and how many calls may still wait: `next` makes any of that Ask's calls, or
-is its error. A pseudo-move `beside` stands for a `read` call that executes in one step with those before it.
+is its error. Reads that execute in one step are walked one after another: no rule names them (`leverframe.reduce.beside`), so none can tell.
 A state that finds out about a call in doubt, and is entered although none is known to be, may find any that the machine can doubt.
 """
 
@@ -148,19 +148,8 @@ class Flow:
         for tool in maker.tools:
             if (to := maker.edges.get(tool, "")) in self.nodes:
                 yield from self._to(spot, node, FOLLOWS, to, does, tool)
-                if to == spot.state and self._joins(spot, node, tool):
-                    beside = spot._replace(tool=tool, **_rest(spot))
-                    yield Move("beside", beside, self.number(beside), KEEP, does, (self.letter(RENEWED),), "beside")
         if (to := maker.edges.get("error", "")) in self.nodes:
             yield from self._to(spot, node, FOLLOWS, to, does)
-
-    def _joins(self, spot: Spot, node: Node, tool: str) -> bool:
-        """Can a call of this tool execute in one step with the pending one? See `leverframe.reduce.beside`."""
-        kinds = [self.graph.tools.get(name, {}) for name in (spot.tool, tool)]
-        ruled = any(rule.get("before") == tool for rule in self.graph.rules)
-        return (
-            tool in node.tools and all(each.get("effect") == "read" for each in kinds) and not (ruled or kinds[1].get("approval"))
-        )
 
     def _done(self, spot: Spot, node: Node) -> list[tuple[tuple[int, ...], str]]:
         if node.kind != "act":
