@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from leverframe.state import Fetch as Fetch
     from leverframe.state import Got as Got
     from leverframe.state import Memory as Memory
+    from leverframe.state import Next as Next
     from leverframe.state import PromptBy as PromptBy
     from leverframe.state import Reply as Reply
     from leverframe.state import Wait as Wait
@@ -55,7 +56,7 @@ _HOMES = {
     "start": ("TriggerCommand",),
     "state": (
         *("Act", "Answered", "Approve", "Ask", "Back", "Call", "Compact", "Consult", "Delegate"),
-        *("End", "Fetch", "Got", "Memory", "PromptBy", "Reply", "Wait", "Work", "prompt_by"),
+        *("End", "Fetch", "Got", "Memory", "Next", "PromptBy", "Reply", "Wait", "Work", "prompt_by"),
     ),
     "store": ("Store",),
     "tool": ("Key", "Tool"),

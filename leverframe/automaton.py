@@ -40,6 +40,9 @@ def executed(tool: str, machine: str = "") -> Letter:
 RENEWED: Final = Letter("renewed")
 """The pending call is another one than before, or there is none any more."""
 
+RESOLVED: Final = Letter("resolved")
+"""The pending call follows others of its answer, and may hold what came of them."""
+
 # The four roles a letter can have in a rule; one letter may have several.
 SECOND, FIRST, OPENS, CLOSES = 1, 2, 4, 8
 Step: TypeAlias = "Callable[[int, int], int]"

@@ -15,9 +15,11 @@ from leverframe.check.proofs import Proof, prove
 from leverframe.clock import span
 from leverframe.errors import LeverframeError, ProjectError
 from leverframe.machine import BACK, Definition, Machine
+from leverframe.series import NEXT
 from leverframe.words import cell, code
 
 Others = Mapping[str, Machine[Never]]
+_PSEUDO = {BACK: "back", NEXT: "the next call"}
 HEAD = "<!-- Written by `leverframe graph --write`, from the machine. `leverframe check` fails where it is stale. -->"
 
 
@@ -116,7 +118,7 @@ def _states(definition: Definition) -> Iterator[str]:
     for name in (box.name for box in graph.drawing(definition).boxes):  # in the order of the drawing
         spec = definition.states[name]
         kind = spec.kind if spec.kind != "end" else f"end, {'success' if spec.success else 'failure'}"
-        ends = ", ".join(f"{outcome} → {to if to != BACK else 'back'}" for outcome, to in spec.edges.items())
+        ends = ", ".join(f"{outcome} → {_PSEUDO.get(to, to)}" for outcome, to in spec.edges.items())
         yield f"| {cell(name)} | {kind} | {cell(_does(definition, name))} | {cell(ends)} |"
 
 
@@ -129,6 +131,7 @@ def _does(definition: Definition, name: str) -> str:
         f"within {span(spec.deadline)}" if spec.deadline else "",
         f"prompt {_prompt(definition, name)}" if spec.kind == "ask" else "",
         f"{'may pick' if spec.kind == 'ask' else 'runs'} {', '.join(sorted(spec.tools))}" if spec.tools else "",
+        f"up to {spec.most} calls in one answer" if spec.most > 1 else "",
         f"gives up after {spec.times}" if spec.kind == "compact" else "",
     ]
     doc = spec.doc.split("\n\n", maxsplit=1)[0]

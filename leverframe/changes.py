@@ -105,7 +105,13 @@ def _both(was: Mapping[str, Json], now: Mapping[str, Json]) -> Iterable[str]:
 
 
 _PARTS = {"states": "state", "tools": "tool", "limits": "limit", "edges": "edge", "texts": "prompt", "replies": "reply"}
-_WORDS = {"doc": "description", "to": "person asked", "offers": "offers", "definition": "delegated definition"}
+_WORDS = {
+    "doc": "description",
+    "to": "person asked",
+    "offers": "offers",
+    "definition": "delegated definition",
+    "most": "calls in one answer",
+}
 
 
 def _named(path: Path) -> str:

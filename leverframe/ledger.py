@@ -4,7 +4,7 @@ One place, so that no path can forget a row: whatever the event was, an effect t
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 from leverframe.canon import Json, Object, canonical, digest
 from leverframe.machine import Definition
@@ -33,15 +33,46 @@ class Ledger:
             body: Object = {"child": after.id, "success": success, "did": after.did or bool(after.doubts)}
             self.notify_parent = Inbound("child", after.id, after.parent, event.at, "child", body)
 
+    def ask(self, run: Run, event: Event, answers: object) -> None:
+        """The human task that goes with an `opened` or an `edited`, if one does."""
+        body = event.body
+        if event.type == "edited":
+            if body["next"] == body["task"] or run.pending is None or run.waiting is None:
+                return
+            kind = "approve"
+        elif body.get("kind") in ("approve", "answer"):
+            kind = cast(str, body["kind"])
+        else:
+            return
+        asked = cast(Object, body["arguments"])
+        call = cast(Object, asked.get("call") or {})
+        content, to = cast(str, asked["content"]), cast(str, asked["approver"])
+        waiting = run.waiting
+        assert waiting is not None, "the reducer set it with this event"
+        task = Task(
+            id=waiting.id,
+            run_id=run.id,
+            kind="approve" if kind == "approve" else "answer",
+            state=run.state,
+            to=to or None,
+            content=content,
+            shown_hash=waiting.shown,
+            opened_at=event.at,
+            expires_at=waiting.expires_at,
+            call=call or None,
+            answers=cast("Object | None", answers),
+        )
+        self.open_tasks.append(task)
+
     def _pending(self, definition: Definition, before: Run, after: Run, event: Event) -> None:
         was, now = before.pending, after.pending
-        if before.held is not None:
+        if before.held is not None and (now is None or was is None or now.key == was.key):
             return  # it is done and written; only keeping it was left
         if was is not None and after.held is not None:
             self._effect(definition, was, event, "done")
         if was is now:
             return
-        if was is not None and (now is None or now.key != was.key):
+        if was is not None and before.held is None and (now is None or now.key != was.key):
             self._effect(definition, was, event, _end_of(was, after, event))
         if now is not None and (was is None or now != was):
             self._effect(definition, now, event, _status_of(definition, now))

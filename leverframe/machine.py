@@ -11,15 +11,16 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Never, TypeAlias, cast
+from typing import TYPE_CHECKING, Generic, Literal, Never, TypeAlias, cast
 
 from leverframe import schema
-from leverframe.automaton import Automaton, compiled, enforceable, per_call
+from leverframe.automaton import Automaton, atoms, compiled, enforceable, per_call
 from leverframe.canon import Json, Object, canonical, text_hash
 from leverframe.clock import Micros, micros
 from leverframe.errors import DeclarationError, EdgeError, PromptError, did_you_mean
 from leverframe.outcomes import intents, outcomes
 from leverframe.rules import Rule, refuse_unknown
+from leverframe.series import FEWEST, FOLLOWS, MOST, NEXT, Shape, onward
 from leverframe.state import (
     Act,
     Approve,
@@ -33,6 +34,7 @@ from leverframe.state import (
     Fetch,
     Kind,
     Memory,
+    Next,
     PromptBy,
     Reply,
     State,
@@ -170,7 +172,19 @@ class Machine(Generic[M]):
     @cached_property
     def compiled(self) -> "Compiled":
         """The machine as a `transitions.Machine` without a model, built once and shared."""
-        return compile(self.start, {name: (kind_of(state), row) for name, state, row in self._rows()}, self._exceeded)
+        rows: dict[str, tuple[Kind, Mapping[str, str]]] = {name: (kind_of(state), row) for name, state, row in self._rows()}
+        return compile(self.start, rows, self._exceeded, self.onward)
+
+    @cached_property
+    def onward(self) -> dict[str, list[str]]:
+        """Of each Act that can end in `next`: the states that this can mean."""
+        if not any(most_of(state) > 1 for state in self.states.values()):
+            return {}
+        shapes = {
+            name: Shape(kind_of(state), row, [tool.name for tool in tools_of(state)], builds(state), most_of(state))
+            for name, state, row in self._rows()
+        }
+        return onward(shapes, self._exceeded)
 
     @property
     def _exceeded(self) -> str | None:
@@ -234,7 +248,8 @@ class Machine(Generic[M]):
             by = state.prompt if isinstance(state.prompt, PromptBy) else None
             named: Object = {"prompt_by": by.json()} if by else {"prompt": cast(str, state.prompt)}
             texts = {} if prompts is None else _pins(prompts, by is not None)
-            return {**named, **texts, "choices": _choices(state.replies), "threshold": state.threshold}
+            several: Object = {"most": state.most} if state.many else {}
+            return {**named, **texts, "choices": _choices(state.replies), "threshold": state.threshold, **several}
         if issubclass(state, Fetch | Act):
             return {"tools": [tool.name for tool in state.runs], "builds": builds(state)}
         if issubclass(state, Approve):
@@ -354,10 +369,11 @@ class Machine(Generic[M]):
         extra = [self.limits.exceeded] if self.limits.exceeded else []
         targets = [target for row in self.edges.values() for target in row.values()]
         for state in cast(list[AnyState], [*self.edges, *targets, *extra]):
-            if state is Back:
+            if state in (Back, Next):
                 continue
-            if checked_name(state.name, f"machine {self.name}: state") == BACK:
-                raise EdgeError(f"machine {self.name}: a state cannot be called {BACK!r}, the history pseudo-state; rename it")
+            if checked_name(state.name, f"machine {self.name}: state") in (BACK, NEXT):
+                what = "the history pseudo-state" if state.name == BACK else "the pseudo-state that `next` leads to"
+                raise EdgeError(f"machine {self.name}: a state cannot be called {state.name!r}, {what}; rename it")
             if states.setdefault(state.name, state) is not state:
                 raise EdgeError(f"machine {self.name}: two states are called {state.name!r}; rename one")
         return states
@@ -365,7 +381,8 @@ class Machine(Generic[M]):
     def _check_edges(self) -> None:
         for name, state, row in self._rows():
             where = f"machine {self.name}: state {name}"
-            refuse_row(where, outcomes(state), list(row))
+            self._check_next(where, name, row)
+            refuse_row(where, outcomes(state) | {FOLLOWS for act in self.onward if act == name}, list(row))
             for outcome, target in row.items():
                 checked_name(outcome, f"{where}: outcome")
                 if target == BACK and not (issubclass(state, Compact) and outcome == "retry"):
@@ -375,6 +392,26 @@ class Machine(Generic[M]):
         if exceeded is not None and issubclass(exceeded, Compact):
             raise EdgeError(
                 f"machine {self.name}: limits lead to {exceeded.name}, a Compact; name a state where a person decides, or an End"
+            )
+
+    def _check_next(self, where: str, name: str, row: Mapping[str, str]) -> None:
+        """`next` stands in the row of each Act that may execute one of several calls, leads to `Next`, and nothing else does."""
+        state = self.states[name]
+        if issubclass(state, Ask) and state.many and not FEWEST <= state.most <= MOST:
+            raise EdgeError(f"{where}: many calls in one answer are {FEWEST} to {MOST}, and most is {state.most!r}")
+        for outcome, target in row.items():
+            if (target == NEXT) != (outcome == FOLLOWS and issubclass(state, Act)):
+                raise EdgeError(
+                    f"{where}: {outcome!r} leads to {target}; only the 'next' of an Act leads to Next, and nowhere else"
+                )
+        if FOLLOWS in row and name not in self.onward:
+            raise EdgeError(
+                f"{where}: never ends in 'next': no Ask with `many = True` leads a call here that it runs"
+                + ("" if "ok" in row else ", or it never ends in 'ok'")
+            )
+        if name in self.onward and FOLLOWS not in row:
+            raise EdgeError(
+                f"{where}: executes one of several calls of an answer; add 'next': Next to its row, for the one that follows"
             )
 
     def _check_rules(self, inside: str, other: "Machine[Never]") -> None:
@@ -435,6 +472,11 @@ def doc_of(state: AnyState) -> str:
 def builds(state: AnyState) -> bool:
     """Does the Act make its own call?"""
     return issubclass(state, Act) and state.build is not Act.build
+
+
+def most_of(state: AnyState) -> int:
+    """How many calls one answer of it may make."""
+    return state.most if issubclass(state, Ask) and state.many else 1
 
 
 def gives_many(state: type[Delegate[Never, Never]]) -> bool:
@@ -522,6 +564,7 @@ class Spec:
     times: int
     to: str
     success: bool
+    most: int  # of an Ask: how many calls one answer may make
     body: Object
 
 
@@ -558,6 +601,11 @@ class Definition:
         return f"<definition {self.name} {self.hash[:12]}>"
 
     @cached_property
+    def ruled(self) -> frozenset[str]:
+        """The tools of this machine that rules name."""
+        return frozenset(each.name for rule in self.rules for each in atoms(rule) if each.what == "tool" and not each.machine)
+
+    @cached_property
     def automata(self) -> tuple[Automaton, ...]:
         """Of `run_rules`."""
         return tuple(map(compiled, self.run_rules))
@@ -565,11 +613,19 @@ class Definition:
     @cached_property
     def compiled(self) -> "Compiled":
         rows: dict[str, tuple[Kind, Mapping[str, str]]] = {name: (spec.kind, spec.edges) for name, spec in self.states.items()}
-        return compile(self.start, rows, self.exceeded)
+        return compile(self.start, rows, self.exceeded, self.onward)
 
-    def move(self, state: str, outcome: str, *, back: str | None) -> str:
-        """Where an outcome leads. Raises EdgeError for an edge that is not drawn."""
-        cursor = Cursor(state, back)
+    @cached_property
+    def onward(self) -> dict[str, list[str]]:
+        """Of each Act that can end in `next`: the states that this can mean."""
+        if all(spec.most == 1 for spec in self.states.values()):
+            return {}
+        shapes = {name: Shape(each.kind, each.edges, each.tools, each.builds, each.most) for name, each in self.states.items()}
+        return onward(shapes, self.exceeded)
+
+    def move(self, state: str, outcome: str, *, back: str | None, following: str | None = None) -> str:
+        """Where an outcome leads; `back` and `following` are what `Back` and `Next` mean. Raises EdgeError for an edge that is not drawn."""
+        cursor = Cursor(state, back, following)
         event = self.compiled.events.get(outcome)
         try:
             moved = event is not None and event.trigger(cursor)
@@ -611,13 +667,14 @@ class Definition:
 
 
 class Cursor:
-    """What moves through the compiled machine: where it is, and where `Back` leads."""
+    """What moves through the compiled machine: where it is, and where `Back` and `Next` lead."""
 
-    __slots__ = ("back", "state")
+    __slots__ = ("back", "following", "state")
 
-    def __init__(self, state: str, back: str | None) -> None:
+    def __init__(self, state: str, back: str | None, following: str | None = None) -> None:
         self.state = state
         self.back = back
+        self.following = following
 
 
 def _machine_error() -> type[Exception]:
@@ -626,8 +683,11 @@ def _machine_error() -> type[Exception]:
     return MachineError
 
 
-def compile(start: str, rows: Mapping[str, tuple[Kind, Mapping[str, str]]], exceeded: str | None) -> "Compiled":
-    """One `transitions.Machine` without a model; `Back` becomes an edge to every state it can mean, taken where the cursor says so."""
+def compile(
+    start: str, rows: Mapping[str, tuple[Kind, Mapping[str, str]]], exceeded: str | None, onward: Mapping[str, Sequence[str]]
+) -> "Compiled":
+    """One `transitions.Machine` without a model; `Back` and `Next` become an edge to every state they can mean, taken where the cursor
+    says so."""
     from transitions import Machine as Compiled
 
     edges: list[dict[str, object]] = []
@@ -635,7 +695,10 @@ def compile(start: str, rows: Mapping[str, tuple[Kind, Mapping[str, str]]], exce
         for outcome, target in row.items():
             if target == BACK:
                 for meant in back_targets(rows):
-                    edges.append({"trigger": outcome, "source": name, "dest": meant, "conditions": Goes(meant)})
+                    edges.append({"trigger": outcome, "source": name, "dest": meant, "conditions": Goes("back", meant)})
+            elif target == NEXT:
+                for meant in onward.get(name, ()):
+                    edges.append({"trigger": outcome, "source": name, "dest": meant, "conditions": Goes("following", meant)})
             else:
                 edges.append({"trigger": outcome, "source": name, "dest": target})
     for name in [name for name, (kind, _) in rows.items() if exceeded and kind != "end"]:
@@ -663,14 +726,15 @@ def back_targets(rows: Mapping[str, tuple[Kind, Mapping[str, str]]]) -> list[str
 
 
 class Goes:
-    """The condition of one edge that `Back` stands for."""
+    """The condition of one edge that `Back` or `Next` stands for."""
 
-    def __init__(self, target: str) -> None:
-        self.__name__ = f"back to {target}"
-        self._target = target
+    def __init__(self, which: Literal["back", "following"], target: str) -> None:
+        self.__name__ = f"{which} to {target}" if which == "back" else f"the call that follows leads to {target}"
+        self._which, self._target = which, target
 
     def __call__(self, event: "EventData") -> bool:
-        return cast(Cursor, event.model).back == self._target
+        cursor = cast(Cursor, event.model)
+        return (cursor.back if self._which == "back" else cursor.following) == self._target
 
 
 def by_of(state: Object) -> PromptBy | None:
@@ -709,6 +773,7 @@ def _spec(name: str, body: Object, settles: bool) -> Spec:
         times=cast(int, body.get("times", 0)),
         to=cast(str, body.get("to", "")),
         success=bool(body.get("success", True)),
+        most=cast(int, body.get("most", 1)),
         body=body,
     )
 
@@ -738,7 +803,7 @@ def differences(pinned: Definition, current: Definition) -> list[str]:
 
 
 def _differing_state(was: Spec, now: Spec) -> list[str]:
-    gone = sorted(set(now.edges) - set(was.edges))
+    gone = sorted(set(now.edges) - set(was.edges) - {FOLLOWS})  # whether that is taken, the pinned definition says
     found = [f"state {was.name} can now end in {', '.join(map(repr, gone))}, which its pinned edges do not know"] if gone else []
     lost = sorted(was.tools - now.tools)
     found += [f"state {was.name} no longer offers {name}" for name in lost]

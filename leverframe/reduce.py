@@ -30,6 +30,7 @@ from leverframe.clock import SECOND, Micros
 from leverframe.errors import Tampered
 from leverframe.machine import BACK, EXCEEDED, Definition, Spec
 from leverframe.run import Event, Pending, Run, Status, Waiting, but
+from leverframe.series import FOLLOWS, NEXT
 
 DAY: Micros = 86_400 * SECOND
 KEY_LIFE: Micros = 23 * 3600 * SECOND
@@ -163,6 +164,24 @@ def migrated_rules(was: Definition, now: Definition, run: Run) -> tuple[int, ...
     return tuple(known.get(canonical(rule), 0) for rule in now.run_rules)
 
 
+def beside(definition: Definition, run: Run) -> tuple[Object, ...]:
+    """The waiting calls that execute in one step with the pending one, which is `read`: those at the head of the queue that are `read`
+    too, would come right here next, refer to nothing, need no approval, and that no rule names."""
+    call = run.pending
+    if call is None or not run.queue or definition.tools[call.tool_name].effect != "read":
+        return ()
+    spec, edges = definition.states[run.state], definition.states[call.maker].edges
+    found: list[Object] = []
+    for item in run.queue if spec.edges.get(FOLLOWS) == NEXT else ():
+        name = cast(str, item["tool_name"])
+        tool = definition.tools[name]
+        here = name in spec.tools and edges.get(name) == run.state and not item.get("from")
+        if not here or tool.effect != "read" or tool.approval or name in definition.ruled:
+            break
+        found.append(item)
+    return tuple(found)
+
+
 def may_have_run(definition: Definition, run: Run, fence: int) -> bool:
     """Could an earlier holder have dispatched the pending call? Then nobody knows its end."""
     call = run.pending
@@ -185,12 +204,14 @@ class Route:
     tripped: str | None = None
 
 
-def route(definition: Definition, run: Run, outcome: str, at: Micros) -> Route:
-    """Where an outcome leads now. Limits are checked here, on entering: never over a result that is in flight.
+def route(definition: Definition, run: Run, outcome: str, at: Micros, call: Object | None = None) -> Route:
+    """Where an outcome leads now. Limits are checked here, on entering: never over a result that is in flight. `call`: the one that
+    follows in a series; None where it cannot be made.
 
     Raises EdgeError for an edge that is not drawn.
     """
-    target = definition.move(run.state, outcome, back=run.back)
+    following = _following(definition, run, call) if outcome == FOLLOWS else None
+    target = definition.move(run.state, outcome, back=run.back, following=following)
     tripped = _tripped(definition, run, target, at)
     waits_there = target == definition.exceeded and definition.states[target].kind != "ask" and target != run.state
     if tripped is None or waits_there:
@@ -198,6 +219,23 @@ def route(definition: Definition, run: Run, outcome: str, at: Micros) -> Route:
     if definition.exceeded is None or run.exceeded:
         return Route(target, tripped)
     return Route(definition.move(run.state, EXCEEDED, back=None), tripped)
+
+
+def _following(definition: Definition, run: Run, call: Object | None) -> str | None:
+    """What `Next` means: the maker's own edge for the call that follows, or for its error."""
+    if run.pending is None or not run.queue:
+        return None
+    return definition.states[run.pending.maker].edges.get(cast(str, call["tool_name"]) if call else "error")
+
+
+def unexecuted(definition: Definition, run: Run, event: Event) -> list[Object]:
+    """The calls that waited and wait no more once this has happened, though nobody executed them: the next question says so."""
+    after = reduce(definition, run, event)
+    if after.queue:
+        return []
+    taken = _beside(run, event.body) if "outcome" in event.body else 0
+    made = after.pending is not None and after.pending.ordinal > run.ordinal + taken
+    return list(run.queue[taken + made :])
 
 
 def _tripped(definition: Definition, run: Run, target: str, at: Micros) -> str | None:
@@ -226,17 +264,18 @@ def _left(definition: Definition, run: Run, event: Event) -> Run:
     outcome, to = cast(str, body["outcome"]), cast(str, body["to"])
     spec, target = definition.states[run.state], definition.states.get(to)
     tripped = cast(str | None, body.get("exceeded"))
-    if target is None or not _drawn(definition, run, outcome, to, tripped):
+    if target is None or not _drawn(definition, run, body, to, tripped):
         raise Tampered(f"run {run.id}: event {event.seq} goes from {run.state} by {outcome!r} to {to!r}, which is not drawn")
     if definition.automata:
         run = but(run, rules=_read(definition, run, outcome, to, body))
+    taken = _beside(run, body)
     run = but(run, memory=_remember(run, body), steps=run.steps + 1, postponed=None, waiting=None, held=None)
     run, settled = _settle(run, spec, outcome)
     run = _counted(run, spec, outcome, body, settled)
     if target.kind == "compact" and spec.kind != "compact":
         back = settled.maker if settled and outcome == "not_happened" else run.pending.maker if run.pending else run.state
         run = but(run, back=back)
-    run = _carried(run, spec, target, outcome, body, event)
+    run = _carried(run, spec, target, outcome, event, taken)
     moved = tripped is not None and to == definition.exceeded and not run.exceeded
     stopped = tripped is not None and not moved
     return but(
@@ -262,9 +301,25 @@ def _read(definition: Definition, run: Run, outcome: str, to: str, body: Object)
     return tuple(automaton.read(state, letters) for automaton, state in states)
 
 
-def _drawn(definition: Definition, run: Run, outcome: str, to: str, tripped: str | None) -> bool:
-    edge = definition.states[run.state].edges.get(outcome)
-    return to == (run.back if edge == BACK else edge) or (edge is not None and tripped is not None and to == definition.exceeded)
+def _drawn(definition: Definition, run: Run, body: Object, to: str, tripped: str | None) -> bool:
+    edge = definition.states[run.state].edges.get(cast(str, body["outcome"]))
+    meant = run.back if edge == BACK else edge
+    if edge == NEXT:
+        meant = _following(definition, run, cast("Object | None", body.get("call")))
+        if meant is None or not _is_next(run, body):
+            return False
+    return to == meant or (edge is not None and tripped is not None and to == definition.exceeded)
+
+
+def _is_next(run: Run, body: Object) -> bool:
+    """Is the call that is made the one that waits, after those that were executed beside the pending one?"""
+    made, waits = cast(Object, body.get("call") or body.get("refused") or {}), run.queue[_beside(run, body) :][:1]
+    return any(item["tool_name"] == made.get("tool_name") for item in waits)
+
+
+def _beside(run: Run, body: Object) -> int:
+    """How many calls of the queue were executed with the pending one."""
+    return len(cast(list[Json], body.get("calls") or (run.held or {}).get("calls") or [])) if run.queue else 0
 
 
 def _remember(run: Run, body: Object) -> Object:
@@ -286,6 +341,11 @@ def _settle(run: Run, spec: Spec, outcome: str) -> tuple[Run, Pending | None]:
 
 def _counted(run: Run, spec: Spec, outcome: str, body: Object, settled: Pending | None) -> Run:
     """`failures` and `in_a_row`. An `unknown` resets nothing; what it turns out to be counts against or for the Act."""
+    if outcome == FOLLOWS and spec.kind == "act":
+        refused = cast(Object, body.get("refused") or {})
+        if not refused:
+            return run  # the answer is not over: what failed before it may fail on it again
+        outcome, body = "error", refused
     if outcome == "unknown":
         return run
     blamed = (settled.act if settled else None) or run.state
@@ -303,29 +363,32 @@ def _counted(run: Run, spec: Spec, outcome: str, body: Object, settled: Pending 
     return but(run, failures=failures if run.failures else run.failures, in_a_row=0 if progress else run.in_a_row)
 
 
-def _carried(run: Run, spec: Spec, target: Spec, outcome: str, body: Object, event: Event) -> Run:
-    """The pending call after the step: made, kept, in doubt or void."""
-    call = run.pending
-    made = cast(Object | None, body.get("call"))
-    if made is not None:
-        run = but(run, ordinal=run.ordinal + 1)
-        call = _made(run, made, spec.name)
-    elif spec.kind == "act" and call is not None:
+def _carried(run: Run, spec: Spec, target: Spec, outcome: str, event: Event, taken: int) -> Run:
+    """The pending call after the step: made, kept, in doubt or void; and the calls that wait behind it."""
+    body, call, queue = event.body, run.pending, run.queue[taken:]
+    made, maker = cast(Object | None, body.get("call")), spec.name
+    if spec.kind == "act" and call is not None:
+        maker = call.maker
+        run = but(run, ordinal=run.ordinal + taken)
         did = run.did or (outcome != "error" and cast(str, body.get("effect", "read")) != "read")
         if outcome == "unknown":
             marked = body.get("effect") == "once"  # its mark counted the attempt
             run = but(run, doubts=(*run.doubts, call if marked else but(call, attempts=call.attempts + 1)))
         run, call = but(run, did=did), None
-    elif call is not None:
+    elif call is not None and made is None:
         if spec.kind == "approve" and outcome == "approved":  # a Work that ends in such a word is no person
             call = but(call, approved=call.digest, by=cast(str, body.get("by", "")))
         dropped = (spec.kind == "approve" and outcome != "approved") or (spec.kind == "ask" and outcome == "unsure")
         call = None if dropped else but(call, via=(*call.via, (spec.name, outcome)))
+    if made is not None:
+        run = but(run, ordinal=run.ordinal + 1)
+        call = _made(run, made, maker)
+        queue = tuple(cast("list[Object]", body["queue"])) if "queue" in body else queue[1:]
     if call is not None and (target.kind in ("ask", "consult", "compact", "end") or target.builds):
         call = None
     if call is not None and target.kind == "act":
         call = but(call, act=target.name, entered_at=event.at, fence=cast(int, body.get("fence", 0)))
-    return but(run, pending=call)
+    return but(run, pending=call, queue=queue if call is not None else ())
 
 
 def _made(run: Run, call: Object, maker: str) -> Pending:
@@ -401,7 +464,7 @@ def fold(definition: Callable[[str], Definition], events: "list[Event]") -> Run:
     return run
 
 
-_HELD = ("tool_name", "effect", "result", "calls", "reply", "results")
+_HELD = ("tool_name", "effect", "result", "reconciled", "calls", "reply", "results")
 
 
 def _ended_state(definition: Definition, run: Run, event: Event) -> Run:
@@ -486,7 +549,7 @@ def _settled(definition: Definition, run: Run, event: Event) -> Run:
 
 def _over(definition: Definition, run: Run, event: Event) -> Run:
     status: Status = "done" if event.body["success"] else "failed"
-    return but(run, status=status, result=event.body.get("result"), pending=None, postponed=None)
+    return but(run, status=status, result=event.body.get("result"), pending=None, queue=(), postponed=None)
 
 
 def _needs_person(status: Status) -> "Reducer":
@@ -526,6 +589,7 @@ def _cancelled(definition: Definition, run: Run, event: Event) -> Run:
         run,
         status="cancelled",
         pending=None,
+        queue=(),
         waiting=None,
         postponed=None,
         held=None,

@@ -117,7 +117,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "ended": ("end",),
 }
 """By the type of an event: the kinds of state it can happen in."""
-COMPARED = ("outcome", "stuck", "call", "considered", "reply", "error", "success", "result", "memory")
+COMPARED = ("outcome", "stuck", "call", "considered", "queue", "refused", "reply", "error", "success", "result", "memory")
 """What of an event must come out the same, the most telling first."""
 _FACTS = ("error", "unknown", "unsure", "expired", "give_up", "exceeded")
 """Outcomes that the world decided: no `keep` runs after them."""
@@ -321,13 +321,22 @@ class _Recorded:
         body = self.line.body
         usage = cast(Object, body.get("usage") or {})
         counted = Usage(cast(int, usage.get("input_tokens", 0)), cast(int, usage.get("output_tokens", 0)))
-        return Answer(_chosen(body), counted, cast(str, body.get("model", "")), request_hash(request.messages))
+        chosen = _chosen(body, several=request.choices.most > 1)
+        return Answer(chosen, counted, cast(str, body.get("model", "")), request_hash(request.messages))
 
 
-def _chosen(body: Object) -> Object:
+def _chosen(body: Object, *, several: bool) -> Json:
     """An answer as it came, before anything was made of it."""
-    if call := cast("Object | None", body.get("call") or body.get("considered")):
-        chosen: Object = {"intent": call["tool_name"], "arguments": call["arguments"]}
-    else:
-        chosen = dict(cast(Object, body["reply"]))
-    return chosen | ({"confidence": body["confidence"]} if "confidence" in body else {})
+    sure: Object = {"confidence": body["confidence"]} if "confidence" in body else {}
+    first = cast("Object | None", body.get("call") or body.get("considered"))
+    if first is None:
+        reply: Object = {**cast(Object, body["reply"]), **sure}
+        return [reply] if several else reply
+    made = [first, *cast(list[Object], body.get("queue") or [])]
+    answer: list[Json] = [{"intent": call["tool_name"], "arguments": _as_made(call), **sure} for call in made]
+    return answer if several else answer[0]
+
+
+def _as_made(call: Object) -> Object:
+    """The arguments of a call, with its references to earlier ones."""
+    return {**cast(Object, call["arguments"]), **cast(Object, call.get("from") or {})}

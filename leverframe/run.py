@@ -115,6 +115,7 @@ class Run:
     granted: int = 0  # further portions of all limits that people granted
     did: bool = False  # something above `read` happened or may have
     pending: Pending | None = None
+    queue: tuple[Object, ...] = ()  # further calls of the answer that made the pending one: n, tool_name, arguments, from
     doubts: tuple[Pending, ...] = ()
     back: str | None = None
     pins: dict[str, str] = field(default_factory=dict[str, str])  # the variant that was pinned when it began, by prompt

@@ -233,6 +233,10 @@ class Ask(State[M_contra]):
     replies: ClassVar[Sequence["Runs[object] | type[Reply[str]]"]] = ()
     threshold: ClassVar[float | None] = None
     """Replies must state a confidence from 0 to 1; below this one the outcome is `unsure`."""
+    many: ClassVar[bool] = False
+    """One answer may make several tool calls, each executed in its turn; the Acts that run them lead `next` to `Next`."""
+    most: ClassVar[int] = 8
+    """With `many`: how many calls one answer may make, 2 to 20."""
 
     def keep(self, memory: M_contra, reply: Never, /) -> None:
         """Keep what matters of a Reply (not called for tool calls). Annotate `reply` with the types you take."""
@@ -332,5 +336,11 @@ class End(State[M_contra]):
 
 class Back(State[Memory]):
     """The history pseudo-state: where a Compact's `retry` leads. Drawn and proven as edges to every state it can mean."""
+
+    kind = "work"
+
+
+class Next(State[Memory]):
+    """The pseudo-state that an Act's `next` leads to: where the Ask that made the call leads the following one of its answer."""
 
     kind = "work"

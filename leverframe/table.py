@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Never, cast
 
 from leverframe.errors import DeclarationError, EdgeError, did_you_mean
-from leverframe.state import Back, Memory, State
+from leverframe.state import Back, Memory, Next, State
 
 
 def refuse_mistyped(machine: str, memory: object, edges: object, exceeded: object) -> None:
@@ -18,8 +18,9 @@ def refuse_mistyped(machine: str, memory: object, edges: object, exceeded: objec
     for state, row in cast(Mapping[object, object], edges).items():
         _refuse_no_state(f"machine {machine}: a row of the table is of", state)
         name = cast(type[State[Never]], state).name
-        if state is Back:
-            raise EdgeError(f"machine {machine}: {name} has a row; it has none, it stands for the state an error came from")
+        if state is Back or state is Next:
+            what = "the state an error came from" if state is Back else "where the following call of an answer leads"
+            raise EdgeError(f"machine {machine}: {name} has a row; it has none, it stands for {what}")
         if not isinstance(row, Mapping):
             raise EdgeError(f'machine {machine}: state {name}: its row is {_shown(row)}; write {{"outcome": NextState}}')
         for outcome, target in cast(Mapping[object, object], row).items():
@@ -28,8 +29,9 @@ def refuse_mistyped(machine: str, memory: object, edges: object, exceeded: objec
             _refuse_no_state(f"machine {machine}: state {name}: {outcome!r} leads to", target)
     if exceeded is not None:
         _refuse_no_state(f"machine {machine}: limits lead to", exceeded)
-        if exceeded is Back:
-            raise EdgeError(f"machine {machine}: limits lead to Back; name a state where a person decides, or an End")
+        if exceeded is Back or exceeded is Next:
+            name = cast(type[State[Never]], exceeded).name
+            raise EdgeError(f"machine {machine}: limits lead to {name}; name a state where a person decides, or an End")
 
 
 def refuse_row(where: str, outcomes: frozenset[str], keys: list[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations  # dozens of overloads, evaluated by type che
 
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -38,6 +38,7 @@ from leverframe.errors import DeclarationError, InputError, InvalidArguments, To
 from leverframe.state import Call, Effect, checked_name
 
 if TYPE_CHECKING:  # tools without a database load none
+    from pydantic_core import ErrorDetails
     from sqlmodel import Session
 
 W = ParamSpec("W")
@@ -141,6 +142,17 @@ class Tool(Generic[W, P, T_co, R_co]):
         if extra := set(cast(Mapping[object, object], arguments)) - set(clean) - self._known:
             raise InvalidArguments(f"{self.name}: unknown argument {str(min(extra, key=str))[:80]!r}")
         return clean
+
+    def expect(self, arguments: Object, later: Collection[str]) -> None:
+        """Raises what `admit` would raise of these arguments, whatever the values are that some others get later."""
+        if extra := (set(arguments) | set(later)) - self._known:
+            raise InvalidArguments(f"{self.name}: unknown argument {min(extra)[:80]!r}")
+        try:
+            self.arguments.model_validate(arguments)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            if wrong := [one for one in found if not one["loc"] or one["loc"][0] not in later]:
+                raise InvalidArguments(f"{self.name}: {_lines(wrong)}") from None
 
     @cached_property
     def _known(self) -> frozenset[str | None]:
@@ -349,6 +361,11 @@ class SchemaTool(Tool[..., ..., object, Json]):
             raise InvalidArguments(f"{self.name}: {problem or 'arguments are not an object'}")
         return clean
 
+    def expect(self, arguments: Object, later: Collection[str]) -> None:
+        needed = [name for name in cast(list[str], self._input.get("required", [])) if name not in later]
+        if problem := schema.violation(arguments, {**self._input, "required": list[Json](needed)}):
+            raise InvalidArguments(f"{self.name}: {problem}")
+
     def call(self, *args: object, **kwargs: object) -> Call[Json]:
         if args:
             raise InvalidArguments(f"{self.name}: name every argument, its JSON Schema has no order")
@@ -541,7 +558,10 @@ Reconcile = Callable[[Key], "bool | None | Awaitable[bool | None]"]
 
 def compact(error: ValidationError, *, limit: int = 3) -> str:
     """A pydantic error in one line: `amount: Input should be greater than 0`. Never the rejected values."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return _lines(error.errors(include_url=False, include_context=False, include_input=False), limit)
+
+
+def _lines(found: Sequence[ErrorDetails], limit: int = 3) -> str:
     lines = [f"{'.'.join(str(part) for part in item['loc']) or 'value'}: {item['msg']}" for item in found[:limit]]
     more = f"; and {len(found) - limit} more" if len(found) > limit else ""
     return "; ".join(lines) + more

@@ -28,7 +28,7 @@ _SHOWN: dict[str, tuple[str, tuple[str, ...]]] = {
     "started": ("request", ("source", "memory")),
     "forked": ("request", ("source", "memory")),
     "fetched": ("fetched", ()),
-    "asked": ("asked", ("call", "considered", "reply")),
+    "asked": ("asked", ("call", "considered", "queue", "reply")),
     "built": ("built", ("call",)),
     "acted": ("acted", ("tool_name", "arguments", "result")),
     "opened": ("opened", ("tool_name", "arguments")),
@@ -50,6 +50,7 @@ _SPREAD: dict[str, tuple[str, ...] | None] = {
     "considered": ("tool_name", "arguments"),
 }
 _CALL = ("tool_name", "arguments", "result")
+_WAITS = ("tool_name", "arguments", "from")
 _TAG = re.compile(r"<(?=/?[\w.-]+\s*>)")
 
 
@@ -77,8 +78,13 @@ class Window:
 
     def add(self, type: str, body: Object) -> None:
         """The next event. Types that say nothing to a model are passed over."""
-        if type not in _SHOWN:
-            return
+        if type in _SHOWN:
+            self._add_shown(type, body)
+        if body.get("void"):  # of an answer that made several calls: those that nobody executed
+            self._append(_block("not_executed", {"calls": [_picked(call, _WAITS) for call in cast(list[Object], body["void"])]}))
+        self._forget()
+
+    def _add_shown(self, type: str, body: Object) -> None:
         places = {str(body.get(key)) for key in ("state", "tool_name") if key in body}
         if type == "compacted":
             self._add_error(body)
@@ -88,6 +94,8 @@ class Window:
         else:
             self._resolve(places)
             self._add_blocks(type, body, None)
+
+    def _forget(self) -> None:
         while self._tokens > self._keep and len(self._blocks) > 1:
             self._tokens -= self._blocks.popitem(last=False)[1].tokens
             self._forgotten += 1
@@ -189,11 +197,18 @@ def _contents(type: str, body: Object) -> Iterator[tuple[str, Object]]:
         for call in cast(list[Object], body.get("calls", [])):
             yield tag, _picked(call, _CALL)
         return
+    more = cast(list[Object], body.get("calls") or []) if type == "acted" else []
     content = _picked(body, keys)
+    if more and "result" in body:
+        content.pop("failed", None)  # it was one of the others
+    if isinstance(queue := content.pop("queue", None), list):
+        content["then"] = [_picked(cast(Object, call), _WAITS) for call in queue]
     if body.get("outcome") == "unsure":
         content["unsure"] = True
     if content and not (type == "asked" and "failed" in content):  # a model's own failure has no other trace worth showing
         yield tag, content
+    for call in more:
+        yield tag, _picked(call, _CALL)
 
 
 def _picked(body: Object, keys: tuple[str, ...]) -> Object:

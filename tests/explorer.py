@@ -11,6 +11,7 @@ Limits are reached at any moment, because time is free: a phase of it is one por
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Never, cast
 
 from leverframe import Ask, Machine, perform
@@ -113,12 +114,13 @@ class Explorer:
         retries: int = 3,
         grants: int = 1,
         doubts: int = 2,
+        most: int = 2,
         engine: Engine | None = None,
     ) -> None:
         self.definition = bounded(machine.definition(others), model_calls, times, retries)
         self.bound = Bound(self.definition, machine, self.definition)
         self.landing = landing or {}
-        self.grants, self.doubts = grants, doubts
+        self.grants, self.doubts, self.most = grants, doubts, most
         self.engine = engine or Engine()
         self.firsts = {step for rule in self.definition.call_rules for step in _firsts(rule)}
         self.delegates = any(spec.kind == "delegate" for spec in self.definition.states.values())
@@ -320,6 +322,10 @@ class Explorer:
                 body["error"] = _fault(run.state)
             elif outcome in spec.tools:
                 body["call"] = _call(outcome, run.ordinal + 1)
+                for more in _series(sorted(spec.tools), min(spec.most, self.most) - 1):
+                    queue: list[Json] = [{"n": number, "tool_name": tool} for number, tool in enumerate(more, 1)]
+                    several = Draft("asked", {**body, "queue": queue})
+                    yield f"{run.state}: {outcome} {' '.join(more)}", self._commit(config, [several])
             yield f"{run.state}: {outcome}", self._commit(config, [Draft("asked", body)])
         if spec.edges.keys() - spec.tools - {"error", "unsure"}:
             stuck = Draft("asked", {"state": run.state, "reply": {"intent": "some"}, "stuck": "keep"})
@@ -351,10 +357,11 @@ class Explorer:
         state = config.run.state
         built = self._commit(config, before, enter=False) if before else config
         sent = self._dispatch(built, landed=True)
-        for outcome in self.definition.states[state].edges:
-            landed = outcome != "error"
-            body = _acted(sent, tool, "local", outcome)
-            yield f"{state}: {outcome}", self._commit(sent if landed else built, [Draft("acted", body)], closes=True)
+        for came in self._works(built.run):
+            body = {**_acted(sent, tool, "local", ""), **came}
+            yield f"{state}: {came['outcome']}", self._commit(sent, [Draft("acted", body)], closes=True)
+        failed = Draft("acted", _acted(built, tool, "local", "error"))
+        yield f"{state}: error", self._commit(built, [failed], closes=True)
         stuck = {**_acted(sent, tool, "local", ""), "stuck": "keep"}
         yield f"{state}: keep fails", self._commit(sent, [Draft("acted", stuck)], closes=True)
 
@@ -372,6 +379,19 @@ class Explorer:
         before = config.sent.get(call.key)
         for landed in (True,) if before and before.landed else (True, False):
             yield f"dispatch {call.tool_name} {landed}", replace(self._dispatch(config, landed=landed), flying=True)
+
+    def _works(self, run: Run) -> Iterator[Object]:
+        """How an Act ends whose call was done. In place of `ok`, the call that waits is made, or cannot be."""
+        edges = self.definition.states[run.state].edges
+        for outcome in edges:
+            if outcome in ("error", "unknown", "next"):
+                continue
+            if outcome != "ok" or not run.queue or "next" not in edges:
+                yield {"outcome": outcome}
+                continue
+            name = cast(str, run.queue[0]["tool_name"])
+            yield {"outcome": "next", "call": _call(name, run.ordinal + 1)}
+            yield {"outcome": "next", "refused": {"tool_name": name, "error": _fault(name)}}
 
     def _dispatch(self, config: Config, *, landed: bool) -> Config:
         call = config.run.pending
@@ -413,10 +433,9 @@ class Explorer:
         call = cast(Pending, run.pending)
         tool, state = self.definition.tools[call.tool_name], run.state
         if config.sent[call.key].landed or tool.effect == "read":
-            for outcome in self.definition.states[state].edges:
-                if outcome not in ("error", "unknown"):
-                    draft = Draft("acted", _acted(config, tool.name, tool.effect, outcome))
-                    yield f"{state}: {outcome}", self._commit(config, [draft], closes=True)
+            for came in self._works(run):
+                draft = Draft("acted", {**_acted(config, tool.name, tool.effect, ""), **came})
+                yield f"{state}: {came['outcome']}", self._commit(config, [draft], closes=True)
             stuck = Draft("acted", {**_acted(config, tool.name, tool.effect, ""), "stuck": "keep", "result": None})
             yield f"{state}: keep fails", self._commit(config, [stuck], closes=True)
         if not config.sent[call.key].landed:
@@ -437,10 +456,9 @@ class Explorer:
             return
         sent = config.sent.get(call.key)
         if sent and sent.landed:
-            for outcome in self.definition.states[state].edges:
-                if outcome not in ("error", "unknown"):
-                    draft = Draft("acted", {**_acted(config, tool.name, tool.effect, outcome), "reconciled": True})
-                    yield f"{state}: reconciled", self._commit(config, [draft], closes=True)
+            for came in self._works(config.run):
+                draft = Draft("acted", {**_acted(config, tool.name, tool.effect, ""), **came, "reconciled": True})
+                yield f"{state}: reconciled", self._commit(config, [draft], closes=True)
         else:
             forgotten = {key: value for key, value in config.sent.items() if key != call.key}
             marked = Draft("marked", {"state": state, "fence": config.fence})
@@ -505,11 +523,14 @@ class Explorer:
         run, spec = config.run, self.definition.states[config.run.state]
         held = cast(Object, run.held)
         never = {"error", "unknown", "expired", "unsure", *(spec.tools if spec.kind == "ask" else ())}
-        for outcome in self._truthful(config, spec.edges):
-            if outcome not in never:
+        ends = (
+            self._works(run) if spec.kind == "act" else ({"outcome": outcome} for outcome in self._truthful(config, spec.edges))
+        )
+        for end in ends:
+            if end["outcome"] not in never:
                 came: Object = {name: held[name] for name in ("effect",) if name in held}
-                draft = Draft("kept", {"state": run.state, "outcome": outcome, **came})
-                yield f"{run.state}: kept {outcome}", self._commit(config, [draft])
+                draft = Draft("kept", {"state": run.state, **end, **came})
+                yield f"{run.state}: kept {end['outcome']}", self._commit(config, [draft])
 
     # ── one commit ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -550,7 +571,7 @@ class Explorer:
         at = int(config.phase * (self.definition.days or 0) * DAY)
         body = draft.body
         if "outcome" in body:
-            where = route(self.definition, run, cast(str, body["outcome"]), at)
+            where = route(self.definition, run, cast(str, body["outcome"]), at, cast("Object | None", body.get("call")))
             body = {**body, "to": where.to, **({"exceeded": where.tripped} if where.tripped else {})}
             if self.definition.states[where.to].kind == "act":
                 body["fence"] = config.fence
@@ -560,7 +581,7 @@ class Explorer:
         """What the explorer knows after the event, worked out from the event alone."""
         body, made = line.body, config.made
         outcome = cast("str | None", body.get("outcome"))
-        if isinstance(call := body.get("call"), dict):
+        if isinstance(call := body.get("call"), dict):  # of an Ask, of an Act that builds or leads on, of an edit
             made = Made(cast(str, call["digest"]), frozenset({(before.state, "built")} if line.type == "built" else set()))
         elif line.type in ("acted", "kept") and outcome is not None and self.definition.states[before.state].kind == "act":
             made = None
@@ -618,6 +639,7 @@ class Explorer:
             (run.status, run.was, run.state, (run.reason or "")[:5], run.postponed is not None),
             (counts, limits, self.delegates and run.did, run.rules),
             self._call_key(config, run.pending),
+            tuple(str(item["tool_name"]) for item in run.queue),
             tuple(self._call_key(config, call) for call in run.doubts),
             run.waiting and (run.waiting.kind, run.waiting.ended, run.waiting.failed, len(run.waiting.children)),
             run.held and run.held["event"],
@@ -697,6 +719,12 @@ def bounded(definition: Definition, model_calls: int, times: int, retries: int) 
 
 def _call(tool: str, ordinal: int) -> Object:
     return {"tool_name": tool, "arguments": {"n": ordinal}, "digest": f"digest {ordinal}"}
+
+
+def _series(tools: Sequence[str], most: int) -> Iterator[tuple[str, ...]]:
+    """What may wait behind a call: at least one, at most so many."""
+    for length in range(1, most + 1):
+        yield from product(tools, repeat=length)
 
 
 def _firsts(rule: Object) -> set[tuple[str, str]]:

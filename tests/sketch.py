@@ -4,7 +4,8 @@
     Sign approve      | approved: Pay, rejected: Think, expired: Lost
 
 Name, kind and tools, then the edges. `build` is an Act that makes its own call, `once` a Compact with `times = 1`, `fail` an End without
-success; a Delegate names its machine, with a `*` for a map. Tools: `charge keyed!` needs an approval, `browse read?` is untrusted.
+success; a Delegate names its machine, with a `*` for a map; `ask3` may make three calls in one answer. Tools: `charge keyed!` needs
+an approval, `browse read?` is untrusted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,6 +57,7 @@ def definition(body: Object) -> Definition:
 
 def _state(name: str, kind: str, rest: list[str], edges: dict[str, str], prompts: Mapping[str, str]) -> Object:
     more: Object = {}
+    kind, most = ("ask", int(kind[3:])) if kind.startswith("ask") and kind[3:] else (kind, 1)
     if kind in ("act", "build", "fetch"):
         more = {"tools": cast(Json, rest), "builds": kind == "build"}
     elif kind == "ask":
@@ -65,6 +67,7 @@ def _state(name: str, kind: str, rest: list[str], edges: dict[str, str], prompts
         choices += [_choice(reply, "reply") for reply in replies]
         text = prompts.get(name, "# user\n\n{{ window }}\n")
         more = {"prompt": f"sketch/{name.lower()}", "texts": {"": text}, "choices": choices, "threshold": None}
+        more |= {"most": most} if most > 1 else {}
     elif kind in ("approve", "consult", "wait"):
         more = {"to": "ann", "deadline": 1, "choices": []}
     elif kind == "delegate":

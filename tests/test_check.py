@@ -87,8 +87,8 @@ BROKEN = {
         changed(PLAIN, "start", to="Raed"), "LF101", says="starts in 'Raed', which is no state. Did you mean 'Read'?", line="leverframe"
     ),
     "an edge to a state that is misspelled": Broken(
-        definition(Read=work(go="Next"), Next=work(go="Ovr", stop="Over"), Over=end()),
-        "LF102", "Next", "go", "'go' leads to 'Ovr', which is no state. Did you mean 'Over'?", ["Read –go→ Next"],
+        definition(Read=work(go="Then"), Then=work(go="Ovr", stop="Over"), Over=end()),
+        "LF102", "Then", "go", "'go' leads to 'Ovr', which is no state. Did you mean 'Over'?", ["Read –go→ Then"],
     ),
     "limits that lead nowhere": Broken(
         changed(PLAIN, "limits", "exceeded", to="Nobody"), "LF102", None, "exceeded", "limits lead to 'Nobody'",
@@ -111,15 +111,15 @@ BROKEN = {
         says="only Lost leads here, which is never reached either", also=["LF103"],
     ),
     "a dead end": Broken(
-        definition(Read=work(go="Next", stop="Over"), Next=work(), Over=end()),
-        "LF104", "Next", says="a dead end: no work ends a run", path=["Read –go→ Next"],
+        definition(Read=work(go="Then", stop="Over"), Then=work(), Over=end()),
+        "LF104", "Then", says="a dead end: no work ends a run", path=["Read –go→ Then"],
     ),
     "a dead end stays one where a limit leads on, for nothing leaves it": Broken(
-        limited("Over", Read=work(go="Next", stop="Over"), Next=work(), Over=end()), "LF104", "Next", path=["Read –go→ Next"]
+        limited("Over", Read=work(go="Then", stop="Over"), Then=work(), Over=end()), "LF104", "Then", path=["Read –go→ Then"]
     ),
     "a state that leads only to itself": Broken(
-        definition(Read=work(go="Next", stop="Over"), Next=work(again="Next"), Over=end()),
-        "LF105", "Next", says="Next leads only to itself; no End", path=["Read –go→ Next"],
+        definition(Read=work(go="Then", stop="Over"), Then=work(again="Then"), Over=end()),
+        "LF105", "Then", says="Then leads only to itself; no End", path=["Read –go→ Then"],
     ),
     "a trap of three states, found by its nearest": Broken(
         definition(

@@ -385,9 +385,14 @@ async def test_a_script_is_said_in_order() -> None:
         await llm.ask(asking())
 
 
+def chosen(answer: Answer) -> Object:
+    assert isinstance(answer.chosen, dict)
+    return answer.chosen
+
+
 async def test_a_script_can_go_by_state_or_be_computed() -> None:
     llm = Scripted({"Triage": [Escalate(), Decline(reason="no")], "Read": {"intent": "escalate"}})
-    intents = [(await llm.ask(asking(state))).chosen["intent"] for state in ("Read", "Triage", "Read", "Triage")]
+    intents = [chosen(await llm.ask(asking(state)))["intent"] for state in ("Read", "Triage", "Read", "Triage")]
     assert intents == ["escalate", "escalate", "escalate", "decline"]
     assert [request.state for request in llm.requests] == ["Read", "Triage", "Read", "Triage"]
     with pytest.raises(ScriptEnded, match="no answer for state 'Wrtie'; it knows Triage, Read"):
@@ -397,7 +402,7 @@ async def test_a_script_can_go_by_state_or_be_computed() -> None:
         await asyncio.sleep(0)
         return Decline(reason=request.state)
 
-    assert (await Scripted(think).ask(asking("Read"))).chosen["reason"] == "Read"
+    assert chosen(await Scripted(think).ask(asking("Read")))["reason"] == "Read"
 
 
 async def test_scripted_answers_are_sure_where_confidence_is_asked_for() -> None:
@@ -410,7 +415,7 @@ def test_a_script_shared_by_threads_says_each_line_once() -> None:
     said: list[Json] = []
 
     async def ask() -> None:
-        said.extend([(await llm.ask(asking())).chosen["reason"] for _ in range(100)])
+        said.extend([chosen(await llm.ask(asking()))["reason"] for _ in range(100)])
 
     threads = [Thread(target=lambda: asyncio.run(ask())) for _ in range(4)]
     for thread in threads:

@@ -66,7 +66,7 @@ def idle(at: str) -> str:
     return at
 
 
-class Next(Work[Box]):
+class Turn(Work[Box]):
     """As often as the items say."""
 
     def run(self, memory: Box) -> Literal["look", "poke", "ask", "done"]:
@@ -97,10 +97,10 @@ def rounds(*rules: Rule) -> Machine[Box]:
         "rounds",
         memory=Box,
         edges={
-            Next: {"look": Look, "poke": Poke, "ask": Person, "done": Done},
-            Look: {"ok": Next, "error": Short},
-            Poke: {"ok": Next, "error": Short},
-            Person: {"handled": Next, "expired": Failed},
+            Turn: {"look": Look, "poke": Poke, "ask": Person, "done": Done},
+            Look: {"ok": Turn, "error": Short},
+            Poke: {"ok": Turn, "error": Short},
+            Person: {"handled": Turn, "expired": Failed},
             Short: {"retry": Back, "give_up": Failed},
         },
         rules=rules,
@@ -124,14 +124,14 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: rounds(BoundedExistence(idle, at_most=1)), "rule BoundedExistence names the tool 'idle', which no state runs"),
     (lambda: rounds(Absence(look, after=(Gone, "x"))), "rule Absence names the state 'Gone'"),
     (Absence, "rule Absence: is about nothing"),
-    (lambda: Absence(look, after=Next, before=Look), "more than one scope; give one of after, before and between"),
+    (lambda: Absence(look, after=Turn, before=Look), "more than one scope; give one of after, before and between"),
     (lambda: Absence(look, until=Look), "until= says where a scope that after= opens is closed"),
     (lambda: Absence(cast(Work[Box], "Look")), "'Look' is no event"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     (lambda: Universality(cast(type[Work[Box]], (Look, "ok"))), "rule Universality: takes states of the machine itself"),
     (lambda: BoundedExistence(look, at_most=0), "at_most is 0; give 1 to 1000, or declare an Absence"),
     (lambda: Precedence((Look, "ok"), look, before=poke), "states and outcomes before the tool poke are judged for each call"),
     (
-        lambda: Precedence((Look, "ok"), before=poke, after=Next),
+        lambda: Precedence((Look, "ok"), before=poke, after=Turn),
         "put what is judged over the run, or has a scope, into a rule of",
     ),
 ]
@@ -190,8 +190,8 @@ def test_rules_are_data_in_the_definition() -> None:
 
 
 def test_what_comes_before_a_tool_is_judged_per_call_and_a_state_is_any_way_out_of_it() -> None:
-    (rule,) = rounds(Precedence(Look, (Next, "poke"), before=poke)).definition().rules
-    assert rule == {"rule": "precedence", "first": [["Look", "error"], ["Look", "ok"], ["Next", "poke"]], "before": "poke"}
+    (rule,) = rounds(Precedence(Look, (Turn, "poke"), before=poke)).definition().rules
+    assert rule == {"rule": "precedence", "first": [["Look", "error"], ["Look", "ok"], ["Turn", "poke"]], "before": "poke"}
     (over_the_run,) = rounds(Precedence(look, before=poke)).definition().rules
     assert over_the_run == {"rule": "precedence", "events": [{"tool": "look"}], "other": [{"tool": "poke"}]}
 
@@ -204,11 +204,11 @@ def test_a_rule_of_no_known_pattern_is_no_rule() -> None:
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        (Absence(look, (Look, "ok"), after=Next), "never: look executed or Look: ok, after Next entered"),
+        (Absence(look, (Look, "ok"), after=Turn), "never: look executed or Look: ok, after Turn entered"),
         (Existence(Look, before=Done), "at some time: Look entered, before Done entered"),
         (
-            Universality(Look, Next, between=(Look, Done)),
-            "no state is entered but Look or Next, between Look entered and Done entered",
+            Universality(Look, Turn, between=(Look, Done)),
+            "no state is entered but Look or Turn, between Look entered and Done entered",
         ),
         (
             BoundedExistence(poke, at_most=2, after=Look, until=Done),
@@ -337,9 +337,9 @@ async def test_a_look_up_that_needs_an_approval_or_a_rule_per_call_is_refused(ho
     engine = house(rounds())
     run = await begin(engine, "rounds", items=[LOOK], note="peek")
     assert await refused(engine, run) == "peek needs an approval, and state Look fetches it without one"
-    engine = house(rounds(Precedence((Next, "look"), before=look)))
+    engine = house(rounds(Precedence((Turn, "look"), before=look)))
     run = await begin(engine, "rounds", items=[LOOK])
-    assert "each call of look is executed only after Next: look" in await refused(engine, run)
+    assert "each call of look is executed only after Turn: look" in await refused(engine, run)
     assert world.sent == []
 
 
@@ -348,7 +348,7 @@ async def test_a_definition_that_was_tampered_with_meets_the_rules_it_still_has(
     engine = house(machine)
     honest = machine.definition()
     body = Definition(honest.text).body
-    cast(dict[str, Object], body["states"])["Next"]["edges"] = {"look": "Look", "poke": "Poke", "ask": "Poke", "done": "Done"}
+    cast(dict[str, Object], body["states"])["Turn"]["edges"] = {"look": "Look", "poke": "Poke", "ask": "Poke", "done": "Done"}
     tampered = definition(body)
     await engine.store.save_definition(tampered.hash, tampered.name, tampered.text)
     row = await engine.start(TriggerCommand("rounds", {"items": [ASK]}))
@@ -376,7 +376,7 @@ async def test_a_run_takes_what_it_has_read_along_to_another_definition_and_into
 
 
 async def test_a_machine_without_rules_over_the_run_carries_nothing(house: House) -> None:
-    run = await begin(house(rounds(Precedence((Next, "poke"), before=poke))), "rounds", items=[LOOK, ASK])
+    run = await begin(house(rounds(Precedence((Turn, "poke"), before=poke))), "rounds", items=[LOOK, ASK])
     assert (run.state, run.rules) == ("Person", ())
 
 

@@ -35,7 +35,7 @@ class Tainted(Brute):
         self.kinds = {name: spec.kind for name, spec in self.definition.states.items()}
         tools = cast(dict[str, Object], body["tools"])
         self.strange = {name for name, tool in tools.items() if tool["untrusted"]}
-        self.acts = {name for name, tool in tools.items() if tool["effect"] != "read"}
+        self.lasting = {name for name, tool in tools.items() if tool["effect"] != "read"}
         self.found: dict[tuple[str, str], int] = {}
 
     def search(self) -> "Tainted":
@@ -68,7 +68,7 @@ class Tainted(Brute):
         if _made(run, begun):
             call = led
         for tool in done:
-            if kind == "act" and call and tool in self.acts:
+            if kind == "act" and call and tool in self.lasting:
                 self.found.setdefault((run.state, tool), depth)
             read = read or tool in self.strange
         if kind == "ask" and outcome != "error":

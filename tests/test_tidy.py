@@ -26,7 +26,7 @@ ORDER = (
     ("schema",),
     ("state",),
     ("prompt", "table", "tool"),
-    ("outcomes", "automaton"),
+    ("outcomes", "automaton", "series", "reference"),
     ("rules",),
     ("machine",),
     ("run",),

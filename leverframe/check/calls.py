@@ -15,10 +15,12 @@ from leverframe.check.finding import Finding, Hop
 from leverframe.check.flow import Flow, flow_of
 from leverframe.check.model import Graph, Node
 from leverframe.check.walk import Flows, Place, Walk
+from leverframe.series import FOLLOWS, NEXT
 
 UNAPPROVED, NEVER_APPROVED, NO_CALL, FOREIGN, DROPPED, NOTHING_TO_APPROVE, NEVER_EXECUTED, NO_DOUBT = (
     f"LF30{number}" for number in range(1, 9)
 )
+NO_NEXT, NEVER_NEXT = "LF309", "LF310"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -98,6 +100,7 @@ def findings(graph: Graph, others: Mapping[str, Graph]) -> Iterator[Finding]:
     yield from _without_doubt(calls)
     yield from _dropped(calls)
     yield from _never_executed(calls)
+    yield from _series(graph)
 
 
 def _approvals(graph: Graph) -> Automaton:
@@ -156,6 +159,19 @@ def _dropped(calls: Calls) -> Iterator[Finding]:
                 path = (*calls.walk.way(place), move.hop(place.spot.state))
                 message = f"a call of {tool} can be pending where {act.name} makes and executes another; it is dropped"
                 yield _finding(calls, DROPPED, act.name, message, path, None)
+
+
+def _series(graph: Graph) -> Iterator[Finding]:
+    """Acts that run one of several calls lead on to the next; nothing else does."""
+    for node in graph.nodes.values():
+        if node.onward and FOLLOWS not in node.edges:
+            message = f"machine {graph.name}: {node.name} executes one of several calls of an answer and has no 'next' for those that wait"
+            yield said(NO_NEXT, graph.name, message, state=node.name, path=graph.path(node.name))
+        for outcome, to in node.edges.items():
+            wrong = to == NEXT and not (node.onward and outcome == FOLLOWS)
+            if wrong or (node.onward and outcome == FOLLOWS and to != NEXT):
+                message = f"machine {graph.name}: {node.name} leads {outcome!r} to {to}; only an Act that runs one of several calls has it"
+                yield said(NEVER_NEXT, graph.name, message, state=node.name, outcome=outcome)
 
 
 def _never_executed(calls: Calls) -> Iterator[Finding]:

@@ -152,6 +152,20 @@ _ALL = (
         "A settling state with nothing to settle",
         "enter this state by 'unknown' alone: it finds out what became of a call in doubt",
     ),
+    Code(
+        "LF309",
+        "error",
+        "One of several calls, and no way on to the next",
+        "add 'next': Next to its row: the calls that wait would be dropped here",
+        table=True,
+    ),
+    Code(
+        "LF310",
+        "error",
+        "A `next` that cannot be",
+        "keep it to Acts that run calls of an Ask with `many`, end in 'ok' and lead it to Next; remove it here",
+        table=True,
+    ),
     Code("LF401", "error", "A secret in a prompt", "keep the secret out of the template; give the prompt what it stands for"),
     Code(
         "LF402",

@@ -3,14 +3,14 @@
 A run is *contaminated* once a tool marked `untrusted=True` ran (or a run that it delegated to could run one): the window shows every
 result since the run began, and `keep` may have copied it into the memory. It is *led* once an Ask has answered while it was
 contaminated: from there on the model's choices, and what code builds because of them, may be somebody else's wishes. A call that is made
-in a led run is tainted, until a person approves exactly that call. What people and events say is not taken for untrusted: mark the tool
-that reads it.
+in a led run is tainted, and so is one that follows others of its answer in a contaminated run, for it may hold what they gave; until a
+person approves exactly that call. What people and events say is not taken for untrusted: mark the tool that reads it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
-from leverframe.automaton import BROKEN, RENEWED, Automaton, Letter, ended, executed, tabulated
+from leverframe.automaton import BROKEN, RENEWED, RESOLVED, Automaton, Letter, ended, executed, tabulated
 from leverframe.canon import Json, Object
 from leverframe.check.codes import said
 from leverframe.check.finding import Finding, Hop
@@ -22,7 +22,7 @@ from leverframe.prompt import Prompt, Steps, pinned, pinned_partials
 
 SECRET, SHOWN, TAINTED, TAINTED_INSIDE = "LF401", "LF402", "LF403", "LF404"
 DOES = frozenset({"keyed", "once", "local"})
-_DONE, _APPROVED, _RENEWED, _UNTRUSTED, _ANSWERED = 1, 2, 4, 8, 16
+_DONE, _APPROVED, _RENEWED, _UNTRUSTED, _ANSWERED, _RESOLVED = 1, 2, 4, 8, 16, 32
 _GIVEN, _LED = Letter("given"), Letter("led")  # what a run begins with: untrusted data, and because a model was led to start it
 
 
@@ -124,7 +124,7 @@ def _parts(shapes: Sequence[Json], shared: Object) -> Iterator[Object]:
             todo += cast("list[Json]", shape.get(key) or [])
 
 
-_RESOLVED = {
+_FOLLOWED = {
     "$ref",
     "$defs",
     "anyOf",
@@ -148,7 +148,7 @@ def _inside_of(part: Object, step: str | int) -> Iterator[Json]:
         named = cast(Object, part.get("properties") or {})
         yield named[step] if step in named else part.get("additionalProperties")
         yield from cast(Object, part.get("patternProperties") or {}).values()
-    yield {key: value for key, value in part.items() if key not in _RESOLVED}
+    yield {key: value for key, value in part.items() if key not in _FOLLOWED}
 
 
 # ── taint ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -168,7 +168,7 @@ def _tainted(graph: Graph, others: Mapping[str, Graph]) -> Iterator[Finding]:
 
 def _taint(graph: Graph, others: Mapping[str, Graph]) -> Automaton:
     """States are named after the run (clean, contaminated, led) and hold whether the pending call is tainted."""
-    roles: dict[Letter, int] = {RENEWED: _RENEWED, _GIVEN: _UNTRUSTED, _LED: _ANSWERED}
+    roles: dict[Letter, int] = {RENEWED: _RENEWED, RESOLVED: _RESOLVED, _GIVEN: _UNTRUSTED, _LED: _ANSWERED}
     for name, tool in graph.tools.items():
         role = (_DONE if tool.get("effect") in DOES else 0) | (_UNTRUSTED if tool.get("untrusted") else 0)
         if role:
@@ -191,6 +191,8 @@ def _follow(state: tuple[str, int], role: int) -> tuple[str, int]:
         run = "led"
     if role & _RENEWED:
         tainted = int(run == "led")
+    if role & _RESOLVED and run != "clean":
+        tainted = 1
     if role & _APPROVED:
         tainted = 0
     if role & _DONE and tainted:

@@ -7,18 +7,21 @@ exact, and near-linear where one search for each maker would be quadratic.
 
 Left open, because no edge shows it: what code, models, people, tools and clocks decide, and the counts of errors. So a Compact may
 retry or give up at any time (with `times = 1` it never retries an error), and any move may be the one on which a limit trips.
+Of an answer that makes several calls, a spot knows who made it and how many calls may still wait: `next` makes any of that Ask's calls, or
+is its error. Reads that execute in one step are walked one after another: no rule names them (`leverframe.reduce.beside`), so none can tell.
 A state that finds out about a call in doubt, and is entered although none is known to be, may find any that the machine can doubt.
 """
 
 from collections.abc import Iterable, Iterator
 from functools import cache, cached_property, lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
-from leverframe.automaton import RENEWED, Letter, ended, entered, executed
+from leverframe.automaton import RENEWED, RESOLVED, Letter, ended, entered, executed
 from leverframe.check.finding import Hop
 from leverframe.check.model import Graph, Node
 from leverframe.machine import BACK, EXCEEDED
 from leverframe.outcomes import RISKY
+from leverframe.series import FOLLOWS, NEXT
 
 NOBODY = 1
 """The bit of no origin at all."""
@@ -36,6 +39,13 @@ class Spot(NamedTuple):
         ""  # of a Compact: back to this state, which settles a doubt of the origin; else the origin is where `Back` leads
     )
     erred: bool = False  # of a Compact: an error led here, and nothing was gained since
+    series: str = ""  # the Ask whose answer may have made further calls beside the pending one
+    left: int = 0  # at most so many of them wait; with 0, `series` is empty
+
+
+class _Series(TypedDict):
+    series: str
+    left: int
 
 
 class Move(NamedTuple):
@@ -119,13 +129,27 @@ class Flow:
             for outcome, to in node.edges.items():
                 if node.kind == "act" and outcome == "unknown" and tool not in self.risky:
                     continue
-                if to in self.nodes:
+                if to == NEXT:
+                    for move in self._followed(spot, node, does):
+                        found[move] = None
+                elif to in self.nodes:
                     for move in self._to(spot, node, outcome, to, does):
                         found[move] = None
         if node.kind == "approve" and spot.tool:
             edited = (self.letter(RENEWED),)
             found[Move("edited", spot, self.number(spot), KEEP, edited, (), "edited")] = None
         return tuple(found)
+
+    def _followed(self, spot: Spot, node: Node, does: tuple[int, ...]) -> Iterator[Move]:
+        """Where `next` leads: any call that the maker can make, without an approval; or the maker's error."""
+        maker = self.nodes.get(spot.series)
+        if maker is None:
+            return
+        for tool in maker.tools:
+            if (to := maker.edges.get(tool, "")) in self.nodes:
+                yield from self._to(spot, node, FOLLOWS, to, does, tool)
+        if (to := maker.edges.get("error", "")) in self.nodes:
+            yield from self._to(spot, node, FOLLOWS, to, does)
 
     def _done(self, spot: Spot, node: Node) -> list[tuple[tuple[int, ...], str]]:
         if node.kind != "act":
@@ -142,8 +166,9 @@ class Flow:
     ) -> Move:
         """The end of a state; between its letters, whether the pending call is another one now."""
         node = self.nodes[spot.state]
+        follows = node.kind == "act" and outcome == FOLLOWS and to.tool
         made = node.builds or (node.kind == "ask" and to.tool)
-        renewed = (RENEWED,) if made or (spot.tool and not to.tool) else ()
+        renewed = (RENEWED, RESOLVED) if follows else (RENEWED,) if made or (spot.tool and not to.tool) else ()
         says = tuple(map(self.letter, (ended(spot.state, outcome), *renewed, entered(to.state))))
         return Move(taken or outcome, to, self.number(to), origin, does, says, outcome)
 
@@ -166,19 +191,20 @@ class Flow:
                 return found
         return ()
 
-    def _to(self, spot: Spot, node: Node, outcome: str, to: str, does: tuple[int, ...]) -> Iterator[Move]:
-        for target, origin in self._entered(spot, node, outcome, to):
+    def _to(self, spot: Spot, node: Node, outcome: str, to: str, does: tuple[int, ...], follows: str = "") -> Iterator[Move]:
+        """`follows`: the tool of the call that `next` makes."""
+        for target, origin in self._entered(spot, node, outcome, to, follows):
             yield self._move(spot, outcome, target, origin, does)
-        yield from self._limited(spot, node, outcome, to, does)
+        yield from self._limited(spot, node, outcome, to, does, follows)
 
-    def _limited(self, spot: Spot, node: Node, outcome: str, to: str, does: tuple[int, ...]) -> Iterator[Move]:
+    def _limited(self, spot: Spot, node: Node, outcome: str, to: str, does: tuple[int, ...], follows: str = "") -> Iterator[Move]:
         """The same, should a limit trip on entering its target: see `leverframe.reduce.route`. Ends are entered whatever the limits."""
         limit = self.exceeded
         if limit is None or spot.exceeded or self.nodes[to].kind == "end":
             return
         if to == limit and self.nodes[limit].kind != "ask" and to != spot.state:
             return  # it leads there anyway, and the limit is not used up
-        for target, origin in self._entered(spot, node, outcome, limit):
+        for target, origin in self._entered(spot, node, outcome, limit, follows):
             yield self._move(spot, outcome, target._replace(exceeded=True), origin, does, EXCEEDED)
 
     def carried(self, spot: Spot, outcome: str) -> str:
@@ -190,17 +216,21 @@ class Flow:
             return ""
         return spot.tool
 
-    def _entered(self, spot: Spot, node: Node, outcome: str, to: str) -> list[tuple[Spot, int]]:
+    def _entered(self, spot: Spot, node: Node, outcome: str, to: str, follows: str = "") -> list[tuple[Spot, int]]:
         """The spots that the end of a state leads to, each with its origin. Mirrors `_carried`, `_settle` and `back` of the reducer."""
         target, here = self.nodes[to], self.bits[spot.state]
         if target.kind == "compact":
             return self._compacted(spot, node, outcome, to)
-        tool = self.carried(spot, outcome)
+        tool = follows or self.carried(spot, outcome)
         if target.kind in ("ask", "consult", "end") or target.builds:
             tool = ""
         doubted = node.kind == "act" and outcome == "unknown"
         if tool:
-            return [(Spot(to, tool, exceeded=spot.exceeded), here if node.kind == "ask" else KEEP)]
+            if node.kind == "ask":
+                several = node.most > 1
+                return [(Spot(to, tool, False, spot.exceeded, series=node.name if several else "", left=node.most - 1), here)]
+            rest: _Series = _rest(spot) if follows else {"series": spot.series, "left": spot.left}
+            return [(Spot(to, tool, exceeded=spot.exceeded, **rest), KEEP)]
         if to in self.settlers and doubted:
             return [(Spot(to, settles=True, exceeded=spot.exceeded), here if node.builds else KEEP)]
         still = spot.returns or (spot.settles and outcome not in ("happened", "not_happened"))
@@ -209,7 +239,8 @@ class Flow:
         return [(Spot(to, exceeded=spot.exceeded), NOBODY)]
 
     def _compacted(self, spot: Spot, node: Node, outcome: str, to: str) -> list[tuple[Spot, int]]:
-        erred = self._impatient and outcome == "error"  # told apart only where it makes a difference
+        fails = outcome == "error" or (node.kind == "act" and outcome == FOLLOWS)  # the latter where the call cannot be made
+        erred = self._impatient and fails  # told apart only where it makes a difference
         entered_as = Spot(to, exceeded=spot.exceeded, erred=erred)
         if node.kind == "compact":
             return [(entered_as._replace(returns=spot.returns, erred=spot.erred), KEEP)]
@@ -236,6 +267,11 @@ class Flow:
                 for name in [act.name] if act.builds else asks:
                     found |= self.bits[name]
         return found
+
+
+def _rest(spot: Spot) -> "_Series":
+    """What waits once the next call of an answer is made."""
+    return {"series": spot.series, "left": spot.left - 1} if spot.left > 1 else {"series": "", "left": 0}
 
 
 def _times(node: Node) -> int:

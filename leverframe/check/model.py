@@ -14,6 +14,7 @@ from typing import cast
 from leverframe.canon import Json, Object
 from leverframe.check.finding import Hop
 from leverframe.machine import BACK, EXCEEDED, back_targets
+from leverframe.series import NEXT, Shape, onward
 from leverframe.state import Kind
 
 
@@ -28,6 +29,8 @@ class Node:
     tools: tuple[str, ...]  # what a Fetch or Act may run, or an Ask may pick
     builds: bool
     body: Object = field(repr=False)
+    most: int = 1  # of an Ask: how many calls one answer may make
+    onward: tuple[str, ...] = ()  # of an Act: what its `next` can mean
 
 
 class Graph:
@@ -50,21 +53,22 @@ class Graph:
             Hop(name, outcome, to)
             for name, (_, row) in rows.items()
             for outcome, to in row.items()
-            if to != BACK and to not in rows
+            if to not in (BACK, NEXT) and to not in rows
         ]
         known = set(rows)
+        self.onward = _onward(raw, self.exceeded)
         self.nodes = {name: self._node(name, state, known) for name, state in raw.items()}
 
     def _node(self, name: str, body: Object, known: set[str]) -> Node:
         kind, row = cast(Kind, body["kind"]), cast(dict[str, str], body["edges"])
         moves: list[Hop] = []
+        onward = tuple(self.onward.get(name, ()))
         for outcome, to in row.items():
-            moves += [Hop(name, outcome, meant) for meant in (self.back if to == BACK else [to]) if meant in known]
+            some = self.back if to == BACK else onward if to == NEXT else [to]
+            moves += [Hop(name, outcome, meant) for meant in some if meant in known]
         if self.exceeded in known and kind != "end" and row:  # what nothing leaves, no limit leads out of
             moves.append(Hop(name, EXCEEDED, self.exceeded))
-        picked = [choice["intent"] for choice in cast(list[Object], body.get("choices", [])) if choice["kind"] == "tool"]
-        tools = tuple(cast(list[str], body.get("tools", cast(Json, picked))))
-        return Node(name, kind, row, tuple(moves), tools, bool(body.get("builds")), body)
+        return Node(name, kind, row, tuple(moves), _tools(body), bool(body.get("builds")), body, _most(body), onward)
 
     def moves(self) -> Iterator[Hop]:
         return (hop for node in self.nodes.values() for hop in node.moves)
@@ -141,6 +145,27 @@ class Graph:
     def path(self, to: str) -> tuple[Hop, ...]:
         """A shortest path from the start; empty where there is none."""
         return trace(self.reached, to)
+
+
+def _tools(body: Object) -> tuple[str, ...]:
+    picked = [choice["intent"] for choice in cast(list[Object], body.get("choices", [])) if choice["kind"] == "tool"]
+    return tuple(cast(list[str], body.get("tools", cast(Json, picked))))
+
+
+def _most(body: Object) -> int:
+    return int(str(body.get("most", 1)))
+
+
+def _onward(states: Mapping[str, Object], exceeded: str | None) -> Mapping[str, list[str]]:
+    if all(_most(body) <= 1 for body in states.values()):
+        return {}
+    shapes = {
+        name: Shape(
+            cast(Kind, body["kind"]), cast(dict[str, str], body["edges"]), _tools(body), bool(body.get("builds")), _most(body)
+        )
+        for name, body in states.items()
+    }
+    return onward(shapes, exceeded)
 
 
 def own(hop: Hop) -> bool:

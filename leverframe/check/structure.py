@@ -14,6 +14,7 @@ from leverframe.check.model import Graph, Node, own
 from leverframe.errors import did_you_mean
 from leverframe.machine import BACK, EXCEEDED
 from leverframe.outcomes import RISKY
+from leverframe.series import NEXT
 from leverframe.state import NAME
 
 # Outcomes with a code of their own in card.py, when they are missing.
@@ -178,8 +179,9 @@ def _expected(graph: Graph, node: Node, intents: set[str]) -> frozenset[str] | N
 
 
 def _names(graph: Graph, node: Node) -> Iterator[Finding]:
-    if not shown(node.name) or node.name == BACK:
-        why = f"{BACK!r} is the history pseudo-state's" if node.name == BACK else UNSHOWN
+    pseudo = {BACK: f"{BACK!r} is the history pseudo-state's", NEXT: f"{NEXT!r} is where the `next` of an Act leads"}
+    if not shown(node.name) or node.name in pseudo:
+        why = pseudo.get(node.name, UNSHOWN)
         yield finding("LF118", graph.name, f"a state is called {node.name[:80]!r}; {why}", state=node.name)
     for outcome in node.edges:
         if not shown(outcome) or outcome == EXCEEDED:

@@ -130,6 +130,9 @@ async def standing(to: Console, store: "Store", run_id: str, model: str | None =
     _print_status(to, row, now)
     if run.result is not None:
         quote(to, readable(run.result))
+    if run.queue:
+        names = ", ".join(line(call["tool_name"]) for call in run.queue)
+        to.print(Text(f"  behind it, of the same answer: {names}", style="dim"))
     for task in tasks:
         named = task.run_id if len(tasks) == 1 and task.kind != "reconcile" else task.id
         _print_task(to, task, now, goes_on.with_task(task, now, named=named, eldest=run_id, model=model))

@@ -50,6 +50,7 @@ def run_json(row: "Row", now: Micros) -> Object:
         "memory": run.memory,
         "result": run.result,
         "error": run.error,
+        "queue": list(run.queue),  # of an answer with several calls: those that wait behind the pending one
         "definition": run.definition,
         "offline": run.offline,
         "steps": run.steps,

@@ -154,6 +154,11 @@ def _always(level: Level, why: str = "") -> Callable[[Change], Risk]:
     return lambda change: Risk(level, why)
 
 
+def _grew(change: Change) -> bool:
+    was, now = change.was, change.now
+    return isinstance(now, int) and not (isinstance(was, int) and was >= now)
+
+
 def _schema(change: Change) -> Risk:
     return Risk("medium", "the model reads it" if change.words else "runs that wait here are blocked")
 
@@ -166,6 +171,9 @@ _FIELDS: Mapping[str, Callable[[Change], Risk]] = {
     "replies": _schema,
     "returns": _schema,
     "threshold": _lower("the model may be less sure of itself"),
+    "most": lambda change: (
+        Risk("medium", "the model may make more calls before it sees what came of one") if _grew(change) else Risk("low")
+    ),
     "to": _always("high", "another person or role decides"),
     "deadline": _always("medium"),
     "times": _always("medium", "how often it is tried before somebody takes over"),

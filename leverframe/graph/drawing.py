@@ -27,8 +27,10 @@ from leverframe.machine import (
     by_of,
     doc_of,
     kind_of,
+    most_of,
     tools_of,
 )
+from leverframe.series import NEXT
 from leverframe.state import Approve, Ask, Consult, Delegate, Effect, End, Kind, PromptBy, Reply, Wait
 
 Style: TypeAlias = Literal[
@@ -80,6 +82,8 @@ class Box:
     picks: tuple[Pick, ...] = ()
     missing: bool = False
     details: Details | None = None
+    most: int = 1  # calls that one answer may make
+    onward: Sequence[str] = ()  # what its `next` can mean
 
     @property
     def style(self) -> Style:
@@ -93,7 +97,8 @@ class Box:
         if self.missing:
             return "missing"
         kind = f"{self.kind}, {'success' if self.success else 'failure'}" if self.kind == "end" else self.kind
-        return ", ".join(part for part in (kind, self.waits) if part)
+        several = f"up to {self.most} calls" if self.most > 1 else ""
+        return ", ".join(part for part in (kind, self.waits, several) if part)
 
     @property
     def verb(self) -> str:
@@ -103,7 +108,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """One edge of a drawing, `Back` spelled out. One that recedes belongs to an error and its retry, not to the work."""
+    """One edge of a drawing, `Back` and `Next` spelled out. One that recedes belongs to an error and its retry, not to the work."""
 
     state: str
     outcome: str
@@ -131,13 +136,16 @@ class Drawing:
         """The states that `Back` can mean."""
         return back_targets({box.name: (box.kind, box.edges) for box in self.boxes})
 
+    def meant(self, box: Box, target: str) -> Sequence[str]:
+        """The states that an edge leads to: of `Back` and `Next` all that they can mean."""
+        return self.back() if target == BACK else box.onward if target == NEXT else [target]
+
     def arrows(self) -> Iterator[Arrow]:
         """Every edge but `exceeded`, in the order of the table, then those beside it."""
         compacts = {box.name for box in self.boxes if box.kind == "compact"}
-        back = self.back()
         for box in self.boxes:
             for outcome, target in box.edges.items():
-                for meant in back if target == BACK else [target]:
+                for meant in self.meant(box, target):
                     yield Arrow(box.name, outcome, meant, target == BACK or meant in compacts)
         for state, outcome, to in self.more:
             yield Arrow(state, outcome, to, to in compacts or (state in compacts and outcome == "retry"))
@@ -165,7 +173,7 @@ def drawing(machine: Drawable, *, details: bool = False) -> Drawing:
     if isinstance(machine, Drawing):
         return machine
     drawn = _of_definition(machine, details) if isinstance(machine, Definition) else _of_machine(machine, details)
-    known = {box.name for box in drawn.boxes} | {BACK}
+    known = {box.name for box in drawn.boxes} | {BACK, NEXT}
     named = [drawn.start, *(target for box in drawn.boxes for target in box.edges.values()), drawn.exceeded or drawn.start]
     lost = [Box(name, "work", "", {}, missing=True) for name in dict.fromkeys(named) if name not in known]
     return replace(drawn, boxes=(*drawn.boxes, *lost))
@@ -195,6 +203,8 @@ def _of_machine(machine: Machine[Never], details: bool) -> Drawing:
             *_prompt(state.prompt if issubclass(state, Ask) else ""),
             tuple(_pick(tool, details) for tool in tools_of(state)),
             details=_details(machine, state) if details else None,
+            most=most_of(state),
+            onward=machine.onward.get(name, ()),
         )
         boxes.append(box)
     exceeded = machine.limits.exceeded.name if machine.limits.exceeded else None
@@ -284,6 +294,8 @@ def _of_definition(definition: Definition, details: bool) -> Drawing:
             *_prompt(by_of(spec.body) or cast(str, spec.body.get("prompt", ""))),
             tuple(_pinned_pick(name, tools.get(name), details) for name in cast(list[str], spec.body.get("tools", picked))),
             details=_pinned_details(spec.body) if details else None,
+            most=spec.most,
+            onward=definition.onward.get(spec.name, ()),
         )
         boxes.append(box)
     limits, doc = cast(Object, definition.body["limits"]), line(str(definition.body["doc"]))

@@ -4,6 +4,7 @@ from leverframe.graph.drawing import Box, Drawable, Drawing, drawing, plain, sho
 from leverframe.graph.look import MARKS
 from leverframe.graph.overlay import NOTHING, PLAIN, Note, Overlay
 from leverframe.machine import BACK
+from leverframe.series import NEXT
 
 
 def text(machine: Drawable, overlay: Overlay = PLAIN) -> str:
@@ -31,9 +32,11 @@ def _state(drawn: Drawing, box: Box, overlay: Overlay) -> list[str]:
     beside = [(outcome, to) for name, outcome, to in drawn.more if name == box.name]
     width = max(map(len, [*box.edges, *(outcome for outcome, _ in beside)]), default=0)
     for outcome, target in [*box.edges.items(), *beside]:
-        meant = drawn.back() if target == BACK else [target]
+        meant = drawn.meant(box, target)
         where = ", ".join(name + _said(overlay.edges.get((box.name, outcome, name), NOTHING)) for name in meant)
-        lines.append(f"    {outcome:<{width}} → {'back to ' if target == BACK else ''}{where}")
+        lines.append(
+            f"    {outcome:<{width}} → {'back to ' if target == BACK else 'the next call: ' if target == NEXT else ''}{where}"
+        )
     return lines
 
 

@@ -46,7 +46,7 @@ class Chat:
             )
         self._create = cast(_Creates, instructor.from_openai(below, mode=modes[endpoint.mode]))
 
-    async def ask(self, endpoint: Endpoint, request: Request, streams: bool, seen: Callable[[Reading], None]) -> Object:
+    async def ask(self, endpoint: Endpoint, request: Request, streams: bool, seen: Callable[[Reading], None]) -> Json:
         """The choice of the one answer. `seen` gets what it amounts to as soon as it is there, whatever happens to it afterwards."""
         from instructor.core.hooks import Hooks
 

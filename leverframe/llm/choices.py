@@ -1,24 +1,25 @@
 """What may be answered: the replies and tools of an Ask as one schema, and an answer read back through it.
 
-The schema asks for one object `{"next": …}`: any of the choices, told apart by `intent`, which is the first property of each (a
-model that writes it later has chosen before it says what). Replies are flat, tools carry `arguments`. An answer is validated
-again whatever the provider promised, and what is wrong with it is said in one line that repeats no more of it than a few
-characters.
+The schema asks for one object `{"next": …}`: any of the choices (or a list of them, where an answer may make several calls), told
+apart by `intent`, which is the first property of each (a model that writes it later has chosen before it says what). Replies are
+flat, tools carry `arguments`. An answer is validated again whatever the provider promised, and what is wrong with it is said in
+one line that repeats no more of it than a few characters.
 """
 
 import inspect
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol, cast
 
 from pydantic import ValidationError
 
-from leverframe import schema
+from leverframe import reference, schema
 from leverframe.canon import MAX_ARGUMENTS, MAX_DEPTH, Json, Object, admit, ordered
 from leverframe.errors import BadCompletion, DeclarationError, InputError, TooLarge, did_you_mean
 from leverframe.llm.wire import from_wire, to_wire, types
+from leverframe.series import MOST
 from leverframe.state import Call, Reply, Runs
 from leverframe.tool import compact
 
@@ -35,7 +36,10 @@ class Admits(Protocol):
     def doc(self) -> str: ...
     @property
     def input(self) -> Object: ...
+    @property
+    def output(self) -> Object: ...
     def admit(self, arguments: object) -> Object: ...
+    def expect(self, arguments: Object, later: Collection[str]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,9 @@ class Picked:
     call: Call[object] | None = None
     confidence: float | None = None
     unsure: bool = False
+    queue: tuple[
+        Object, ...
+    ] = ()  # the calls that follow this one: n, tool_name, arguments, and what they have `from` earlier results
 
     def json(self) -> Object:
         """As it is stored and shown: `{"tool_name", "arguments"}`, or `{"intent", …}`."""
@@ -74,10 +81,14 @@ class Picked:
 class Choices:
     """The choices of one Ask. Make it once and keep it: the schema is worked out on first use.
 
-    With a `threshold` every choice states its confidence from 0 to 1; `Picked.unsure` says that it is below.
+    With a `threshold` every choice states its confidence from 0 to 1; `Picked.unsure` says that it is below. With `most` above 1
+    an answer is a list of so many tool calls, or of one reply.
     """
 
-    def __init__(self, replies: "Sequence[Runs[object] | type[Reply[str]] | Option]", threshold: float | None = None) -> None:
+    def __init__(
+        self, replies: "Sequence[Runs[object] | type[Reply[str]] | Option]", threshold: float | None = None, most: int = 1
+    ) -> None:
+        self.most = most
         self.options = {choice.intent: choice for choice in map(_option, replies)}
         self.threshold = threshold
         if len(self.options) < len(replies) or not replies:
@@ -111,9 +122,11 @@ class Choices:
     @cached_property
     def _wired(self) -> tuple[Object, bool]:
         branches = [self._branch(choice) for choice in self.options.values()]
+        any: Object = {"anyOf": [branch for branch, _ in branches]}
+        several: Object = {"type": "array", "items": any, "minItems": 1, "maxItems": self.most}
         whole: Object = {
             "type": "object",
-            "properties": {"next": {"anyOf": [branch for branch, _ in branches]}},
+            "properties": {"next": several if self.most > 1 else any},
             "required": ["next"],
             "additionalProperties": False,
         }
@@ -122,6 +135,8 @@ class Choices:
     def _branch(self, choice: Option) -> tuple[Object, bool]:
         wired, strict = to_wire(choice.schema)
         wired.pop("description", None)
+        if choice.is_tool and self.most > 1:
+            wired["properties"] = {name: _or_reference(child) for name, child in cast(Object, wired["properties"]).items()}
         first: Object = {"intent": {"type": "string", "enum": [choice.intent]}}
         if self.threshold is not None:
             first["confidence"] = {"type": "number", "description": "How sure you are, from 0 to 1"}
@@ -133,7 +148,10 @@ class Choices:
     @cached_property
     def described(self) -> str:
         """Every choice in the form it is answered in, with its documentation: what `{{ choices }}` shows."""
-        return "\n".join(line for choice in self.options.values() for line in self._lines(choice))
+        lines = [line for choice in self.options.values() for line in self._lines(choice)]
+        if self.most > 1:
+            lines.append(f"A list: one reply, or 1 to {self.most} calls, in order. In place of an argument: {_REFERRED}")
+        return "\n".join(lines)
 
     def _lines(self, choice: Option) -> Iterator[str]:
         fields = cast(Object, choice.schema.get("properties", {}))
@@ -141,6 +159,8 @@ class Choices:
         sure = ', "confidence": number from 0 to 1' if self.threshold is not None else ""
         rest = f', "arguments": {{{inner}}}' if choice.is_tool else f", {inner}" if inner else ""
         doc = f"  – {' '.join(choice.doc.split())}" if choice.doc else ""
+        given = choice.tool.output if choice.tool and self.most > 1 else {}
+        doc += f" → {_sketch(given)}" if given else ""
         yield f'- {{"intent": {json.dumps(choice.intent, ensure_ascii=False)}{sure}{rest}}}{doc}'
         for name, field in fields.items():
             if isinstance(field, dict) and isinstance(text := field.get("description"), str):
@@ -149,13 +169,38 @@ class Choices:
     def parse(self, chosen: object) -> Picked:
         """The choice an answer made, validated. Raises BadCompletion."""
         try:
-            return self._parse(chosen)
+            return self._parse_all(chosen) if self.most > 1 else self._parse(chosen)
         except TooLarge as error:  # its path is as long as what it names; and looking for secrets in 10 MB would take a second
             raise BadCompletion(f"next: {str(error).rpartition(': ')[2]}") from None
         except (InputError, ValueError) as error:
             raise BadCompletion(_scrubbed(str(error), _without_intent(chosen), self.schema_text)) from None
 
-    def _parse(self, chosen: object) -> Picked:
+    def _parse_all(self, chosen: object) -> Picked:
+        """Of a list the first, and behind it the others as they will wait."""
+        if not isinstance(chosen, list):
+            raise ValueError("next: not a list of choices")
+        listed = cast("list[object]", chosen)
+        if not 1 <= len(listed) <= self.most:
+            raise ValueError(f"next: a list of {len(listed)} choices; make 1 to {self.most}")
+        given = cast(list[Json], admit(listed, what="next", limit=MAX_ARGUMENTS))
+        outputs: list[Object] = []
+        found: list[Picked] = []
+        for number, one in enumerate(given):
+            try:
+                found.append(self._parse(one, outputs))
+            except TooLarge:
+                raise
+            except (InputError, ValueError) as error:
+                raise ValueError(f"call {number}: {error}" if len(given) > 1 else str(error)) from None
+            outputs.append(_output(self.options[found[-1].intent]))
+        first, *rest = found
+        if rest and (reply := next((one for one in found if not one.call), None)):
+            raise ValueError(f"{reply.intent}: a reply stands alone; answer it by itself, or make tool calls")
+        queue: list[Object] = [{"n": number, **one.json(), **dict(*one.queue)} for number, one in enumerate(rest, 1)]
+        sure = [one.confidence for one in found if one.confidence is not None]
+        return replace(first, confidence=min(sure, default=None), unsure=any(one.unsure for one in found), queue=tuple(queue))
+
+    def _parse(self, chosen: object, outputs: "Sequence[Object] | None" = None) -> Picked:
         given = admit(chosen, what="next", limit=MAX_ARGUMENTS)
         if not isinstance(given, dict):
             raise ValueError("next: not an object with an 'intent'")
@@ -169,8 +214,13 @@ class Choices:
             raise ValueError(f"{choice.intent}: unknown key {min(extra)[:20]!r} beside 'arguments'")
         if not isinstance(fields, dict):
             raise ValueError(f"{choice.intent}: 'arguments' is missing or not an object")
+        wanted = _references(choice, fields, outputs) if outputs is not None and choice.is_tool else {}
+        fields = {name: value for name, value in fields.items() if name not in wanted}
         fields = cast(Object, from_wire(fields, choice.schema, choice.intent))
         unsure = confidence is not None and self.threshold is not None and confidence < self.threshold
+        if wanted:
+            _expect(choice, fields, wanted)
+            return Picked(choice.intent, fields, None, Call(choice.intent, fields), confidence, unsure, ({"from": wanted},))
         return _picked(choice, fields, confidence, unsure)
 
     def _chosen(self, intent: Json) -> Option:
@@ -189,6 +239,45 @@ class Choices:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             raise ValueError(f"{choice.intent}: 'confidence' is a number from 0 to 1")
         return float(value)
+
+
+_REFERRED = '{"$from": number of an earlier call, "path": JSON Pointer into its result}'
+
+
+def _or_reference(wired: Json) -> Json:
+    """An argument as it is, or taken from an earlier result."""
+    if not isinstance(wired, dict) or not wired:
+        return wired
+    outer: Object = {"description": wired["description"]} if "description" in wired else {}
+    inner: Object = {key: value for key, value in wired.items() if key != "description"}
+    branches = cast(list[Json], inner["anyOf"]) if set(inner) == {"anyOf"} else [inner]
+    return {**outer, "anyOf": [*branches, reference.WIRE]}
+
+
+def _references(choice: Option, arguments: Object, outputs: Sequence[Object]) -> Object:
+    """Which arguments refer to an earlier result. Raises ValueError for one that cannot."""
+    found: Object = {}
+    for name, value in arguments.items():
+        if reference.is_one(value):
+            try:
+                found[name] = reference.read(value, outputs)
+            except ValueError as error:
+                raise ValueError(f"{choice.intent}: {name[:80]}: {error}") from None
+    return found
+
+
+def _expect(choice: Option, arguments: Object, wanted: Object) -> None:
+    """Holds the arguments that are there to the tool's schema; the others are, once they are known."""
+    if choice.tool is not None:
+        choice.tool.expect(arguments, wanted.keys())
+        return
+    needed = [name for name in cast(list[Json], choice.schema.get("required", [])) if name not in wanted]
+    if problem := schema.violation(arguments, {**choice.schema, "required": needed}):
+        raise ValueError(f"{choice.intent}: {problem}")
+
+
+def _output(choice: Option) -> Object:
+    return choice.tool.output if choice.tool else {}
 
 
 def _option(given: "Runs[object] | type[Reply[str]] | Option") -> Option:
@@ -257,6 +346,8 @@ def _bounds(node: Object) -> str:
 
 def _without_intent(chosen: object) -> object:
     """Intents are names, and the message is about them."""
+    if isinstance(chosen, list):
+        return [_without_intent(one) for one in cast("list[object]", chosen)[:MOST]]
     return {**cast("dict[object, object]", chosen), "intent": None} if isinstance(chosen, dict) else chosen
 
 

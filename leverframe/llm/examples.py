@@ -67,6 +67,7 @@ class ExamplesLLM:
     memory fields   texts are compared, null is null, other values are equal, `{}` is any object; the further key `window` is a
                     phrase that must stand in the rendered user message. More conditions win over fewer.
 
+    An example's `reply` to an Ask with `many` may hold further calls, as a list under `then`.
     Raises PromptError: a prompt without examples, a reply that does not fit the choices.
     """
 
@@ -87,7 +88,7 @@ class ExamplesLLM:
             chosen = self._checked(prompt, request, prompt.otherwise, request.memory, 1.0)
         return Answer(chosen, Usage(cost=0), "examples", request_hash(request.messages))
 
-    def _replies(self, prompt: Prompt, request: Request) -> Iterator[Object]:
+    def _replies(self, prompt: Prompt, request: Request) -> Iterator[Json]:
         """The replies of the close examples, the closest first, as far as they can be given here."""
         for match in sorted(self._matches(prompt, request), key=lambda match: -match.score):
             variables: dict[str, Json] = {**request.memory, "memory": dict(request.memory), **slots(match.text)}
@@ -131,14 +132,19 @@ class ExamplesLLM:
         mean = sum(score for score, _ in scores) / len(scores) if scores else 1.0
         return mean + 0.05 * met, scores[0][1] if scores else ""
 
-    def _checked(
-        self, prompt: Prompt, request: Request, reply: Object, variables: Mapping[str, Json], confidence: float
-    ) -> Object:
-        """The reply filled in, if it is one of the choices. Raises PromptError."""
-        filled = fill(reply, variables, prompt.where)
-        assert isinstance(filled, dict)
-        if request.choices.threshold is not None and "confidence" not in filled:
-            filled = {"intent": filled["intent"], "confidence": round(confidence, 2), **filled}
+    def _checked(self, prompt: Prompt, request: Request, reply: Object, variables: Mapping[str, Json], confidence: float) -> Json:
+        """The reply filled in, if it is one of the choices; where an answer may make several calls, with those that it has as `then`.
+
+        Raises PromptError.
+        """
+        said = fill(reply, variables, prompt.where)
+        assert isinstance(said, dict)
+        several = request.choices.most > 1
+        more = said.pop("then", []) if several else []
+        every = [one if isinstance(one, dict) else {} for one in (said, *(more if isinstance(more, list) else [more]))]
+        if request.choices.threshold is not None:
+            every = [{"intent": one.get("intent"), "confidence": round(confidence, 2), **one} for one in every]
+        filled: Json = list[Json](every) if several else every[0]
         try:
             request.choices.parse(filled)
         except BadCompletion as error:

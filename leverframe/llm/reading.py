@@ -51,7 +51,7 @@ class Answered(BaseModel):
     """The one object that is asked for. The choice itself stays data: `Choices.parse` is the one place that validates it."""
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
-    next: dict[str, object]
+    next: dict[str, object] | list[object]
     sent: ClassVar[Object] = {}
 
     @classmethod
@@ -63,15 +63,15 @@ class Twice(ValueError):
     """A key stands twice in one object: which of the two was meant, nobody knows."""
 
 
-def chosen(reading: Reading) -> Object:
+def chosen(reading: Reading) -> Json:
     """The choice. Raises ValueError, which `failures` puts into words; so does a reading that is in trouble."""
     if reading.trouble or reading.page or reading.reported is not None:
         raise ValueError(reading.trouble)
     if isinstance(reading.content, dict):
-        return cast(Object, Answered.model_validate(reading.content).next)
+        return cast(Json, Answered.model_validate(reading.content).next)
     answered = Answered.model_validate_json(reading.content)
     json.loads(reading.content, object_pairs_hook=once)
-    return cast(Object, answered.next)
+    return cast(Json, answered.next)
 
 
 def once(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
-from leverframe.canon import Object
+from leverframe.canon import Json, Object
 from leverframe.clock import Clock, SystemClock
 from leverframe.errors import ModelError, ModelUnavailable
 from leverframe.llm import chat, gemini, line, messages, reading
@@ -137,7 +137,7 @@ class _Line:
         self.connections: AsyncClient = line.connections()
         self._chats: dict[Endpoint, chat.Chat] = {}
 
-    async def ask(self, endpoint: Endpoint, request: Request, streams: bool, seen: _Seen) -> Object:
+    async def ask(self, endpoint: Endpoint, request: Request, streams: bool, seen: _Seen) -> Json:
         if endpoint.api == "chat":
             known = replace(endpoint, model="", name="", strict=False)
             if known not in self._chats:
@@ -145,7 +145,7 @@ class _Line:
             return await self._chats[known].ask(endpoint, request, streams, seen)
         return await self._speak(_SPOKEN[endpoint.api], endpoint, request, streams, seen)
 
-    async def _speak(self, api: _Dialect, endpoint: Endpoint, request: Request, streams: bool, seen: _Seen) -> Object:
+    async def _speak(self, api: _Dialect, endpoint: Endpoint, request: Request, streams: bool, seen: _Seen) -> Json:
         status, headers, content = await line.post(self.connections, *api.call(endpoint, request, streams))
         if status != 200:
             raise line.Status(status, headers, _body(content))

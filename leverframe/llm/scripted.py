@@ -3,6 +3,7 @@
 Scripted([issue_refund.call(order_id=1042, amount=45), Escalate(reason="…")])         in order, whatever is asked
 Scripted({"Triage": [Decline(reason="…")], "Read": Found(order_id=1042)})             by state; a single answer is given always
 Scripted(lambda request: Decline(reason=request.messages[-1].content[:10]))           computed
+Scripted([[find.call("rags"), mail.call("ann")]])                                     several calls in one answer
 Scripted([ModelUnavailable("busy", retry_after=1), Decline(reason="…")])              exceptions are raised
 """
 
@@ -17,8 +18,9 @@ from leverframe.errors import ScriptEnded
 from leverframe.llm.seam import Answer, Request, Usage, request_hash
 from leverframe.state import Call, Reply
 
-Line: TypeAlias = "Reply[str] | Call[object] | Mapping[str, Json] | Answer | Exception"
-"""A reply, a call, the raw `next` object (not validated here, so it may be wrong), a whole Answer, or what is raised."""
+One: TypeAlias = "Reply[str] | Call[object] | Mapping[str, Json]"
+Line: TypeAlias = "One | Sequence[One] | Answer | Exception"
+"""A reply, a call, several calls, the raw `next` object (not validated here, so it may be wrong), a whole Answer, or what is raised."""
 
 Speaker: TypeAlias = "Callable[[Request], Line | Awaitable[Line]]"
 Script: TypeAlias = "Sequence[Line] | Mapping[str, Line | Sequence[Line]] | Speaker"
@@ -103,8 +105,14 @@ def _always(line: Line) -> Speaker:
     return lambda request: line
 
 
-def _chosen(line: "Reply[str] | Call[object] | Mapping[str, Json]", request: Request) -> Object:
-    """The answer as a model would have written it."""
+def _chosen(line: "One | Sequence[One]", request: Request) -> Json:
+    """The answer as a model would have written it: a list of one, where several could be made."""
+    if isinstance(line, Sequence):
+        return [_one(each, request) for each in line]
+    return [_one(line, request)] if request.choices.most > 1 else _one(line, request)
+
+
+def _one(line: One, request: Request) -> Object:
     if isinstance(line, Call):
         chosen: Object = {"intent": line.tool_name, "arguments": line.arguments}
     elif isinstance(line, Reply):

@@ -89,7 +89,7 @@ class Answer:
     `request_hash` is the SHA-256 of the messages' bytes (see `sent`). `usage` is that of all attempts, those in `tried` included.
     """
 
-    chosen: Object
+    chosen: Json
     usage: Usage
     model: str
     request_hash: str

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from leverframe.canon import Object
 from leverframe.perform.calls import keep_results
+from leverframe.perform.following import onward
 from leverframe.perform.replies import keep_reply, read_reply
 from leverframe.perform.step import Draft, Step, Stuck
 from leverframe.perform.waiting import keep_returned
@@ -51,9 +52,15 @@ def kept(step: Step) -> Draft:
 
 
 def _keep_held_act(step: Step, state: Act[Memory], held: Object) -> Object:
-    name = cast(str, held["tool_name"])
+    done = [] if held.get("reconciled") else [held, *cast(list[Object], held.get("calls") or [])]
+    got = [(cast(str, each["tool_name"]), _revived(step, each)) for each in done]
+    came = keep_results(step, state, Got(got))
+    return onward(step, came, [each.get("result") for each in done])
+
+
+def _revived(step: Step, done: Object) -> object:
+    name = cast(str, done["tool_name"])
     try:
-        python = step.bound.tool(name).revive(held.get("result"))
+        return step.bound.tool(name).revive(done.get("result"))
     except ValidationError as error:
         raise Stuck(f"result of {name} does not fit its return annotation: {compact(error)}") from None
-    return keep_results(step, state, Got([(name, python)]))

@@ -13,7 +13,8 @@ from leverframe.errors import (
     PromptError,
 )
 from leverframe.llm import LLM, Request, pick, unpriced
-from leverframe.perform.calls import backoff, call_body
+from leverframe.perform.calls import backoff
+from leverframe.perform.following import call_body, waiting
 from leverframe.perform.memory import fault, one_line
 from leverframe.perform.replies import keep_reply, reply_body
 from leverframe.perform.step import Draft, Step, Stuck
@@ -65,6 +66,7 @@ async def _answered(step: Step, request: Request, body: Object) -> Draft:
     body |= {} if picked.confidence is None else {"confidence": picked.confidence}
     if picked.call is not None:
         call = call_body(picked.call)
+        body |= waiting(picked.queue)
         return Draft(
             "asked",
             {

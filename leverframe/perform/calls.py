@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import cast
+from typing import TypeAlias, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -13,9 +13,10 @@ from leverframe.errors import (
     NotDone,
 )
 from leverframe.machine import AnyTool
+from leverframe.perform.following import call_body, onward
 from leverframe.perform.memory import fault, keeping, one_line, user_code
 from leverframe.perform.step import Draft, Step, Stuck
-from leverframe.reduce import KEY_LIFE, unfetchable
+from leverframe.reduce import KEY_LIFE, beside, unfetchable
 from leverframe.run import Pending, Run
 from leverframe.state import (
     Act,
@@ -26,6 +27,9 @@ from leverframe.state import (
 )
 from leverframe.store.boundary import outside
 
+_Came: TypeAlias = "tuple[object, Json, Object | None]"
+"""Of a `read` call: its result as Python and as JSON, or the compact error."""
+
 
 async def fetch(step: Step) -> Draft:
     state = cast(Fetch[Memory], step.state())
@@ -34,10 +38,7 @@ async def fetch(step: Step) -> Draft:
         if why := unfetchable(step.bound.definition, step.run, call.tool_name):
             return Draft("quarantined", {"reason": why})
     done = await asyncio.gather(*(_repeatable(step, call) for call in calls))
-    log: list[Json] = []
-    for call, (_, value, error) in zip(calls, done, strict=True):
-        log.append({**call.json(), **({"error": error} if error else {"result": value})})
-    body: Object = {"state": state.name, "calls": log}
+    body: Object = {"state": state.name, "calls": _log(calls, done)}
     failed = next((error for _, _, error in done if error), None)
     if failed:
         return Draft("fetched", {**body, "outcome": "error", "error": failed})
@@ -55,7 +56,15 @@ def calls_of(step: Step, state: Fetch[Memory]) -> Sequence[Call[object]]:
     return calls
 
 
-async def _repeatable(step: Step, call: Call[object]) -> tuple[object, Json, Object | None]:
+def _log(calls: Sequence[Call[object]], done: Sequence[_Came]) -> list[Json]:
+    """Calls with what came of each."""
+    return [
+        {**call.json(), **({"error": error} if error else {"result": value})}
+        for call, (_, value, error) in zip(calls, done, strict=True)
+    ]
+
+
+async def _repeatable(step: Step, call: Call[object]) -> _Came:
     """A `read` call, repeated with back-off: the result as Python and JSON, or the compact error."""
     tool = step.bound.tool(call.tool_name)
     for attempt in range(tool.options.retries + 1):
@@ -94,18 +103,12 @@ def built(step: Step, fence: int) -> Draft:
     return Draft("built", {"state": state.name, "call": call_body(call), "fence": fence})
 
 
-def call_body(call: Call[object]) -> Object:
-    """A call with the digest that approvals are bound to."""
-    return {**call.json(), "digest": digest(call.json())}
-
-
 async def act(step: Step, lease: Callable[[], Awaitable[None]]) -> Draft:
     """Executes the pending call. `lease` raises Lost if the run may be another's by now."""
     call = _whole(step.run)
     tool = step.bound.tool(call.tool_name)
     if tool.effect == "read":
-        python, result, failed = await _repeatable(step, Call(call.tool_name, call.arguments))
-        return _acted(step, call, {"error": failed}) if failed else _done(step, call, python, result)
+        return await _looked(step, call)
     if tool.effect == "keyed" and call.entered_at is not None and step.clock.now() - call.entered_at > KEY_LIFE:
         return _unknown(step, call, "its idempotency key is older than 23 hours; providers forget keys")
     await lease()
@@ -117,6 +120,22 @@ async def act(step: Step, lease: Callable[[], Awaitable[None]]) -> Draft:
     except Exception as error:
         return _unfinished(step, call, tool, error)
     return done(step, call, tool, value)
+
+
+async def _looked(step: Step, call: Pending) -> Draft:
+    """A `read` call, and with it those of the same answer that would follow it right here."""
+    waiting = beside(step.bound.definition, step.run)
+    more: list[Call[object]] = [Call(cast(str, item["tool_name"]), cast(Object, item["arguments"])) for item in waiting]
+    every: list[Call[object]] = [Call(call.tool_name, call.arguments), *more]
+    done = await asyncio.gather(*(_repeatable(step, each) for each in every))
+    python, result, failed = done[0]
+    others: Object = {"calls": _log(more, done[1:])} if more else {}
+    error = next((error for _, _, error in done if error), None)
+    if error:
+        return _acted(step, call, {"error": error, **others, **({} if failed else {"result": result})})
+    got = [(call.tool_name, python), *((each.tool_name, value) for each, (value, _, _) in zip(more, done[1:], strict=True))]
+    came = keep_results(step, cast(Act[Memory], step.state()), Got(got))
+    return _acted(step, call, {"result": result, **others, **onward(step, came, [value for _, value, _ in done])})
 
 
 def _whole(run: Run) -> Pending:
@@ -173,7 +192,8 @@ def _as_is(value: object) -> Json:
 
 def _done(step: Step, call: Pending, python: object, result: Json) -> Draft:
     state = cast(Act[Memory], step.state())
-    return _acted(step, call, {"result": result, **keep_results(step, state, Got([(call.tool_name, python)]))})
+    came = keep_results(step, state, Got([(call.tool_name, python)]))
+    return _acted(step, call, {"result": result, **onward(step, came, [result])})
 
 
 async def recover(step: Step) -> Draft | None:
@@ -190,7 +210,8 @@ async def recover(step: Step) -> Draft | None:
     if not happened:
         return None
     state = cast(Act[Memory], step.state())
-    return _acted(step, call, {"result": None, "reconciled": True, **keep_results(step, state, Got([]))})
+    came = onward(step, keep_results(step, state, Got([])), [])
+    return _acted(step, call, {"result": None, "reconciled": True, **came})
 
 
 def local_call(step: Step) -> tuple[AnyTool, Pending]:

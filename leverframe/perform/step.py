@@ -76,10 +76,24 @@ class Bound:
                 found.append(f"{what} is unknown there")
             elif (was.contract, was.effect) != (now.contract, now.effect):
                 found.append(f"{what} was made under another contract; reject, cancel or settle it first")
+        found += self._against_queue(run, pinned)
         try:
             self.machine.memory.model_validate_json(ordered(run.memory))
         except ValidationError as error:
             found.append(f"memory: {compact(error)}")
+        return found
+
+    def _against_queue(self, run: Run, pinned: Definition) -> list[str]:
+        """Calls that wait must lead on there as they did: by the same maker, under the same contracts."""
+        if run.pending is None or not run.queue:
+            return []
+        maker = self.definition.states.get(run.pending.maker)
+        known = maker.edges.keys() & maker.tools if maker and maker.most > 1 else set[str]()
+        found: list[str] = []
+        for name in dict.fromkeys(str(item["tool_name"]) for item in run.queue):
+            was, now = pinned.tools[name], self.definition.tools.get(name)
+            if name not in known or now is None or (was.contract, was.effect) != (now.contract, now.effect):
+                found.append(f"a waiting call of {name} cannot follow there; let the run finish the answer, or reject it")
         return found
 
     @property
@@ -99,7 +113,7 @@ class Bound:
         found = self.choices.get(name)
         if found is None:
             state = cast(type[Ask[Never]], self.state(name))
-            found = self.choices[name] = Choices(state.replies, state.threshold)
+            found = self.choices[name] = Choices(state.replies, state.threshold, self.definition.states[name].most)
         return found
 
     def prompts_of(self, name: str) -> list[Prompt]:
