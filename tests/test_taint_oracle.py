@@ -16,6 +16,7 @@ from leverframe.run import Run
 from tests.sketch import definition
 from tests.test_calls_oracle import Brute, machines
 
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 Step = tuple[tuple[str, ...], str, Run, Run]
 
 
@@ -105,9 +106,7 @@ def with_strangers(draw: st.DrawFn) -> Object:
     return body
 
 
-@settings(
-    max_examples=600, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+@settings(max_examples=600, deadline=None, derandomize=True, suppress_health_check=SLOW)
 @given(with_strangers())
 def test_where_strangers_words_may_lead_is_what_brute_force_finds(body: Object) -> None:
     brute = Tainted(body).search()
@@ -121,7 +120,7 @@ def test_where_strangers_words_may_lead_is_what_brute_force_finds(body: Object) 
 def test_some_of_the_random_machines_are_led_astray_and_some_are_not() -> None:
     both: set[bool] = set()
 
-    @settings(max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=SLOW)
     @given(with_strangers())
     def look(body: Object) -> None:
         both.add(bool(Tainted(body).search().found))
