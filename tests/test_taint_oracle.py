@@ -121,7 +121,11 @@ def is_astray(body: Object) -> bool:
     return bool(Tainted(body).search().found)
 
 
+def is_safe(body: Object) -> bool:
+    return not is_astray(body)
+
+
 def test_some_of_the_random_machines_are_led_astray_and_some_are_not() -> None:
     quick = settings(max_examples=300, derandomize=True, phases=[Phase.generate], suppress_health_check=SLOW, deadline=None)
-    for goes in (is_astray, lambda body: not is_astray(body)):
+    for goes in (is_astray, is_safe):
         assert find(with_strangers(), goes, settings=quick)
