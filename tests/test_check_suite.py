@@ -47,6 +47,6 @@ def test_there_are_at_least_sixty_broken_machines_and_twenty_sound_ones_that_loo
 def test_every_pattern_and_scope_of_rules_is_broken_somewhere() -> None:
     rules = [rule for _, rule, _ in test_proofs.BROKEN]
     patterns = {"absence", "existence", "universality", "bounded_existence", "precedence", "response"}
-    assert patterns <= {rule["rule"] for rule in rules}
+    assert patterns <= {str(rule["rule"]) for rule in rules}
     scopes = {tuple(sorted(scope)) for rule in rules if isinstance(scope := rule.get("scope"), dict)}
     assert scopes == {("after",), ("before",), ("after", "until"), ("after", "closed", "until")}
