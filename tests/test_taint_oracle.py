@@ -76,7 +76,9 @@ class Tainted(Brute):
             led = led or read
         if kind == "approve" and outcome == "approved":
             call = False
-        if _made(begun, after):
+        if outcome == "next":
+            call = led or read  # it may refer to what an earlier call gave, whoever's words that are
+        elif _made(begun, after):
             call = led
         return Marks(read, led, call and after.pending is not None)
 
