@@ -49,6 +49,10 @@ EDITS: list[tuple[Callable[[Object], object], list[str]]] = [
         lambda body: at(body, "states", "Triage").update(partials={"refund/_tone.md": "Be brief."}),
         ["state Triage: partial refund/_tone.md is new"],
     ),
+    (
+        lambda body: at(body, "states", "Triage").update(texts={"desk/a": "x", "desk/a.b": "y"}),
+        ["state Triage: prompt is gone", "state Triage: prompt desk/a is new", "state Triage: prompt desk/a.b is new"],
+    ),
     (lambda body: choices(body).reverse(), []),
     (lambda body: choices(body).pop(), ["state Triage: reply 'escalate' is gone"]),
     (

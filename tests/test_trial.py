@@ -109,7 +109,7 @@ async def test_a_version_that_is_in_no_file_any_more_is_still_in_the_log(sqlite_
             machine = answering(tmp_path, answer=text)
             async with Engine(store, [machine], llm=Scripted(lambda request: refunds(0))) as engine:
                 await engine.advance((await engine.start(TriggerCommand("desk", {}))).run.id)
-        found, _ = await variants(store, prompts([machine]), 0)
+        found, _ = await variants(store, prompts([answering(tmp_path)]), 0)
         (base,) = found["desk/answer"]
         assert [(version.current, version.calls) for version in base.versions] == [(True, 1), (False, 1)]
         found, _ = await variants(store, {}, 0, "desk/answer")
