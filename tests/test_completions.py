@@ -71,7 +71,7 @@ def http(case: Object, body: bytes) -> bytes:
 def raw(api: str, case: Object) -> Said:
     case = cast(Object, grown(case))
     if "server" in case:
-        return cast(Said, SERVERS[cast(str, case["server"])](case))
+        return SERVERS[cast(str, case["server"])](case)
     if "events" in case:
         good = providers.chat_stream(GOOD)
         found = [part for item in cast(list[Json], case["events"]) for part in (good if item == "GOOD" else [item])]
@@ -86,7 +86,7 @@ def whole(api: str, case: Object) -> object:
     """A good answer of the API, but for what the case changes."""
     content, change = cast(str, case.get("content", GOOD)), cast(dict[str, object], case.get("change", {}))
     if api == "messages":
-        return providers.claude(content, **change)
+        return providers.claude(content) | change
     if api == "gemini":
         body = providers.gemini(content)
         cast(list[dict[str, object]], body["candidates"])[0] |= change
@@ -182,7 +182,7 @@ class Watched:
         self._llm = llm
 
     async def ask(self, request: Request) -> Answer:
-        return await self._llm.ask(replace(request, watch=lambda piece: None))
+        return await self._llm.ask(replace(request, watch=providers.unheard))
 
 
 PROVIDER = {"chat": "here", "tools": "here", "streams": "here", "messages": "anthropic", "gemini": "google"}

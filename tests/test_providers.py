@@ -51,6 +51,10 @@ def asking(**changes: object) -> Request:
     return Request(**{"messages": MESSAGES, "choices": CHOICES, "timeout": 20.0, **changes})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+def unheard(piece: str) -> None:
+    """Makes an answer be streamed."""
+
+
 @asynccontextmanager
 async def at(provider: str, *answers: Said, mode: Mode = "json_schema") -> AsyncGenerator[tuple[RemoteLLM, Server]]:
     async with serving(*answers) as server:
@@ -93,7 +97,7 @@ def chat(content: str = ANSWER, *, call: bool = False, **changes: object) -> dic
 
 
 def chat_stream(content: str = ANSWER, *, call: bool = False) -> list[object]:
-    first: Object = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "big-1.7"}
+    first: dict[str, object] = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "big-1.7"}
 
     def delta(piece: str) -> dict[str, object]:
         if call:
@@ -105,7 +109,7 @@ def chat_stream(content: str = ANSWER, *, call: bool = False) -> list[object]:
         return {"content": piece}
 
     pieces = [{**first, "choices": [{"index": 0, "delta": delta(content[i : i + 7])}]} for i in range(0, len(content), 7)]
-    last = {**first, "choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls" if call else "stop"}]}
+    last: dict[str, object] = {**first, "choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls" if call else "stop"}]}
     return [*pieces, last, {**first, "choices": [], "usage": chat()["usage"]}]
 
 
@@ -134,7 +138,7 @@ def claude(content: str = ANSWER, *, call: bool = False, **changes: object) -> d
 
 def claude_stream(content: str = ANSWER, *, call: bool = False) -> list[object]:
     usage = cast(dict[str, object], claude()["usage"])
-    started = {
+    started: dict[str, object] = {
         "id": "m",
         "type": "message",
         "role": "assistant",
@@ -142,7 +146,7 @@ def claude_stream(content: str = ANSWER, *, call: bool = False) -> list[object]:
         "content": [],
         "usage": {**usage, "output_tokens": 1},
     }
-    block = {"type": "tool_use", "id": "t", "name": "next", "input": {}} if call else {"type": "text", "text": ""}
+    block: Object = {"type": "tool_use", "id": "t", "name": "next", "input": {}} if call else {"type": "text", "text": ""}
     found: list[object] = [
         {"type": "message_start", "message": started},
         {"type": "content_block_start", "index": 0, "content_block": block},
@@ -214,7 +218,13 @@ def plain(schema: Object) -> Object:
 async def test_anthropic_gets_its_own_structured_output_and_system_apart() -> None:
     body, head = await sent("anthropic", temperature=0.5, max_tokens=70)
     schema = {"format": {"type": "json_schema", "schema": plain(CHOICES.schema)}}
-    expected = {"model": "big-1", "max_tokens": 70, "system": SYSTEM.content, "messages": SAID[1:], "output_config": schema}
+    expected: dict[str, object] = {
+        "model": "big-1",
+        "max_tokens": 70,
+        "system": SYSTEM.content,
+        "messages": SAID[1:],
+        "output_config": schema,
+    }
     assert body == wire({**expected, "temperature": 0.5})
     assert head.startswith("post /v1/messages http/1.1")
     assert "x-api-key: key-0123\r\n" in head
@@ -234,7 +244,7 @@ async def test_anthropic_calls_one_tool(changes: dict[str, object]) -> None:
     assert server.bodies == [wire({**head, **tools, **choice})]
 
 
-CONTENTS = {
+CONTENTS: dict[str, object] = {
     "systemInstruction": {"parts": [{"text": SYSTEM.content}]},
     "contents": [{"role": "model" if m.role == "assistant" else "user", "parts": [{"text": m.content}]} for m in TURNS],
 }
@@ -276,7 +286,7 @@ async def test_a_streamed_question_differs_in_nothing_but_that(provider: str, mo
     call = mode == "tools"
     async with at(provider, http(answer(call=call)), events(*stream(call=call)), mode=mode) as (llm, server):
         await llm.ask(asking())
-        await llm.ask(asking(watch=lambda piece: None))
+        await llm.ask(asking(watch=unheard))
     whole, streamed = (json.loads(body) for body in server.bodies)
     for name in ("stream", "stream_options"):
         streamed.pop(name, None)
@@ -316,7 +326,7 @@ async def test_who_watches_and_fails_changes_nothing(caplog: pytest.LogCaptureFi
 
 async def test_a_server_that_does_not_stream_is_heard_all_the_same() -> None:
     async with at("here", http(chat())) as (llm, _):
-        assert (await llm.ask(asking(watch=lambda piece: None))).chosen == CHOSEN
+        assert (await llm.ask(asking(watch=unheard))).chosen == CHOSEN
 
 
 async def fails(provider: str, answer: Said, **changes: object) -> ModelError:
@@ -329,7 +339,7 @@ async def fails(provider: str, answer: Said, **changes: object) -> ModelError:
 
 async def test_a_stream_that_breaks_off_is_the_providers_fault() -> None:
     for provider, (_, stream) in FAMILIES.items():
-        error = await fails(provider, events(*stream()[:3], done=False), watch=lambda piece: None)
+        error = await fails(provider, events(*stream()[:3], done=False), watch=unheard)
         assert isinstance(error, ModelUnavailable)
         assert "broke off" in str(error)
         assert error.usage is not None  # a part of it came, and is paid for
@@ -370,7 +380,7 @@ async def test_a_key_is_in_no_log_error_event_or_repr(
             async with serving(answer) as server:
                 llm = RemoteLLM(f"{provider}/big-1", base_url=server.url, api_key=KEY)
                 try:
-                    said.append(repr(await llm.ask(asking(watch=lambda piece: None))))
+                    said.append(repr(await llm.ask(asking(watch=unheard))))
                 except ModelError as error:
                     said.append(f"{error!r} {error} {error.__cause__!r}")
                 said += [repr(llm), repr(llm.endpoint(f"{provider}/big-1")), repr(vars(llm))]
@@ -393,7 +403,7 @@ async def test_a_refused_key_is_told_from_a_busy_server() -> None:
     overloaded = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
     error = await fails("anthropic", http(overloaded, 529, "retry-after: 4\r\n"))
     assert (type(error), cast(ModelUnavailable, error).retry_after) == (ModelUnavailable, 4.0)
-    error = await fails("anthropic", events({"type": "error", **overloaded}, done=False), watch=lambda piece: None)
+    error = await fails("anthropic", events({"type": "error", **overloaded}, done=False), watch=unheard)
     assert isinstance(error, ModelUnavailable)
     assert isinstance(await fails("anthropic", http({"error": {"message": "too long"}}, 400)), BadCompletion)
 

@@ -412,6 +412,9 @@ async def test_fakellm_answers_through_the_whole_path(fake: str) -> None:
         answer, picked = await pick(llm, asking())
         assert picked.reply == Decline(reason="Too late")
         assert answer.usage.input_tokens > 0
+        heard: list[str] = []
+        streamed, _ = await pick(llm, asking(watch=heard.append))
+        assert (streamed.chosen, "".join(heard)) == (answer.chosen, json.dumps(SAID))
         with pytest.raises(BadCompletion, match="not JSON"):
             await pick(llm, asking(messages=[Message("user", "hello")]))
         with pytest.raises(ModelUnavailable, match="HTTP 503"):

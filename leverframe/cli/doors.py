@@ -13,6 +13,7 @@ from leverframe.state import Delegate
 
 if TYPE_CHECKING:
     from leverframe.engine import Engine
+    from leverframe.llm import Hears
     from leverframe.store import Store
 
 T = TypeVar("T")
@@ -33,7 +34,13 @@ def with_store(work: "Callable[[Store], Awaitable[T]]") -> T:
     return asyncio.run(inside())
 
 
-def with_engine(work: "Callable[[Engine], Awaitable[T]]", *, model: str | None = None, watch: Watch | None = None) -> T:
+def with_engine(
+    work: "Callable[[Engine], Awaitable[T]]",
+    *,
+    model: str | None = None,
+    watch: Watch | None = None,
+    hears: "Hears | None" = None,
+) -> T:
     """Runs something that goes on with runs. The first Ctrl-C lets the step in hand be committed, and says so; the second leaves.
 
     Raises KeyboardInterrupt after the first one, once nothing is in hand any more.
@@ -43,7 +50,9 @@ def with_engine(work: "Callable[[Engine], Awaitable[T]]", *, model: str | None =
     interrupts = Interrupts(watch)
 
     async def inside() -> T:
-        async with found.engine(model=model, watch=interrupts.watch, clock=interrupts.clock, machines=machines) as engine:
+        async with found.engine(
+            model=model, watch=interrupts.watch, clock=interrupts.clock, machines=machines, hears=hears
+        ) as engine:
             with interrupts.of(engine):
                 return await work(engine)
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 from rich.cells import chop_cells
 from rich.console import Console
+from rich.control import Control
+from rich.segment import ControlType
 from rich.text import Text
 
 from leverframe.canon import Json, Object
@@ -19,6 +21,7 @@ from leverframe.project.names import children_of, status_of, tasks_of
 from leverframe.run import Event, Run
 
 if TYPE_CHECKING:
+    from leverframe.llm import Hears, Request
     from leverframe.store import Effect, Row, Store, Task
 
 COLOURS = {
@@ -34,17 +37,21 @@ COLOURS = {
 STOPPED = frozenset({"attention", "blocked", "quarantined", "paused"})
 
 
+_FROM_THE_LEFT = Control((ControlType.CURSOR_MOVE_TO_COLUMN, 0), (ControlType.ERASE_IN_LINE, 2))
+
+
 def console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 class Live:
-    """Prints the events of a run, and of its children, as they are committed."""
+    """Prints the events of a run, and of its children, as they are committed; on a terminal also what a model is writing."""
 
     def __init__(self, to: Console, *, names: bool = False) -> None:
         self.console = to
         self.root = ""
         self._names = names  # many runs: each line says whose it is
+        self._writing = ""
 
     def __call__(self, run: Run, event: Event) -> None:
         self.root = self.root or run.id
@@ -57,7 +64,23 @@ class Live:
         """Something about a run that is no event."""
         self._print(run, f"{run.state:<12} {words}", "dim")
 
+    @property
+    def hears(self) -> "Hears | None":
+        """Hears models as they write, where there is a terminal to show it on."""
+        return self._hear if self.console.is_terminal and not self._names else None
+
+    def _hear(self, request: "Request", piece: str) -> None:
+        """One line, written over and over, gone with the next event: what is recorded is what is committed."""
+        self._writing = (self._writing + piece)[-2000:]
+        room = max(10, self.console.width - 20)
+        shown = (chop_cells(line(" ".join(self._writing.split())), room) or [""])[-1]
+        self.console.control(_FROM_THE_LEFT)
+        self.console.print(Text(f"  {request.state:<12} … {shown}", style="dim"), end="", no_wrap=True, crop=True)
+
     def _print(self, run: Run, words: str, style: str) -> None:
+        if self._writing:
+            self._writing = ""
+            self.console.control(_FROM_THE_LEFT)
         head = f"{run.id}  {run.machine:<12} " if self._names else "  " if run.id == self.root else f"    {run.machine} "
         self.console.print(Text(head + line(words), style=style))
 

@@ -162,7 +162,7 @@ def signal(
 def follow(work: "doors.Work[Row]", live: printed.Live, model: str | None, as_json: bool) -> None:
     """Goes on in the foreground; ends with 1 if the run failed."""
     try:
-        row = doors.with_engine(work, model=model, watch=None if as_json else live)
+        row = doors.with_engine(work, model=model, watch=None if as_json else live, hears=None if as_json else live.hears)
     except KeyboardInterrupt:
         interrupted(live.root)
     if printed.is_bad(row):

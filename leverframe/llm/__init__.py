@@ -5,6 +5,7 @@ from leverframe.llm.endpoints import Mode
 from leverframe.llm.examples import ExamplesLLM
 from leverframe.llm.local import LocalLLM
 from leverframe.llm.models import model_for
+from leverframe.llm.overheard import Hears, Overheard
 from leverframe.llm.pace import Rate
 from leverframe.llm.prices import Prices
 from leverframe.llm.remote import RemoteLLM
@@ -28,9 +29,11 @@ __all__ = [
     "Answer",
     "Choices",
     "ExamplesLLM",
+    "Hears",
     "LocalLLM",
     "Mode",
     "Option",
+    "Overheard",
     "Picked",
     "Prices",
     "Rate",

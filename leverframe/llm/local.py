@@ -44,6 +44,11 @@ class LocalLLM:
         """It costs nothing."""
         return ""
 
+    @property
+    def address(self) -> str:
+        """Where it listens; empty while nothing was asked of it."""
+        return self._served.address if self._served is not None else ""
+
     async def close(self) -> None:
         with self._opening:
             remote, served, self._remote, self._served = self._remote, self._served, None, None

@@ -8,6 +8,8 @@ Scripted([ModelUnavailable("busy", retry_after=1), Decline(reason="…")])      
 """
 
 import inspect
+import json
+import re
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -54,7 +56,11 @@ class Scripted:
             raise line
         if isinstance(line, Answer):
             return line
-        return Answer(_chosen(line, request), self._usage, "scripted", request_hash(request.messages))
+        chosen = _chosen(line, request)
+        if request.watch is not None:
+            for piece in re.findall(r"\S+\s*", json.dumps({"next": chosen}, ensure_ascii=False)):
+                request.watch(piece)
+        return Answer(chosen, self._usage, "scripted", request_hash(request.messages))
 
 
 def _unanswered(request: Request) -> ScriptEnded:

@@ -24,7 +24,7 @@ from leverframe.run import Event, Run
 if TYPE_CHECKING:
     from leverframe.clock import Clock
     from leverframe.engine import Engine
-    from leverframe.llm import LLM
+    from leverframe.llm import LLM, Hears
     from leverframe.project.settings import Settings
     from leverframe.store import Store
 
@@ -162,10 +162,12 @@ class Project:
         also: AnyMachine | None = None,
         asks: bool = True,
         machines: Mapping[str, AnyMachine] | None = None,
+        hears: "Hears | None" = None,
     ) -> "AsyncGenerator[Engine]":
         """An engine of this project's machines (`also`: and this one), on its database, with its model; closed with the block.
 
         With `asks=False` nothing will be asked of the model, and one that is not set up is no error. `machines`: those, not all.
+        `hears` gets the model's answers piece by piece while they are written, where it can stream them.
         The hook `tools.prepare(database_url)` is called before, where there is one.
         """
         from leverframe.engine import Engine
@@ -177,6 +179,10 @@ class Project:
             if asks:
                 raise
             llm = None
+        if llm is not None and hears is not None:
+            from leverframe.llm import Overheard
+
+            llm = Overheard(llm, hears)
         store = self.store(database_url)
         try:
             self.prepare(database_url)
