@@ -6,14 +6,14 @@ from typing import Literal, cast
 
 import pytest
 
-from leverframe import Act, Ask, Back, Engine, Got, Machine, Next
+from leverframe import Act, Ask, Back, Engine, Got, Limits, Machine, Next
 from leverframe.canon import Object, canonical
 from leverframe.llm import Scripted
 from leverframe.llm.scripted import Line, One
 from leverframe.run import Run
-from tests.clerk import Over, clerk, find, pay, ref, said, save, send
+from tests.clerk import Over, Plan, Sure, at_work, clerk, find, pay, ref, said, save, send
 from tests.explorer import Anywhere
-from tests.house import Box, Done, Failed, FindOut, House, Short, asked, begin, built, effects, world
+from tests.house import Box, Done, Failed, FindOut, House, Person, Short, asked, begin, built, effects, world
 
 
 @pytest.fixture
@@ -37,6 +37,15 @@ class Enough(Act[Box]):
 
     def keep(self, memory: Box, got: Got) -> Literal["enough"] | None:
         return "enough" if "stop" in got[save] else None
+
+
+def single_plan() -> type[Plan]:
+    """The same Ask, one call an answer."""
+
+    class Single(Plan):
+        name, many = "Plan", False
+
+    return Single
 
 
 class Small(Ask[Box]):
@@ -166,6 +175,74 @@ async def test_a_list_of_one_is_as_an_answer_ever_was(house: House) -> None:
     assert [line.body["outcome"] for line in await engine.store.events(run.id) if line.type == "acted"] == ["ok"]
     assert all("queue" not in line.body for line in await engine.store.events(run.id))
     assert run.status == "done"
+
+
+async def test_one_unsure_call_makes_the_whole_answer_unsure(house: House) -> None:
+    llm = Scripted(
+        [
+            [
+                {"intent": "save", "confidence": 0.9, "arguments": {"text": "a"}},
+                {"intent": "find", "confidence": 0.5, "arguments": {"text": "b"}},
+            ]
+        ]
+    )
+    engine = house(at_work(plan=Sure), llm=llm)
+    run = await begin(engine, "clerk")
+    assert (run.state, run.pending, run.queue, world.sent) == ("Person", None, (), [])
+    (line,) = [line.body for line in await engine.store.events(run.id) if line.type == "asked"]
+    assert line["confidence"] == 0.5
+    assert cast(Object, line["considered"])["tool_name"] == "save"
+    assert [item["tool_name"] for item in cast(list[Object], line["queue"])] == ["find"]
+    await engine.verify(run.id)
+
+
+# ── what people, limits and operators do between two calls ──────────────────────────────────────────────────────────────────
+
+
+async def test_a_run_can_be_paused_and_cancelled_between_two_calls(house: House) -> None:
+    engine, _ = plans(house, [pay.call("ann", 1), save.call("a")])
+    run = await begin(engine, "clerk")
+    await engine.pause(run.id)
+    await engine.decide((await asked(engine, run, "approve")).id, by="lea", decision="approved")
+    paused = (await engine.advance(run.id)).run
+    assert (paused.status, len(paused.queue), world.sent) == ("paused", 1, [])
+    await engine.resume(run.id)
+    world.faults = [RuntimeError("the line broke")]  # the payment is tried again later: in between somebody cancels
+    await engine.step(run.id)
+    await engine.cancel(run.id)
+    run = (await engine.advance(run.id)).run
+    assert (run.status, run.queue, run.pending) == ("cancelled", (), None)
+    assert not any(name.startswith("save") for name, _ in world.sent)
+    await engine.verify(run.id)
+
+
+async def test_a_limit_that_trips_on_the_way_to_the_next_call_leads_where_limits_lead(house: House) -> None:
+    llm = Scripted([[save.call(str(number)) for number in range(4)]])
+    engine = house(at_work(limits=Limits(steps=3, exceeded=Person)), llm=llm)
+    run = await begin(engine, "clerk")
+    assert (run.state, run.status, run.queue) == ("Person", "waiting", ())
+    assert [name for name, _ in world.sent] == ["save 0", "save 1"]
+    (line,) = [line.body for line in await engine.store.events(run.id) if line.body.get("exceeded")]
+    assert [item["n"] for item in cast(list[Object], line["void"])] == [2, 3]
+    assert [status for _, status, _ in await effects(engine, run)] == ["done", "done"]
+    await engine.verify(run.id)
+
+
+async def test_a_fork_asks_again_and_takes_no_waiting_call_along(house: House) -> None:
+    engine, _ = plans(house, [pay.call("ann", 1), save.call("a")])
+    run = await begin(engine, "clerk")
+    fork = (await engine.fork(run.id)).run
+    assert (fork.state, fork.pending, fork.queue) == ("Plan", None, ())
+    assert len((await engine.store.load(run.id)).run.queue) == 1
+    await engine.verify(fork.id)
+
+
+async def test_a_run_moves_to_another_definition_only_if_its_waiting_calls_can_follow_there(house: House) -> None:
+    engine, _ = plans(house, [pay.call("ann", 1), save.call("a")])
+    run = await begin(engine, "clerk")
+    single = house(at_work(plan=single_plan()), llm=Scripted([]))
+    found = await single.migrate(run.id, dry_run=True)
+    assert "a waiting call of save cannot follow there; let the run finish the answer, or reject it" in found.against
 
 
 # ── reads together ───────────────────────────────────────────────────────────────────────────────────────────────────────────

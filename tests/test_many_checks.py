@@ -38,10 +38,9 @@ def proves(rule: object, tools: str = "a keyed, b keyed", first: str = "Act") ->
     return proven
 
 
-A: Object
-B: Object
-C: Object
-A, B, C = {"tool": "a"}, {"tool": "b"}, {"state": "C"}
+A: Object = {"tool": "a"}
+B: Object = {"tool": "b"}
+C: Object = {"state": "C"}
 
 
 def test_the_calls_of_an_answer_are_counted() -> None:
