@@ -45,7 +45,7 @@ def save(key: Key, text: str) -> str:
     return world.does(f"save {text}", key)
 
 
-@tool(effect="once", timeout=5)
+@tool(effect="once", timeout=5, reconcile=lambda key: world.reconciles)
 def send(text: str, to: str = "all") -> str:
     """Send it."""
     return world.does(f"send {text}")

@@ -6,11 +6,12 @@ from typing import Literal, cast
 
 import pytest
 
-from leverframe import Act, Ask, Back, Engine, Got, Limits, Machine, Next
+from leverframe import Act, Ask, Back, Engine, Got, Limits, Machine, Next, TriggerCommand
 from leverframe.canon import Object, canonical
 from leverframe.llm import Scripted
 from leverframe.llm.scripted import Line, One
 from leverframe.run import Run
+from leverframe.testing import Crash
 from tests.clerk import Over, Plan, Sure, at_work, clerk, find, pay, ref, said, save, send
 from tests.explorer import Anywhere
 from tests.house import Box, Done, Failed, FindOut, House, Person, Short, asked, begin, built, effects, world
@@ -359,6 +360,25 @@ async def test_references_that_never_work_come_to_a_person(house: House) -> None
     engine, _ = plans(house, answer, answer, answer)
     run = await begin(engine, "clerk")
     assert (run.state, run.failures) == ("Person", {"Look": 3})
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_what_a_reconciled_call_gave_is_not_known_and_no_reference_to_it_is_made_up(house: House, broken: bool) -> None:
+    engine, llm = plans(house, [send.call("a"), said("save", text=ref(0, ""))])
+    world.faults, world.reconciles, world.broken = [Crash("kill -9")], True, broken
+    row = await engine.start(TriggerCommand("clerk", {}))
+    with pytest.raises(Crash):
+        await engine.advance(row.run.id)
+    run = (await engine.advance(row.run.id)).run
+    if broken:
+        world.broken = False
+        await engine.retry(run.id)
+        run = (await engine.advance(run.id)).run
+    assert [name for name, _ in world.sent] == ["send a"]
+    assert run.status == "done"
+    assert "what call 0 gave is not known" in seen(llm)
+    assert await effects(engine, run) == [("send", "done", 1)]
+    await engine.verify(run.id)
 
 
 REFUSED: list[tuple[Sequence[One], str]] = [
