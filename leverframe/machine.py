@@ -381,8 +381,9 @@ class Machine(Generic[M]):
     def _check_edges(self) -> None:
         for name, state, row in self._rows():
             where = f"machine {self.name}: state {name}"
+            ends = outcomes(state)
             self._check_next(where, name, row)
-            refuse_row(where, outcomes(state) | {FOLLOWS for act in self.onward if act == name}, list(row))
+            refuse_row(where, ends | {FOLLOWS for act in self.onward if act == name}, list(row))
             for outcome, target in row.items():
                 checked_name(outcome, f"{where}: outcome")
                 if target == BACK and not (issubclass(state, Compact) and outcome == "retry"):

@@ -7,6 +7,7 @@ from types import NoneType, UnionType
 from typing import Literal, Never, Union, cast, get_args, get_origin
 
 from leverframe.errors import DeclarationError
+from leverframe.series import FOLLOWS
 from leverframe.state import Act, Approve, Ask, Compact, Consult, Delegate, Fetch, Reply, Runs, State, Wait, Work
 
 RISKY = frozenset({"keyed", "once"})
@@ -30,7 +31,10 @@ def outcomes(state: type[State[Never]]) -> frozenset[str]:
         return intents(state, state.replies) | {"error"} | unsure
     if issubclass(state, Act):
         unknown: set[str] = {"unknown"} if any(tool.effect in RISKY for tool in state.runs) else set()
-        return _literals(state, state.keep, default="ok") | {"error"} | unknown
+        named = _literals(state, state.keep, default="ok")
+        if FOLLOWS in named:
+            raise DeclarationError(f"state {state.name}: keep ends in 'next', which is the engine's to say; rename it")
+        return named | {"error"} | unknown
     if issubclass(state, Approve):
         return frozenset({"approved", "rejected", "expired"})
     if issubclass(state, Consult):

@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from leverframe import Act, Approve, Ask, Back, Call, Got, Key, Limits, Next, NotDone, Reply, tool
 from leverframe.canon import Json, Object
+from leverframe.state import State
 from tests.explorer import Anywhere
 from tests.house import DAY, Box, Done, Failed, FindOut, Person, Short, world
 
@@ -44,7 +45,7 @@ def save(key: Key, text: str) -> str:
     return world.does(f"save {text}", key)
 
 
-@tool(effect="once", timeout=5)
+@tool(effect="once", timeout=5, reconcile=lambda key: world.reconciles)
 def send(text: str, to: str = "all") -> str:
     """Send it."""
     return world.does(f"send {text}")
@@ -92,6 +93,8 @@ class Do(Act[Box]):
 
 
 def at_work(limits: Limits | None = None, plan: type[Plan] = Plan) -> Anywhere[Box]:
+    """With an Ask that makes one call in an answer, nothing leads on."""
+    onward: dict[str, type[State[Box]]] = {"next": Next} if plan.many else {}
     unsure = {"unsure": Person} if plan.threshold is not None else {}
     return Anywhere(
         "clerk",
@@ -99,8 +102,8 @@ def at_work(limits: Limits | None = None, plan: type[Plan] = Plan) -> Anywhere[B
         edges={
             plan: {"find": Look, "pay": Release, "save": Do, "send": Do, "over": Done, "error": Short, **unsure},
             Release: {"approved": Do, "rejected": plan, "expired": Person},
-            Look: {"ok": plan, "next": Next, "error": Short},
-            Do: {"ok": plan, "next": Next, "error": Short, "unknown": FindOut},
+            Look: {"ok": plan, "error": Short, **onward},
+            Do: {"ok": plan, "error": Short, "unknown": FindOut, **onward},
             FindOut: {"happened": plan, "not_happened": Short, "expired": Failed},
             Short: {"retry": Back, "give_up": Person},
             Person: {"handled": plan, "expired": Failed},

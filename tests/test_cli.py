@@ -76,7 +76,7 @@ def test_a_run_stops_where_a_person_is_needed_and_prints_the_command_that_goes_o
 
 def test_the_json_of_a_run_has_the_keys_that_scripts_read(leverframe: Command) -> None:
     run = leverframe("run", "refund", BROKEN, "--json").data
-    assert {"run", "machine", "status", "state", "memory", "seq", "tasks", "effects"} <= run.keys()
+    assert {"run", "machine", "status", "state", "memory", "seq", "tasks", "effects", "queue"} <= run.keys()
     assert (run["machine"], run["status"], run["state"]) == ("refund", "waiting", "Release")
     (task,) = leverframe("tasks", "--json").rows("tasks")
     assert run["tasks"] == [task]

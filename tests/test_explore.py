@@ -34,6 +34,7 @@ from leverframe.run import Event, Run, but
 from machines.refund import refund
 from machines.restock import restock
 from machines.sales_report import sales_report
+from tests.clerk import clerk
 from tests.explorer import Anywhere, Engine, Explorer, Violation
 
 MACHINES: Mapping[str, Machine[Never]] = {"refund": refund, "restock": restock, "sales_report": sales_report}
@@ -198,6 +199,12 @@ def test_nothing_that_can_happen_to_a_shipped_machine_breaks_a_promise(name: str
 def test_nothing_does_with_the_shipped_numbers_of_attempts_either(name: str) -> None:
     found = Explorer(MACHINES[name], MACHINES, landing=ONCE[name], model_calls=3).explore()
     assert found.pruned == 0
+
+
+@pytest.mark.parametrize("most", [2, pytest.param(3, marks=pytest.mark.long)])
+def test_nothing_that_can_happen_to_an_answer_of_several_calls_breaks_a_promise(most: int) -> None:
+    found = Explorer(clerk, MACHINES, model_calls=1, times=1, retries=0, grants=0, doubts=1, most=most).explore()
+    assert (found.pruned, found.dispatched) == (0, {"find", "pay", "save", "send"})
 
 
 @pytest.mark.long

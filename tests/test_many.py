@@ -6,14 +6,15 @@ from typing import Literal, cast
 
 import pytest
 
-from leverframe import Act, Ask, Back, Engine, Got, Machine, Next
+from leverframe import Act, Ask, Back, Engine, Got, Limits, Machine, Next, TriggerCommand
 from leverframe.canon import Object, canonical
 from leverframe.llm import Scripted
 from leverframe.llm.scripted import Line, One
 from leverframe.run import Run
-from tests.clerk import Over, clerk, find, pay, ref, said, save, send
+from leverframe.testing import Crash
+from tests.clerk import Over, Plan, Sure, at_work, clerk, find, pay, ref, said, save, send
 from tests.explorer import Anywhere
-from tests.house import Box, Done, Failed, FindOut, House, Short, asked, begin, built, effects, world
+from tests.house import Box, Done, Failed, FindOut, House, Person, Short, asked, begin, built, effects, world
 
 
 @pytest.fixture
@@ -37,6 +38,15 @@ class Enough(Act[Box]):
 
     def keep(self, memory: Box, got: Got) -> Literal["enough"] | None:
         return "enough" if "stop" in got[save] else None
+
+
+def single_plan() -> type[Plan]:
+    """The same Ask, one call an answer."""
+
+    class Single(Plan):
+        name, many = "Plan", False
+
+    return Single
 
 
 class Small(Ask[Box]):
@@ -168,6 +178,74 @@ async def test_a_list_of_one_is_as_an_answer_ever_was(house: House) -> None:
     assert run.status == "done"
 
 
+async def test_one_unsure_call_makes_the_whole_answer_unsure(house: House) -> None:
+    llm = Scripted(
+        [
+            [
+                {"intent": "save", "confidence": 0.9, "arguments": {"text": "a"}},
+                {"intent": "find", "confidence": 0.5, "arguments": {"text": "b"}},
+            ]
+        ]
+    )
+    engine = house(at_work(plan=Sure), llm=llm)
+    run = await begin(engine, "clerk")
+    assert (run.state, run.pending, run.queue, world.sent) == ("Person", None, (), [])
+    (line,) = [line.body for line in await engine.store.events(run.id) if line.type == "asked"]
+    assert line["confidence"] == 0.5
+    assert cast(Object, line["considered"])["tool_name"] == "save"
+    assert [item["tool_name"] for item in cast(list[Object], line["queue"])] == ["find"]
+    await engine.verify(run.id)
+
+
+# ── what people, limits and operators do between two calls ──────────────────────────────────────────────────────────────────
+
+
+async def test_a_run_can_be_paused_and_cancelled_between_two_calls(house: House) -> None:
+    engine, _ = plans(house, [pay.call("ann", 1), save.call("a")])
+    run = await begin(engine, "clerk")
+    await engine.pause(run.id)
+    await engine.decide((await asked(engine, run, "approve")).id, by="lea", decision="approved")
+    paused = (await engine.advance(run.id)).run
+    assert (paused.status, len(paused.queue), world.sent) == ("paused", 1, [])
+    await engine.resume(run.id)
+    world.faults = [RuntimeError("the line broke")]  # the payment is tried again later: in between somebody cancels
+    await engine.step(run.id)
+    await engine.cancel(run.id)
+    run = (await engine.advance(run.id)).run
+    assert (run.status, run.queue, run.pending) == ("cancelled", (), None)
+    assert not any(name.startswith("save") for name, _ in world.sent)
+    await engine.verify(run.id)
+
+
+async def test_a_limit_that_trips_on_the_way_to_the_next_call_leads_where_limits_lead(house: House) -> None:
+    llm = Scripted([[save.call(str(number)) for number in range(4)]])
+    engine = house(at_work(limits=Limits(steps=3, exceeded=Person)), llm=llm)
+    run = await begin(engine, "clerk")
+    assert (run.state, run.status, run.queue) == ("Person", "waiting", ())
+    assert [name for name, _ in world.sent] == ["save 0", "save 1"]
+    (line,) = [line.body for line in await engine.store.events(run.id) if line.body.get("exceeded")]
+    assert [item["n"] for item in cast(list[Object], line["void"])] == [2, 3]
+    assert [status for _, status, _ in await effects(engine, run)] == ["done", "done"]
+    await engine.verify(run.id)
+
+
+async def test_a_fork_asks_again_and_takes_no_waiting_call_along(house: House) -> None:
+    engine, _ = plans(house, [pay.call("ann", 1), save.call("a")])
+    run = await begin(engine, "clerk")
+    fork = (await engine.fork(run.id)).run
+    assert (fork.state, fork.pending, fork.queue) == ("Plan", None, ())
+    assert len((await engine.store.load(run.id)).run.queue) == 1
+    await engine.verify(fork.id)
+
+
+async def test_a_run_moves_to_another_definition_only_if_its_waiting_calls_can_follow_there(house: House) -> None:
+    engine, _ = plans(house, [pay.call("ann", 1), save.call("a")])
+    run = await begin(engine, "clerk")
+    single = house(at_work(plan=single_plan()), llm=Scripted([]))
+    found = await single.migrate(run.id, dry_run=True)
+    assert "a waiting call of save cannot follow there; let the run finish the answer, or reject it" in found.against
+
+
 # ── reads together ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -282,6 +360,25 @@ async def test_references_that_never_work_come_to_a_person(house: House) -> None
     engine, _ = plans(house, answer, answer, answer)
     run = await begin(engine, "clerk")
     assert (run.state, run.failures) == ("Person", {"Look": 3})
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_what_a_reconciled_call_gave_is_not_known_and_no_reference_to_it_is_made_up(house: House, broken: bool) -> None:
+    engine, llm = plans(house, [send.call("a"), said("save", text=ref(0, ""))])
+    world.faults, world.reconciles, world.broken = [Crash("kill -9")], True, broken
+    row = await engine.start(TriggerCommand("clerk", {}))
+    with pytest.raises(Crash):
+        await engine.advance(row.run.id)
+    run = (await engine.advance(row.run.id)).run
+    if broken:
+        world.broken = False
+        await engine.retry(run.id)
+        run = (await engine.advance(run.id)).run
+    assert [name for name, _ in world.sent] == ["send a"]
+    assert run.status == "done"
+    assert "what call 0 gave is not known" in seen(llm)
+    assert await effects(engine, run) == [("send", "done", 1)]
+    await engine.verify(run.id)
 
 
 REFUSED: list[tuple[Sequence[One], str]] = [

@@ -1,17 +1,17 @@
 """What is proven, bounded, found and drawn of machines in which one answer makes several calls."""
 
 from collections.abc import Callable
-from typing import cast
+from typing import Literal, cast
 
 import pytest
 
-from leverframe import Act, Machine, Next, Work
+from leverframe import Act, Got, Machine, Next, Work
 from leverframe.canon import Object
 from leverframe.check import Finding, calls, data
 from leverframe.check.bounds import bounds
 from leverframe.check.definition import violations
 from leverframe.check.model import Graph
-from leverframe.errors import EdgeError, Tampered
+from leverframe.errors import DeclarationError, EdgeError, Tampered
 from leverframe.graph import drawing, mermaid, text
 from leverframe.machine import Definition
 from leverframe.reduce import beside, reduce
@@ -38,10 +38,9 @@ def proves(rule: object, tools: str = "a keyed, b keyed", first: str = "Act") ->
     return proven
 
 
-A: Object
-B: Object
-C: Object
-A, B, C = {"tool": "a"}, {"tool": "b"}, {"state": "C"}
+A: Object = {"tool": "a"}
+B: Object = {"tool": "b"}
+C: Object = {"state": "C"}
 
 
 def test_the_calls_of_an_answer_are_counted() -> None:
@@ -168,6 +167,18 @@ def test_a_table_that_does_not_lead_on_is_refused_with_what_to_do(declared: Call
 
 class Post(Act[Box]):
     runs = (save,)
+
+
+class Says(Act[Box]):
+    runs = (save,)
+
+    def keep(self, memory: Box, got: Got) -> Literal["next"] | None:
+        return None
+
+
+def test_code_cannot_say_that_the_next_call_follows() -> None:
+    with pytest.raises(DeclarationError, match="state Says: keep ends in 'next', which is the engine's to say"):
+        Anywhere("m", memory=Box, edges={Says: {"ok": Done, "next": Next, "error": Short, "unknown": FindOut}})
 
 
 def test_only_acts_that_a_call_can_come_to_lead_on() -> None:

@@ -419,3 +419,23 @@ async def test_fakellm_answers_through_the_whole_path(fake: str) -> None:
             await pick(llm, asking(messages=[Message("user", "hello")]))
         with pytest.raises(ModelUnavailable, match="HTTP 503"):
             await pick(llm, asking(messages=[Message("user", "fail please")]))
+
+
+async def test_several_calls_in_one_answer_come_through_the_whole_path() -> None:
+    choices = Choices((issue_refund, Decline), most=3)
+    call = {"intent": "issue_refund", "arguments": {"order_id": 1042, "amount": "45.50"}}
+    async with serving(http(completion({"next": [call, call]}))) as server, model(server.url) as llm:
+        _, picked = await pick(llm, asking(choices=choices))
+    assert picked.intent == "issue_refund"
+    assert [item["n"] for item in picked.queue] == [1]
+    sent = json.loads(server.bodies[0])["response_format"]["json_schema"]["schema"]
+    assert sent == choices.schema
+
+
+NO_LISTS: list[object] = [{"next": {"intent": "decline"}}, {"next": []}, {"next": "all of them"}, {"next": [[]]}]
+
+
+@pytest.mark.parametrize("content", NO_LISTS)
+async def test_what_is_no_list_of_choices_is_bad_where_several_may_be_made(content: object) -> None:
+    error = await failing(http(completion(content)), choices=Choices((issue_refund, Decline), most=3))
+    assert isinstance(error, BadCompletion)

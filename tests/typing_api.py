@@ -23,6 +23,7 @@ from leverframe import (
     Key,
     Machine,
     Memory,
+    Next,
     Reply,
     Tool,
     Work,
@@ -171,6 +172,20 @@ class Pay(Act[Mine]):
         return find.call(1)  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
 
 
+class Several(Ask[Mine]):
+    replies = (find, pay)
+    many, most = True, 4
+
+
+class SeveralInWords(Ask[Mine]):
+    many = "yes"  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    most = "all"  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+
+class Run(Act[Mine]):
+    runs = (find, pay)
+
+
 class NotATool(Act[Mine]):
     runs = (print,)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
@@ -202,6 +217,15 @@ class Over(End):
 
 good = Machine("good", memory=Mine, edges={Start: {"go": Over, "stop": Shorten}, Shorten: {"retry": Back, "give_up": Over}})
 assert_type(good, Machine[Mine])
+several = Machine(
+    "several",
+    memory=Mine,
+    edges={
+        Several: {"find": Run, "pay": Run, "error": Shorten},
+        Run: {"ok": Over, "next": Next, "error": Shorten, "unknown": LookUp},
+    },
+)
+assert_type(several, Machine[Mine])
 target = Machine("bad", memory=Mine, edges={Start: {"go": OtherWork, "stop": Over}})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
 source = Machine("bad", memory=Mine, edges={OtherWork: {"go": Over}})  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
 memory = Machine("bad", memory=dict, edges={Start: {"go": Over, "stop": Over}})  # type: ignore[misc]  # pyright: ignore[reportArgumentType]

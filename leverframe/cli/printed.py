@@ -120,7 +120,8 @@ def _for_whom(body: Object) -> str:
 
 def _details(body: Object) -> str:
     """Which tools were called, or what went wrong."""
-    error = body.get("error")
+    refused = body.get("refused")
+    error = refused.get("error") if isinstance(refused, dict) else body.get("error")
     if isinstance(error, dict):
         return str(error.get("cause", ""))[:160]
     calls = body.get("calls")

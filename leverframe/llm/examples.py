@@ -140,8 +140,8 @@ class ExamplesLLM:
         said = fill(reply, variables, prompt.where)
         assert isinstance(said, dict)
         several = request.choices.most > 1
-        more = said.pop("then", []) if several else []
-        every = [one if isinstance(one, dict) else {} for one in (said, *(more if isinstance(more, list) else [more]))]
+        more: Json = said.pop("then", None) if several else None
+        every = [one if isinstance(one, dict) else {} for one in (said, *(more if isinstance(more, list) else []))]
         if request.choices.threshold is not None:
             every = [{"intent": one.get("intent"), "confidence": round(confidence, 2), **one} for one in every]
         filled: Json = list[Json](every) if several else every[0]

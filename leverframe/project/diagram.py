@@ -14,12 +14,15 @@ from leverframe.errors import DeclarationError, DiagramError, did_you_mean
 from leverframe.machine import BACK, EXCEEDED, back_targets
 from leverframe.project import kinds
 from leverframe.project.sketch import HINTS, LONGEST_LINE, Arrow, Box, Sketch, refused_sign
+from leverframe.series import NEXT
 from leverframe.state import Kind, checked_name
 
 LARGEST = 2_000_000
 """Signs; ten times the drawing of a machine of 1,000 states."""
 
 Problems = list[tuple[int, str]]
+
+_SEVERAL = "`many` and `next` are written by hand (docs/many.md)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,10 @@ class _Reader:
                 self._say(box.line, f"{error}. What a state is for goes into a note: note right of {box.id}: …")
             if (other := first.setdefault(name, box)) is not box:
                 self._say(box.line, f"two states are called {name!r} (line {other.line} draws the other); rename one")
+        for box in (box for box in self._boxes.values() if names[box.id] == NEXT):
+            self._say(
+                box.line, f"{NEXT!r} is where an Act's `next` leads, and no state; rename it. Draw one call an answer: {_SEVERAL}"
+            )
         back = [box for box in self._boxes.values() if names[box.id] == BACK]
         leaving = {arrow.source: arrow.line for arrow in self._arrows}
         for box in back:
