@@ -18,6 +18,7 @@ from leverframe.automaton import Automaton, compiled, enforceable, per_call
 from leverframe.canon import Json, Object, canonical, text_hash
 from leverframe.clock import Micros, micros
 from leverframe.errors import DeclarationError, EdgeError, PromptError, did_you_mean
+from leverframe.importance import PIN, refuse_rows
 from leverframe.outcomes import intents, outcomes
 from leverframe.rules import Rule, refuse_unknown
 from leverframe.state import (
@@ -229,9 +230,13 @@ class Machine(Generic[M]):
     ) -> Object:
         """What a state's kind adds to the definition."""
         if issubclass(state, Ask):
+            from leverframe.wording import wording
+
             prompts = self.prompts(state) if refuse is None else self._found(state, refuse)
             texts: Object = {} if prompts is None else {"texts": {prompt.variant: prompt.text for prompt in prompts}}
-            return {"prompt": state.prompt, **texts, "choices": _choices(state.replies), "threshold": state.threshold}
+            words = wording(self.home, state.prompt)
+            shown: Object = {**({"scores": {**state.scores}} if state.scores else {}), **({"error": words} if words else {})}
+            return {"prompt": state.prompt, **texts, "choices": _choices(state.replies), "threshold": state.threshold, **shown}
         if issubclass(state, Fetch | Act):
             return {"tools": [tool.name for tool in state.runs], "builds": builds(state)}
         if issubclass(state, Approve):
@@ -243,7 +248,7 @@ class Machine(Generic[M]):
         if issubclass(state, Delegate):
             return self._delegate_body(cast(type[Delegate[Never, Never]], state), others, inside, refuse)
         if issubclass(state, Compact):
-            return {"times": state.times}
+            return {"times": state.times, **({"cuts": {**state.cuts}} if state.cuts else {})}
         return {"success": state.success} if issubclass(state, End) else {}
 
     def _check_rules_inside(self, others: "Mapping[str, Machine[Never]]") -> None:
@@ -383,6 +388,10 @@ class Machine(Generic[M]):
             raise EdgeError(f'{where}: asks nobody; set to = "the person or role"')
         if issubclass(state, Ask) and not state.prompt:
             raise EdgeError(f'{where}: has no prompt; set prompt = "agent/state"')
+        if issubclass(state, Ask) and state.scores:
+            refuse_rows(f"{where}: scores", state.scores, self.tools, most=PIN)
+        if issubclass(state, Compact) and state.cuts:
+            refuse_rows(f"{where}: cuts", state.cuts, self.tools, most=1_000_000)
         if issubclass(state, Fetch):
             for tool in state.runs:
                 if tool.effect != "read":

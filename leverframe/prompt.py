@@ -1,9 +1,9 @@
 """Prompts: what the model is told (factor 2), in files people own: `prompts/<agent>/<state>.md`.
 
-A file is YAML front matter (model, temperature, max_tokens, variables, weight, examples, otherwise) and the sections `# system`,
-`# user`, `# assistant`, each a Jinja2 template. Nothing is forgiving here: a name that is not there, a key that is not known, a
-value that is missing at rendering is an error with file and line. This module hides YAML and Jinja2, and imports them when a
-prompt first needs them.
+A file is YAML front matter (model, temperature, max_tokens, window, context, variables, weight, examples, otherwise) and the sections
+`# system`, `# user`, `# assistant`, each a Jinja2 template. Nothing is forgiving here: a name that is not there, a key that is not known,
+a value that is missing at rendering is an error with file and line. This module hides YAML and Jinja2, and imports them when a prompt
+first needs them.
 """
 
 import json
@@ -78,6 +78,8 @@ class Prompt:
     model: str | None = field(default=None, compare=False)
     temperature: float | None = field(default=None, compare=False)
     max_tokens: int | None = field(default=None, compare=False)
+    window: int | None = field(default=None, compare=False)  # tokens of the window at most
+    context: int | None = field(default=None, compare=False)  # tokens that the model takes, its answer included
     variables: tuple[str, ...] | None = field(default=None, compare=False)
     weight: float = field(default=1.0, compare=False)
     examples: tuple[Example, ...] = field(default=(), compare=False)
@@ -229,6 +231,8 @@ def _parsed(name: str, variant: str, text: str, path: Path | None) -> Prompt:
         model=front.model,
         temperature=front.temperature,
         max_tokens=front.max_tokens,
+        window=front.window,
+        context=front.context,
         variables=None if front.variables is None else tuple(front.variables),
         weight=front.weight,
         examples=tuple(Example(e.when, e.reply, line_of(("examples", i))) for i, e in enumerate(front.examples)),
@@ -247,6 +251,8 @@ class _Front(BaseModel):
     model: str | None = Field(None, min_length=1)
     temperature: float | None = Field(None, ge=0, le=2)
     max_tokens: int | None = Field(None, gt=0)
+    window: int | None = Field(None, gt=0)
+    context: int | None = Field(None, gt=0)
     variables: list[str] | None = None
     weight: float = Field(1.0, ge=0)
     examples: list[_Said] = []

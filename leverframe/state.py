@@ -5,7 +5,7 @@ anything runs. States are made anew for every step and keep nothing: all that la
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import new_class
@@ -189,6 +189,8 @@ class Ask(State[M_contra]):
     replies: ClassVar[Sequence["Runs[object] | type[Reply[str]]"]] = ()
     threshold: ClassVar[float | None] = None
     """Replies must state a confidence from 0 to 1; below this one the outcome is `unsure`."""
+    scores: ClassVar[Mapping[str, int]] = {}
+    """Rows in place of those in `leverframe.importance`: what its window keeps longest. 100: always in; 0: never."""
 
     def keep(self, memory: M_contra, reply: Never, /) -> None:
         """Keep what matters of a Reply (not called for tool calls). Annotate `reply` with the types you take."""
@@ -269,7 +271,9 @@ class Compact(State[M_contra]):
 
     kind = "compact"
     times: ClassVar[int] = 3
-    """The engine gives `give_up` at this many errors of one state, or in a row."""
+    """The engine gives `give_up` at this many errors of one state, in a row, or of one call that fails the same way."""
+    cuts: ClassVar[Mapping[str, int]] = {}
+    """Tokens that blocks of a kind, or of a tool, may have each, once the pins did not fit into the window; 0 takes them out."""
 
     def shorten(self, error: str, /) -> str:
         """The cause in one line, as the next model call will read it."""

@@ -10,6 +10,7 @@ from leverframe.check.finding import Finding, Place
 from leverframe.check.structure import listed
 from leverframe.machine import AnyState, Machine
 from leverframe.state import Ask, Consult, Reply, Wait
+from leverframe.wording import FILE as ERRORS
 
 
 def rooms(machine: Machine[Never], others: Mapping[str, Machine[Never]]) -> Iterator[Finding]:
@@ -69,7 +70,7 @@ def _unused(machine: Machine[Never], others: Mapping[str, Machine[Never]]) -> It
     for folder in sorted({*mine, machine.name}):
         for file in sorted((machine.home / "prompts" / folder).glob("*.md")):
             name = f"{folder}/{file.name.split('.')[0]}"  # triage.b.md is a variant of triage
-            if name not in used:
+            if name not in used and file.name != ERRORS:
                 message = f"prompts/{folder}/{file.name} is no prompt of any state"
                 yield finding("LF112", machine.name, message, place=Place(str(file), 1))
 

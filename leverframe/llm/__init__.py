@@ -5,7 +5,7 @@ from leverframe.llm.examples import ExamplesLLM
 from leverframe.llm.models import model_for
 from leverframe.llm.remote import InstructorLLM, Prices
 from leverframe.llm.scripted import Scripted
-from leverframe.llm.seam import LLM, Answer, Request, Usage, estimated_tokens, is_offline, pick, request_hash, sent
+from leverframe.llm.seam import LLM, Answer, Request, Usage, context_of, estimated_tokens, is_offline, pick, request_hash, sent
 
 __all__ = [
     "LLM",
@@ -19,6 +19,7 @@ __all__ = [
     "Request",
     "Scripted",
     "Usage",
+    "context_of",
     "estimated_tokens",
     "is_offline",
     "model_for",

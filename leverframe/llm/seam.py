@@ -1,10 +1,10 @@
 """The seam to models: one method. What goes in is data, what comes out is data, and nothing of a provider shows through."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Protocol
+from typing import Protocol, cast
 
 from leverframe.canon import Json, Object
 from leverframe.errors import BadCompletion, NotJson
@@ -76,6 +76,12 @@ class LLM(Protocol):
 def is_offline(llm: LLM) -> bool:
     """Answers without a real model: a run remembers that and is never continued by the other kind."""
     return bool(getattr(llm, "offline", False))
+
+
+def context_of(llm: LLM | None, model: str) -> int | None:
+    """How many tokens a model takes, its answer included, where the LLM has a method `context` that knows it."""
+    known = cast("Callable[[str], int | None] | None", getattr(llm, "context", None))
+    return known(model) if known else None
 
 
 async def pick(llm: LLM, request: Request) -> tuple[Answer, Picked]:

@@ -9,19 +9,20 @@ from leverframe.errors import (
     ModelRefused,
     ModelUnavailable,
     PromptError,
+    WindowOverflow,
 )
-from leverframe.llm import LLM, Request, pick
+from leverframe.llm import LLM, Request, context_of, pick, request_hash
 from leverframe.perform.calls import backoff, call_body
 from leverframe.perform.memory import fault, one_line
 from leverframe.perform.replies import keep_reply, reply_body
 from leverframe.perform.step import Draft, Step, Stuck
-from leverframe.prompt import choose, render
+from leverframe.prompt import choose
 from leverframe.state import (
     Reply,
 )
 from leverframe.store.boundary import outside
+from leverframe.window import Window, question
 
-WINDOW_TOKENS = 8000
 MODEL_ATTEMPTS = 5
 
 
@@ -30,10 +31,12 @@ async def ask(step: Step) -> Draft:
     name = step.run.state
     body: Object = {"state": name}
     try:
-        request, manifest = _request(step)
+        request, kept = _request(step)
     except PromptError as error:
         raise Stuck(str(error)) from error
-    body |= {"prompt": manifest}
+    except WindowOverflow as error:
+        return Draft("asked", {**body, "outcome": "error", "error": fault(error, "window")})
+    body |= {"prompt": kept}
     llm = cast(LLM, step.llm)
     try:
         with outside(f"model {name}"):
@@ -47,7 +50,8 @@ async def ask(step: Step) -> Draft:
         if error.usage:
             tokens = {"input_tokens": error.usage.input_tokens, "output_tokens": error.usage.output_tokens}
             spent = {"usage": {**tokens, "cost": error.usage.cost}}
-        return Draft("asked", {**body, **spent, "outcome": "error", "error": fault(error, "model")})
+        asked: Object = {"request": request_hash(request.messages)}
+        return Draft("asked", {**body, **spent, **asked, "outcome": "error", "error": fault(error, "model")})
     body |= {"model": answer.model, "usage": answer.usage.json(), "request": answer.request_hash}
     body |= {} if picked.confidence is None else {"confidence": picked.confidence}
     if picked.call is not None:
@@ -70,12 +74,14 @@ def _request(step: Step) -> tuple[Request, Object]:
     name, run = step.run.state, step.run
     prompt = choose(step.bound.prompts_of(name), run.id)
     choices = step.bound.choices_of(name)
-    text, kept = step.window.text(WINDOW_TOKENS) if step.window else ("", {})
-    variables = {**run.memory, "memory": run.memory, "window": text, "choices": choices.describe()}
+    model = step.model or prompt.model or ""
+    asked = question(
+        prompt, step.spec, step.window or Window(), run.memory, choices.describe(), context=context_of(step.llm, model)
+    )
     request = Request(
-        messages=render(prompt, variables),
+        messages=asked.messages,
         choices=choices,
-        model=step.model or prompt.model or "",
+        model=model,
         temperature=prompt.temperature,
         max_tokens=prompt.max_tokens,
         run_id=run.id,
@@ -83,7 +89,7 @@ def _request(step: Step) -> tuple[Request, Object]:
         prompt=prompt,
         memory=run.memory,
     )
-    return request, {"name": prompt.name, "variant": prompt.variant, **kept}
+    return request, asked.kept(prompt)
 
 
 def _later(step: Step, body: Object, error: ModelUnavailable) -> Draft:

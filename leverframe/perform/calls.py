@@ -14,7 +14,9 @@ from leverframe.errors import (
 )
 from leverframe.machine import AnyTool
 from leverframe.perform.memory import fault, keeping, one_line, user_code
+from leverframe.perform.recalling import recalled
 from leverframe.perform.step import Draft, Step, Stuck
+from leverframe.recall import is_recall
 from leverframe.reduce import KEY_LIFE, unfetchable
 from leverframe.run import Pending, Run
 from leverframe.state import (
@@ -54,7 +56,7 @@ async def _repeatable(step: Step, call: Call[object]) -> tuple[object, Json, Obj
     for attempt in range(tool.options.retries + 1):
         try:
             with outside(f"tool {tool.name}"):
-                value = await tool.perform(call.arguments)
+                value = await (recalled(step, call) if is_recall(tool) else tool.perform(call.arguments))
             return *tool.result(value), None
         except NotDone as error:
             return None, None, fault(error, tool.name)
