@@ -42,4 +42,4 @@ def _calls(run: Run, kind: str, body: Object, settled: Pending | None, failed: b
     if settled is None:
         for call in cast(list[Object], body.get("calls") or []):
             name: Json = call["tool_name"]
-            yield digest({"tool_name": name, "arguments": call["arguments"]})[:12], cast("Object | None", call.get("error"))
+            yield digest({"tool_name": name, "arguments": call.get("arguments")})[:12], cast("Object | None", call.get("error"))

@@ -14,9 +14,11 @@ draw        graph
 rooms       new, init
 review      check, schema
 compare     diff, definition
+context     context
+page        what a model saw, as HTML
 """
 
-from leverframe.cli import compare, draw, operate, people, review, rooms, runs
+from leverframe.cli import compare, context, draw, operate, people, review, rooms, runs
 from leverframe.cli.app import app, main
 
-__all__ = ["app", "compare", "draw", "main", "operate", "people", "review", "rooms", "runs"]
+__all__ = ["app", "compare", "context", "draw", "main", "operate", "people", "review", "rooms", "runs"]

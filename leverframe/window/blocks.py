@@ -159,7 +159,7 @@ def _picked(body: Object, keys: tuple[str, ...]) -> Object:
         value = body.get(key)
         if isinstance(value, dict) and key in _SPREAD:
             wanted = _SPREAD[key] or tuple(value)
-            content |= {name: value[name] for name in wanted if value.get(name) not in (None, [], {})}
+            content |= {name: value[name] for name in wanted if value.get(name) not in (None, [], {}, "")}
         elif value is not None or (key == "result" and key in body):
             content[key] = value
     if body.get("error") is not None and "error" not in keys:

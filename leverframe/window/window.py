@@ -28,6 +28,7 @@ _PINNED_ERRORS = 8
 _NOTE = 8
 _SHARE = 4  # where not all fits, a block that is no pin gets at most this part of the budget
 _REPORTS = 8
+_CHOOSES = frozenset({"asked", "built", "edited"})
 _SMALL = 100  # tokens of a block that is not worth shortening
 _UNLISTED = 80  # a tool without a row, by its kind
 
@@ -88,6 +89,7 @@ class Window:
         self._latest: dict[str, int] = {}  # by its words: the block that says it
         self._failed: dict[str, list[int]] = {}  # by state: what is hidden once it ends otherwise
         self._blamed = ""
+        self._chosen = 0  # the block of the last call that was made
         self._pinned: deque[int] = deque()  # errors
         self._cuts: dict[str, int] = {}
         self._tokens = 0
@@ -111,6 +113,8 @@ class Window:
         elif body.get("error") is not None:
             self._blamed = str(body.get("state", ""))
             self._add_pieces(type, body, self._blamed)
+            if self._chosen in self._keys and self._keys[self._chosen][0] == body.get("tool_name"):
+                self._failed[self._blamed].append(self._chosen)  # the choice of the call that failed goes with it
         else:
             self._resolve(str(body[key]) for key in ("state", "tool_name") if key in body)
             self._add_pieces(type, body, None)
@@ -123,6 +127,8 @@ class Window:
 
     def _add_pieces(self, type: str, body: Object, blamed: str | None) -> list[int]:
         added = [self._add(block(piece)) for piece in pieces(self._seq, type, body)]
+        if type in _CHOOSES and added:
+            self._chosen = added[-1]
         if blamed is not None and added:
             self._failed.setdefault(blamed, []).extend(added)
         return added
@@ -325,5 +331,7 @@ def _highest(definition: Definition | None) -> Mapping[str, int]:
 
 
 def _overflown(pins: list[Block], used: int, budget: int) -> str:
+    if not pins:
+        return f"a window of {budget} tokens has no room for anything"
     most = max(pins, key=lambda each: each.tokens)
     return f"the pinned blocks take {used:,} tokens of {budget:,}; the longest is {most.tag} {most.piece.reference} with {most.tokens:,}"
