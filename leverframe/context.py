@@ -1,7 +1,7 @@
 """`context`: what a model saw of a run at one of its questions, with the code of now for what only code knows."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Never, TypeAlias, cast
+from typing import Never, TypeAlias
 
 from leverframe.errors import NotFound
 from leverframe.llm import Choices
@@ -52,8 +52,7 @@ def _written(machines: Machines) -> Callable[[Definition, str], list[str]]:
         found = machine.states.get(state) if machine else None
         told = [pinned_choices(definition, state)]
         if found is not None and issubclass(found, Ask):
-            asking = cast(type[Ask[Never]], found)
-            told.insert(0, Choices(asking.replies, asking.threshold).describe())
+            told.insert(0, Choices(found.replies, found.threshold).describe())
         return told
 
     return written

@@ -11,6 +11,7 @@ from leverframe.canon import Object
 from leverframe.errors import DeclarationError, ModelUnavailable, PromptError
 from leverframe.faults import LIMIT, compacted, fingerprint, scrubbed
 from leverframe.llm import Scripted, Usage, estimated_tokens
+from leverframe.llm.scripted import Line
 from leverframe.run import Run
 from leverframe.state import Call
 from leverframe.testing import check_seen
@@ -230,7 +231,14 @@ def test_words_for_errors_that_name_what_an_error_has_not_are_refused(tmp_path: 
 
 
 async def test_what_was_shortened_can_be_read_again_page_by_page(house: House, tmp_path: Path) -> None:
-    script = [peek.call(7), recall.call("#3"), recall.call("#3", 4_000), recall.call("#3", 99_999), recall.call("#99"), Stop()]
+    script: list[Line] = [
+        peek.call(7),
+        recall.call("#3"),
+        recall.call("#3", 4_000),
+        recall.call("#3", 99_999),
+        recall.call("#99"),
+        Stop(),
+    ]
     run, shown = await asked(house, agent(tmp_path, Patient), Scripted(script))
     assert run.state == "Done"
     assert 'more: {reference: "#3", characters: 4' in shown[1]
@@ -277,7 +285,9 @@ async def test_a_context_leaves_the_window_what_prompt_and_answer_do_not_take(ho
     lines = [line.body for line in await house().store.events(run.id) if line.type == "asked"]
     prompts = [body["prompt"] for body in lines if isinstance(body["prompt"], dict)]
     assert max(int(str(prompt["tokens"])) for prompt in prompts) <= 1_000 - 300
-    assert {prompt["budget"] for prompt in prompts} == {1_000 - 300 - 32 - estimated_tokens(("Be good. " * 100).rstrip())}
+    assert {int(str(prompt["budget"])) for prompt in prompts} == {
+        1_000 - 300 - 32 - estimated_tokens(("Be good. " * 100).rstrip())
+    }
 
 
 class Picky(Choose):

@@ -82,8 +82,8 @@ def differing(before: Seen, one: Seen) -> list[str]:
         [f"{message.role} │ {text}" for message in each.messages for text in message.content.split("\n")]
         for each in (before, one)
     )
-    names = (f"{each.run} event {each.seq}" for each in (before, one))
-    return list(difflib.unified_diff(was, now, *names, lineterm="", n=2))
+    first, second = (f"{each.run} event {each.seq}" for each in (before, one))
+    return list(difflib.unified_diff(was, now, first, second, lineterm="", n=2))
 
 
 def _json(one: Seen, before: Seen | None) -> Object:

@@ -91,9 +91,8 @@ class Block:
 
     @cached_property
     def text(self) -> str:
-        lines = [self.body] if self.body else []
+        lines = [f"{self.body}…" if self.longer else self.body] if self.body or self.longer else []
         if self.longer:
-            lines[0] += "…"
             lines.append(f'more: {{reference: "{self.piece.reference}", characters: {self.longer}}}')
         if self.times > 1:
             lines.append(f"times: {self.times}")
