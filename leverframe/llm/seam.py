@@ -11,6 +11,9 @@ from leverframe.errors import BadCompletion, NotJson
 from leverframe.llm.choices import Choices, Picked
 from leverframe.prompt import Message, Prompt
 
+_ASCII = bytes(range(128))
+_LETTERS = b" abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -112,6 +115,11 @@ def request_hash(messages: Sequence[Message]) -> str:
 
 
 def estimated_tokens(text: str) -> int:
-    """About how many tokens a text has, offline: one for 3.5 bytes of UTF-8. Errs on the side of too many."""
-    size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-    return -(-size * 2 // 7)
+    """About how many tokens a text has, offline: a quarter for a letter or a space, 5/8 for another sign of ASCII, 7/16 for a byte beyond it.
+
+    Measured on two real tokenizers (`benchmarks/tokens.py`): of English, code, JSON and windows between 0.6 and 1.05 of it.
+    """
+    data = text.encode("utf-8", "replace")
+    signs = len(data.translate(None, _LETTERS))
+    beyond = 0 if text.isascii() else len(data.translate(None, _ASCII))
+    return (4 * (len(data) - signs) + 10 * (signs - beyond) + 7 * beyond + 15) // 16

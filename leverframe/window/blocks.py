@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import cast
 
 from leverframe.canon import Json, Object
@@ -73,48 +72,72 @@ class Piece:
         return _TAG.sub("&lt;", body) if "<" in body else body
 
 
-@dataclass(frozen=True)
 class Block:
-    """A piece as the window holds it. `kind` is its row in the table of scores; a tool may have a row of its own."""
+    """A piece as the window holds it. `kind` is its row in the table of scores; a tool may have a row of its own.
 
-    piece: Piece
-    kind: str
-    words: str  # two blocks that say the same are told by it
-    body: str  # of at most LONGEST characters
-    longer: int = 0  # how many characters it had beyond
-    times: int = 1  # how often it was said
-    number: int = 0  # its place
+    Thousands are made, and few are shown: what is shown is worked out when it is asked for.
+    """
+
+    __slots__ = ("_shorter", "_text", "_tokens", "body", "kind", "longer", "number", "piece", "times", "tool", "words")
+
+    def __init__(
+        self, piece: Piece, tool: str, kind: str, words: str, body: str, longer: int = 0, times: int = 1, number: int = 0
+    ) -> None:
+        self.piece, self.tool, self.kind = piece, tool, kind
+        self.words = words  # two blocks that say the same are told by it
+        self.body, self.longer = body, longer  # of at most LONGEST characters, and how many it had beyond
+        self.times, self.number = times, number  # how often it was said, and its place
+        self._text, self._tokens = "", 0
+        self._shorter: tuple[int, Block] | None = None
 
     @property
     def tag(self) -> str:
         return self.piece.tag
 
-    @cached_property
+    @property
     def text(self) -> str:
-        lines = [f"{self.body}…" if self.longer else self.body] if self.body or self.longer else []
-        if self.longer:
-            lines.append(f'more: {{reference: "{self.piece.reference}", characters: {self.longer}}}')
-        if self.times > 1:
-            lines.append(f"times: {self.times}")
-        return wrapped(self.tag, "\n".join(lines))
+        if not self._text:
+            lines = [f"{self.body}…" if self.longer else self.body] if self.body or self.longer else []
+            if self.longer:
+                lines.append(f'more: {{reference: "{self.piece.reference}", characters: {self.longer}}}')
+            if self.times > 1:
+                lines.append(f"times: {self.times}")
+            self._text = wrapped(self.tag, "\n".join(lines))
+        return self._text
 
-    @cached_property
+    @property
     def tokens(self) -> int:
-        return estimated_tokens(self.text)
+        if not self._tokens:
+            self._tokens = estimated_tokens(self.text)
+        return self._tokens
+
+    def but(
+        self, *, kind: str | None = None, body: str | None = None, longer: int | None = None, times: int | None = None
+    ) -> "Block":
+        """The same with other values for some of it."""
+        return Block(
+            self.piece,
+            self.tool,
+            self.kind if kind is None else kind,
+            self.words,
+            self.body if body is None else body,
+            self.longer if longer is None else longer,
+            self.times if times is None else times,
+            self.number,
+        )
 
     def within(self, tokens: int) -> "Block":
         """As much of it as fits into so many tokens; the end is cut off, and what is needed to ask for it stays."""
         if self.tokens <= tokens or not self.body:
             return self
-        known = self.__dict__.get("_shorter")
-        if known is None or known[0] != tokens:
-            known = self.__dict__["_shorter"] = (tokens, self._cut(tokens))
-        return cast(Block, known[1])
+        if self._shorter is None or self._shorter[0] != tokens:
+            self._shorter = (tokens, self._cut(tokens))
+        return self._shorter[1]
 
     def _cut(self, tokens: int) -> "Block":
         length = len(self.body) * tokens // self.tokens
         while True:
-            shorter = replace(self, body=self.body[:length], longer=self.longer + len(self.body) - length)
+            shorter = self.but(body=self.body[:length], longer=self.longer + len(self.body) - length)
             if shorter.tokens <= tokens or not length:
                 return shorter
             length = length * 9 // 10
@@ -126,15 +149,22 @@ def wrapped(tag: str, body: str) -> str:
 
 def pieces(seq: int, type: str, body: Object) -> list[Piece]:
     """What of an event a model may see. A Fetch has a piece for each of its calls."""
-    found = list(_contents(type, body)) if type in SHOWN else []
+    if type not in SHOWN:
+        return []
+    if type != "fetched":
+        return [Piece(f"#{seq}", *found) for found in _contents(type, body)]
+    found = list(_contents(type, body))
     if len(found) == 1:
         return [Piece(f"#{seq}", *found[0])]
     return [Piece(f"#{seq}.{number}", tag, content) for number, (tag, content) in enumerate(found, 1)]
 
 
-def block(piece: Piece) -> Block:
-    body = piece.body()
-    return Block(piece, _kind(piece), _words(piece, body), body[:LONGEST], max(0, len(body) - LONGEST))
+def block(piece: Piece, number: int) -> Block:
+    body, tool = piece.body(), piece.tool
+    kind = "chatter" if piece.tag in TALK and not tool and _is_chatter(piece) else piece.tag
+    if len(body) <= LONGEST:
+        return Block(piece, tool, kind, _words(piece.tag, body), body, number=number)
+    return Block(piece, tool, kind, _words(piece.tag, body), body[:LONGEST], len(body) - LONGEST, number=number)
 
 
 def _contents(type: str, body: Object) -> Iterator[tuple[str, Object]]:
@@ -166,19 +196,16 @@ def _picked(body: Object, keys: tuple[str, ...]) -> Object:
     return content
 
 
-def _kind(piece: Piece) -> str:
-    if piece.tag in TALK and not piece.tool:
-        words = [word for said in _said(piece.content) for word in _WORD.findall(said.lower())]
-        if 0 < len(words) <= 12 and _CHATTER.issuperset(words):
-            return "chatter"
-    return piece.tag
+def _is_chatter(piece: Piece) -> bool:
+    words = [word for said in _said(piece.content) for word in _WORD.findall(said.lower())]
+    return 0 < len(words) <= 12 and _CHATTER.issuperset(words)
 
 
-def _words(piece: Piece, body: str) -> str:
+def _words(tag: str, body: str) -> str:
     """Of what is said the words alone: the same question with another comma is the same question."""
-    if piece.tag in TALK and len(body) <= 1_000 and (words := _WORD.findall(body.lower())):
-        return f"{piece.tag} {' '.join(words)}"
-    return f"{piece.tag} {body}"
+    if tag in TALK and len(body) <= 1_000 and (words := _WORD.findall(body.lower())):
+        return f"{tag} {' '.join(words)}"
+    return f"{tag} {body}"
 
 
 def _said(value: Json) -> Iterator[str]:

@@ -7,7 +7,7 @@ more is held than any question could show. So what a question costs depends on i
 import json
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import merge
 from typing import Literal, TypeAlias, cast
 
@@ -16,7 +16,7 @@ from leverframe.errors import WindowOverflow
 from leverframe.importance import PIN, SCORES
 from leverframe.machine import Definition
 from leverframe.run import Event
-from leverframe.window.blocks import SHOWN, TALK, Block, block, pieces, wrapped
+from leverframe.window.blocks import SHOWN, TALK, Block, Piece, block, pieces, wrapped
 from leverframe.window.secrets import Secrets
 
 BUDGET = 8_000
@@ -25,7 +25,7 @@ LEAST = 64
 KEEP = 65_536
 """Tokens of all blocks that are held."""
 _PINNED_ERRORS = 8
-_NOTE = 8
+_NOTE = 16
 _SHARE = 4  # where not all fits, a block that is no pin gets at most this part of the budget
 _REPORTS = 8
 _CHOOSES = frozenset({"asked", "built", "edited"})
@@ -116,7 +116,8 @@ class Window:
             if self._chosen in self._keys and self._keys[self._chosen][0] == body.get("tool_name"):
                 self._failed[self._blamed].append(self._chosen)  # the choice of the call that failed goes with it
         else:
-            self._resolve(str(body[key]) for key in ("state", "tool_name") if key in body)
+            if self._failed:
+                self._resolve(str(body[key]) for key in ("state", "tool_name") if key in body)
             self._add_pieces(type, body, None)
         while self._tokens > self._keep and self._forget():
             pass
@@ -126,7 +127,7 @@ class Window:
         self.add(line.type, cast(Object, json.loads(line.text)) if line.type in SHOWN else line.body)
 
     def _add_pieces(self, type: str, body: Object, blamed: str | None) -> list[int]:
-        added = [self._add(block(piece)) for piece in pieces(self._seq, type, body)]
+        added = [self._add(piece) for piece in pieces(self._seq, type, body)]
         if type in _CHOOSES and added:
             self._chosen = added[-1]
         if blamed is not None and added:
@@ -141,22 +142,25 @@ class Window:
         self._pinned += self._add_pieces(type, body, blamed)
         if len(self._pinned) > _PINNED_ERRORS:
             older = self._pinned.popleft()
-            self._put(replace(self._take(older), kind="older_error"))
+            self._put(self._take(older).but(kind="older_error"))
 
-    def _add(self, new: Block) -> int:
+    def _add(self, piece: Piece) -> int:
         """What is said again stands once, where it was said last."""
+        self._number += 1
+        new = block(piece, self._number)
         before = self._latest.get(new.words)
         if before is not None:
-            old = self._remove(before, "hidden", "said again later")
-            kind = "repeated" if new.tag in TALK and not new.piece.tool and new.kind != "chatter" else new.kind
-            new = replace(new, kind=kind, times=old.times + 1)
-        self._number += 1
-        self._put(replace(new, number=self._number))
+            new.times = self._remove(before, "hidden", "said again later").times + 1
+            if new.kind in TALK and not new.tool:
+                new.kind = "repeated"
+        self._put(new)
         return self._number
 
     def _put(self, new: Block) -> None:
-        key = (new.piece.tool, new.kind)
-        bucket = self._buckets.setdefault(key, OrderedDict())
+        key = (new.tool, new.kind)
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = OrderedDict()
         bucket[new.number] = new
         self._keys[new.number] = key
         self._latest[new.words] = new.number
@@ -181,7 +185,7 @@ class Window:
 
     def _resolve(self, places: Iterable[str]) -> None:
         """These states and tools worked: what they failed at before says nothing any more."""
-        for place in places if self._failed else ():
+        for place in places:
             for number in self._failed.pop(place, ()):
                 if number in self._keys:
                     self._remove(number, "hidden", f"resolved: {place} worked since")
@@ -219,8 +223,8 @@ class Window:
             Told(
                 each.piece.reference,
                 each.tag,
-                each.piece.tool,
-                _score((each.piece.tool, each.kind), view.scores),
+                each.tool,
+                _score((each.tool, each.kind), view.scores),
                 each.tokens,
                 fate,
                 why,
@@ -281,14 +285,14 @@ class Window:
     def _dressed(self, each: Block, view: View) -> Block | None:
         """A pin as it is shown; None: a Compact cut it out."""
         if each.kind == "error" and view.wording is not None:
-            return replace(each, body=view.wording({**each.piece.content, "times": each.times}), times=1)
+            return each.but(body=view.wording({**each.piece.content, "times": each.times}), times=1)
         cut = self._cut(each)
         return each if cut is None else each.within(cut) if cut else None
 
     def _cut(self, each: Block) -> int | None:
         if not self._cuts:
             return None
-        return self._cuts.get(each.piece.tool, self._cuts.get(each.kind))
+        return self._cuts.get(each.tool, self._cuts.get(each.kind))
 
 
 def window_of(definition: Definition, events: Iterable[Event], *, remembers: bool = False) -> Window:
