@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from leverframe.machine import Accept as Accept
     from leverframe.machine import Limits as Limits
     from leverframe.machine import Machine as Machine
-    from leverframe.recall import recall as recall
+    from leverframe.recollection import recall as recall
     from leverframe.rules import Absence as Absence
     from leverframe.rules import BoundedExistence as BoundedExistence
     from leverframe.rules import Existence as Existence
@@ -51,7 +51,7 @@ _HOMES = {
     "engine": ("Engine",),
     "errors": ("LeverframeError", "NotDone"),
     "machine": ("Accept", "Limits", "Machine"),
-    "recall": ("recall",),
+    "recollection": ("recall",),
     "rules": ("Absence", "BoundedExistence", "Existence", "In", "Precedence", "Response", "Universality"),
     "state": (
         *("Act", "Answered", "Approve", "Ask", "Back", "Call", "Compact", "Consult", "Delegate"),

@@ -26,7 +26,7 @@ ORDER = (
     ("schema", "faults"),
     ("state",),
     ("prompt", "table", "tool"),
-    ("outcomes", "automaton", "recall", "wording"),
+    ("outcomes", "automaton", "recollection", "wording"),
     ("rules",),
     ("machine",),
     ("run",),

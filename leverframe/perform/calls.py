@@ -16,7 +16,7 @@ from leverframe.machine import AnyTool
 from leverframe.perform.memory import fault, keeping, one_line, user_code
 from leverframe.perform.recalling import recalled
 from leverframe.perform.step import Draft, Step, Stuck
-from leverframe.recall import is_recall
+from leverframe.recollection import is_recall
 from leverframe.reduce import KEY_LIFE, unfetchable
 from leverframe.run import Pending, Run
 from leverframe.state import (

@@ -5,7 +5,7 @@ from typing import cast
 
 from leverframe.errors import NotDone
 from leverframe.perform.step import Step
-from leverframe.recall import page
+from leverframe.recollection import page
 from leverframe.state import Call
 from leverframe.window import Secrets, pieces
 
