@@ -7,6 +7,7 @@ figure is tokens for one that was estimated: below 1 the estimate errs on the si
 import json
 import os
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,9 @@ def counters() -> dict[str, Callable[[str], int]]:
         raise SystemExit("pip install --no-deps tiktoken regex litellm tokenizers")
     home = Path(found.submodule_search_locations[0], "litellm_core_utils/tokenizers")
     os.environ["TIKTOKEN_CACHE_DIR"] = str(home)
-    import tiktoken  # type: ignore[import-not-found] # pyright: ignore[reportMissingImports]
-    from tokenizers import Tokenizer  # type: ignore[import-not-found] # pyright: ignore[reportMissingImports]
-
-    cl100k: Any = tiktoken.get_encoding("cl100k_base")  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    claude: Any = Tokenizer.from_file(str(home / "anthropic_tokenizer.json"))  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    tiktoken: Any = import_module("tiktoken")
+    tokenizers: Any = import_module("tokenizers")
+    cl100k, claude = tiktoken.get_encoding("cl100k_base"), tokenizers.Tokenizer.from_file(str(home / "anthropic_tokenizer.json"))
     return {"cl100k": lambda text: len(cl100k.encode(text)), "claude": lambda text: len(claude.encode(text).ids)}
 
 
