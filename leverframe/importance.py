@@ -21,6 +21,7 @@ SCORES: Mapping[str, int] = {
     "acted": 80,
     "fetched": 80,
     "returned": 80,
+    "not_executed": 80,  # of an answer that made several calls
     "asked": 70,
     "built": 70,
     "opened": 60,

@@ -177,6 +177,20 @@ def test_a_repeated_question_stands_once_and_goes_first() -> None:
     assert "hich order" not in seen(("started", STARTED), first, facts[0], again, facts[1], budget=75)
 
 
+def test_an_answer_of_several_calls_is_one_block_and_says_what_nobody_executed() -> None:
+    wait: Object = {"n": 1, "tool_name": "look", "arguments": {"at": 2}, "from": {"at": {"$from": 0, "path": "id"}}}
+    beside: Object = {"tool_name": "look", "arguments": {"at": 3}, "result": "fine"}
+    text = seen(
+        ("started", STARTED),
+        ("asked", {**ASKED, "queue": [wait]}),
+        ("acted", {**PAID, "calls": [beside]}),
+        ("cancelled", {"by": "ann", "void": [wait]}),
+    )
+    assert "then: [{tool_name: look, arguments: {at: 2}, from: {at: {" in text
+    assert text.count("<acted>") == 2
+    assert "</acted>\n<acted>\ntool_name: look\narguments: {at: 3}\nresult: fine\n</acted>\n<not_executed>\ncalls: [" in text
+
+
 def test_the_same_result_stands_once_where_it_came_last() -> None:
     window = held(("started", STARTED), described(1), described(2), described(1))
     text = window.text(View())

@@ -19,7 +19,7 @@ SHOWN: dict[str, tuple[str, tuple[str, ...]]] = {
     "started": ("request", ("source", "memory")),
     "forked": ("request", ("source", "memory")),
     "fetched": ("fetched", ()),
-    "asked": ("asked", ("call", "considered", "reply")),
+    "asked": ("asked", ("call", "considered", "queue", "reply")),
     "built": ("built", ("call",)),
     "acted": ("acted", ("tool_name", "arguments", "result")),
     "opened": ("opened", ("tool_name", "arguments")),
@@ -41,6 +41,9 @@ _SPREAD: dict[str, tuple[str, ...] | None] = {
     "considered": ("tool_name", "arguments"),
 }
 _CALL = ("tool_name", "arguments", "result")
+_WAITS = ("tool_name", "arguments", "from")
+VOID = "not_executed"
+"""Of an answer that made several calls: those that nobody executed."""
 _UNTOLD = {("ModelUnavailable", "model"), ("WindowOverflow", "window")}  # no model can do anything about them
 _TAG = re.compile(r"<(?=/?[\w.-]+\s*>)")
 _WORD = re.compile(r"\w+")
@@ -149,11 +152,9 @@ def wrapped(tag: str, body: str) -> str:
 
 def pieces(seq: int, type: str, body: Object) -> list[Piece]:
     """What of an event a model may see. A Fetch has a piece for each of its calls."""
-    if type not in SHOWN:
-        return []
-    if type != "fetched":
-        return [Piece(f"#{seq}", *found) for found in _contents(type, body)]
-    found = list(_contents(type, body))
+    found = list(_contents(type, body)) if type in SHOWN else []
+    if void := body.get("void"):
+        found.append((VOID, {"calls": [_picked(call, _WAITS) for call in cast(list[Object], void)]}))
     if len(found) == 1:
         return [Piece(f"#{seq}", *found[0])]
     return [Piece(f"#{seq}.{number}", tag, content) for number, (tag, content) in enumerate(found, 1)]
@@ -173,13 +174,20 @@ def _contents(type: str, body: Object) -> Iterator[tuple[str, Object]]:
         for call in cast(list[Object], body.get("calls", [])):
             yield tag, _picked(call, _CALL)
         return
+    more = cast(list[Object], body.get("calls") or []) if type == "acted" else []
     content = _picked(body, keys)
+    if more and "result" in body:
+        content.pop("failed", None)  # it was one of the others
+    if isinstance(queue := content.pop("queue", None), list):
+        content["then"] = [_picked(cast(Object, call), _WAITS) for call in queue]
     if body.get("outcome") == "unsure":
         content["unsure"] = True
     untold = type == "compacted" and (content.get("type"), content.get("source")) in _UNTOLD
     own = type == "asked" and "failed" in content  # a model's own failure has no other trace worth showing
     if content and not untold and not own:
         yield tag, content
+    for call in more:
+        yield tag, _picked(call, _CALL)
 
 
 def _picked(body: Object, keys: tuple[str, ...]) -> Object:

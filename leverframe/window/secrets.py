@@ -37,8 +37,9 @@ class Secrets:
         for name in ("call", "considered"):
             if isinstance(call := body.get(name), dict):
                 clean[name] = {**call, **self._call(call)}
-        if isinstance(calls := body.get("calls"), list):
-            clean["calls"] = [{**cast(Object, call), **self._call(cast(Object, call))} for call in calls]
+        for name in ("calls", "queue", "void"):
+            if isinstance(calls := body.get(name), list):
+                clean[name] = [{**cast(Object, call), **self._call(cast(Object, call))} for call in calls]
         if isinstance(reply := body.get("reply"), dict):
             shape = self._replies.get((str(body.get("state")), str(reply.get("intent"))), _NONE)
             clean["reply"] = _without(reply, [shape])

@@ -16,7 +16,7 @@ from leverframe.errors import WindowOverflow
 from leverframe.importance import PIN, SCORES
 from leverframe.machine import Definition
 from leverframe.run import Event
-from leverframe.window.blocks import SHOWN, TALK, Block, Piece, block, pieces, wrapped
+from leverframe.window.blocks import SHOWN, TALK, VOID, Block, Piece, block, pieces, wrapped
 from leverframe.window.secrets import Secrets
 
 BUDGET = 8_000
@@ -104,7 +104,7 @@ class Window:
         self._seq += 1
         if type == "asked":
             self._report(body)
-        if type not in SHOWN:
+        if type not in SHOWN and not body.get("void"):
             return
         body = self._secrets.without(body)
         if type == "compacted":
@@ -116,7 +116,7 @@ class Window:
             if self._chosen in self._keys and self._keys[self._chosen][0] == body.get("tool_name"):
                 self._failed[self._blamed].append(self._chosen)  # the choice of the call that failed goes with it
         else:
-            if self._failed:
+            if self._failed and type in SHOWN:
                 self._resolve(str(body[key]) for key in ("state", "tool_name") if key in body)
             self._add_pieces(type, body, None)
         while self._tokens > self._keep and self._forget():
@@ -124,10 +124,13 @@ class Window:
 
     def take(self, line: Event) -> None:
         """As `add`, of an event that was just written: read as it stands in the log, so that it looks the same to whoever reads it there."""
-        self.add(line.type, cast(Object, json.loads(line.text)) if line.type in SHOWN else line.body)
+        self.add(line.type, cast(Object, json.loads(line.text)) if line.type in SHOWN or line.body.get("void") else line.body)
 
     def _add_pieces(self, type: str, body: Object, blamed: str | None) -> list[int]:
-        added = [self._add(piece) for piece in pieces(self._seq, type, body)]
+        found = pieces(self._seq, type, body)
+        added = [self._add(piece) for piece in found if piece.tag != VOID]
+        for piece in found[len(added) :]:
+            self._add(piece)  # stays whatever is resolved
         if type in _CHOOSES and added:
             self._chosen = added[-1]
         if blamed is not None and added:
