@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from leverframe.machine import Accept as Accept
     from leverframe.machine import Limits as Limits
     from leverframe.machine import Machine as Machine
+    from leverframe.recollection import recall as recall
     from leverframe.rules import Absence as Absence
     from leverframe.rules import BoundedExistence as BoundedExistence
     from leverframe.rules import Existence as Existence
@@ -52,6 +53,7 @@ _HOMES = {
     "engine": ("Engine",),
     "errors": ("LeverframeError", "NotDone"),
     "machine": ("Accept", "Limits", "Machine"),
+    "recollection": ("recall",),
     "rules": ("Absence", "BoundedExistence", "Existence", "In", "Precedence", "Response", "Universality"),
     "start": ("TriggerCommand",),
     "state": (

@@ -31,6 +31,11 @@ def ordered(value: object) -> str:
     return _encode_as_is(value)
 
 
+def stored(value: Object) -> Object:
+    """As a database gives it back: keys sorted, at every depth."""
+    return cast(Object, json.loads(_encode(value)))
+
+
 def digest(value: object) -> str:
     """SHA-256 of the canonical text, hex."""
     return text_hash(_encode(value))

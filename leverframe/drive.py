@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Never, Self, cast
 
 from leverframe import perform
@@ -32,7 +33,7 @@ from leverframe.run import OVER, Event, Run, event
 from leverframe.start import TriggerCommand, child_key, id_of, new_run, read_input
 from leverframe.state import Call, Delegate
 from leverframe.store import Claimed, Commit, Deferred, Inbound, NewRun, Row, Store, me
-from leverframe.window import Window
+from leverframe.window import Window, window_of
 
 LEASE: float = 30.0
 """Seconds a silent holder keeps a run; every commit and heartbeat extends it."""
@@ -295,10 +296,8 @@ class Drive:
 
     async def _step_of(self, held: Held, need: Need) -> Step:
         if need.kind == "ask" and held.window is None:
-            held.window = Window()
-            for line in await self.store.events(held.run.id):
-                held.window.add(line.type, line.body)
-        return Step(held.bound, held.run, self.clock, self.llm, self.model, held.window)
+            held.window = window_of(held.bound.definition, await self.store.events(held.run.id))
+        return Step(held.bound, held.run, self.clock, self.llm, self.model, held.window, partial(self.store.line, held.run.id))
 
     async def _check_lease(self, held: Held) -> None:
         """Right before something happens outside: who slept past its lease asks whether the run is still its own."""
@@ -551,10 +550,10 @@ class Drive:
         held.want, held.want_by, held.inbox = committed.want, committed.want_by, committed.inbox
         held.inbound = []  # what is left or new is read where it is heeded
         if held.run.definition != held.bound.definition.hash:
-            held.bound = await self._bind(held.run.definition, held.run.machine)
+            held.bound, held.window = await self._bind(held.run.definition, held.run.machine), None
         for run, line in lines:
             if held.window is not None:
-                held.window.add(line.type, line.body)
+                held.window.take(line)
             self._tell(run, line)
 
     def _prepare(

@@ -33,6 +33,7 @@
     │   ├── BadCompletion           invalid, refused, truncated, empty, undeclared
     │   └── ModelUnavailable        429, 5xx, time-outs: retried with back-off, never shown to the model
     │       └── ModelRefused        the key, the account, the model's name or the address is wrong: a person must look, the run is blocked
+    ├── WindowOverflow              not even the pinned blocks fit into the window; takes the `error` edge to a Compact that cuts
     ├── OfflineMismatch             an offline run would be continued by a real model, or the other way round
     ├── ScriptEnded                 a scripted model was asked for more than its script says (tests)
     ├── Tampered                    the log, its chain or the row do not agree
@@ -247,6 +248,10 @@ class ModelRefused(ModelUnavailable):
     pass
 
 
+class WindowOverflow(LeverframeError):
+    pass
+
+
 class OfflineMismatch(LeverframeError):
     pass
 
@@ -260,7 +265,11 @@ class Tampered(LeverframeError):
 
 
 class NotDone(LeverframeError):
-    """Raised by a tool that knows its effect did not happen, so that doing it again is safe."""
+    """Raised by a tool that knows its effect did not happen, so that doing it again is safe. `remedy` says what would help, if anything."""
+
+    def __init__(self, message: str = "", *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 def did_you_mean(word: str, known: list[str]) -> str:

@@ -18,6 +18,7 @@ from leverframe.automaton import Automaton, atoms, compiled, enforceable, per_ca
 from leverframe.canon import Json, Object, canonical, text_hash
 from leverframe.clock import Micros, micros
 from leverframe.errors import DeclarationError, EdgeError, PromptError, did_you_mean
+from leverframe.importance import PIN, refuse_rows
 from leverframe.outcomes import intents, outcomes
 from leverframe.rules import Rule, refuse_unknown
 from leverframe.series import FEWEST, FOLLOWS, MOST, NEXT, Shape, onward
@@ -244,12 +245,16 @@ class Machine(Generic[M]):
     ) -> Object:
         """What a state's kind adds to the definition."""
         if issubclass(state, Ask):
+            from leverframe.wording import wording
+
             prompts = self.prompts(state) if refuse is None else self._found(state, refuse)
             by = state.prompt if isinstance(state.prompt, PromptBy) else None
             named: Object = {"prompt_by": by.json()} if by else {"prompt": cast(str, state.prompt)}
             texts = {} if prompts is None else _pins(prompts, by is not None)
+            words = wording(self.home, prompt_names(state)[0])
+            shown: Object = {**({"scores": {**state.scores}} if state.scores else {}), **({"error": words} if words else {})}
             several: Object = {"most": state.most} if state.many else {}
-            return {**named, **texts, "choices": _choices(state.replies), "threshold": state.threshold, **several}
+            return {**named, **texts, "choices": _choices(state.replies), "threshold": state.threshold, **several, **shown}
         if issubclass(state, Fetch | Act):
             return {"tools": [tool.name for tool in state.runs], "builds": builds(state)}
         if issubclass(state, Approve):
@@ -261,7 +266,7 @@ class Machine(Generic[M]):
         if issubclass(state, Delegate):
             return self._delegate_body(cast(type[Delegate[Never, Never]], state), others, inside, refuse)
         if issubclass(state, Compact):
-            return {"times": state.times}
+            return {"times": state.times, **({"cuts": {**state.cuts}} if state.cuts else {})}
         return {"success": state.success} if issubclass(state, End) else {}
 
     def _check_rules_inside(self, others: "Mapping[str, Machine[Never]]") -> None:
@@ -435,6 +440,10 @@ class Machine(Generic[M]):
         if issubclass(state, Ask) and isinstance(by := state.prompt, PromptBy) and by.field not in self.memory.model_fields:
             near = did_you_mean(by.field, list(self.memory.model_fields))
             raise EdgeError(f"{where}: chooses its prompt by {by.field!r}, which is no field of {self.memory.__name__}.{near}")
+        if issubclass(state, Ask) and state.scores:
+            refuse_rows(f"{where}: scores", state.scores, self.tools, most=PIN)
+        if issubclass(state, Compact) and state.cuts:
+            refuse_rows(f"{where}: cuts", state.cuts, self.tools, most=1_000_000)
         if issubclass(state, Fetch):
             for tool in state.runs:
                 if tool.effect != "read":

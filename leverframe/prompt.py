@@ -1,6 +1,6 @@
 """Prompts: what the model is told (factor 2), in files people own: `prompts/<agent>/<state>.md`.
 
-A file is YAML front matter (model, temperature, max_tokens, variables, weight, shadow, examples, otherwise) and the sections
+A file is YAML front matter (model, temperature, max_tokens, window, context, variables, weight, shadow, examples, otherwise) and the sections
 `# system`, `# user`, `# assistant`, each a Jinja2 template; what prompts share stands in partials, `prompts/<agent>/_<name>.md`.
 Nothing is forgiving here: a name that is not there, a key that is not known, a value that is missing at rendering is an error with
 file and line. This module hides YAML and Jinja2, and imports them when a prompt first needs them.
@@ -98,6 +98,8 @@ class Prompt:
     model: str | None = field(default=None, compare=False)
     temperature: float | None = field(default=None, compare=False)
     max_tokens: int | None = field(default=None, compare=False)
+    window: int | None = field(default=None, compare=False)  # tokens of the window at most
+    context: int | None = field(default=None, compare=False)  # tokens that the model takes, its answer included
     variables: tuple[str, ...] | None = field(default=None, compare=False)
     weight: float = field(default=1.0, compare=False)
     shadow: bool = field(default=False, compare=False)
@@ -310,6 +312,8 @@ def _parsed(name: str, variant: str, text: str, path: Path | None, known: tuple[
         model=front.model,
         temperature=front.temperature,
         max_tokens=front.max_tokens,
+        window=front.window,
+        context=front.context,
         variables=None if front.variables is None else tuple(front.variables),
         weight=front.weight,
         shadow=front.shadow,
@@ -377,6 +381,8 @@ class _Front(BaseModel):
     model: str | None = Field(None, min_length=1)
     temperature: float | None = Field(None, ge=0, le=2)
     max_tokens: int | None = Field(None, gt=0)
+    window: int | None = Field(None, gt=0)
+    context: int | None = Field(None, gt=0)
     variables: list[str] | None = None
     weight: float = Field(1.0, ge=0)
     shadow: bool = False

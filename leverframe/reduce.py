@@ -31,6 +31,7 @@ from leverframe.errors import Tampered
 from leverframe.machine import BACK, EXCEEDED, Definition, Spec
 from leverframe.run import Event, Pending, Run, Status, Waiting, but
 from leverframe.series import FOLLOWS, NEXT
+from leverframe.spins import spun
 
 DAY: Micros = 86_400 * SECOND
 KEY_LIFE: Micros = 23 * 3600 * SECOND
@@ -272,6 +273,7 @@ def _left(definition: Definition, run: Run, event: Event) -> Run:
     run = but(run, memory=_remember(run, body), steps=run.steps + 1, postponed=None, waiting=None, held=None)
     run, settled = _settle(run, spec, outcome)
     run = _counted(run, spec, outcome, body, settled)
+    run = spun(run, spec.kind, outcome, body, settled)
     if target.kind == "compact" and spec.kind != "compact":
         back = settled.maker if settled and outcome == "not_happened" else run.pending.maker if run.pending else run.state
         run = but(run, back=back)

@@ -122,6 +122,7 @@ class Run:
     rules: tuple[int, ...] = ()  # how far the automata of rules over the run have read; () until the first state is left
     failures: dict[str, int] = field(default_factory=dict[str, int])
     in_a_row: int = 0
+    spins: dict[str, int] = field(default_factory=dict[str, int])  # by call and fault: how often, since the call last worked
     waiting: Waiting | None = None
     postponed: tuple[Micros, int] | None = None  # until when, attempts so far
     error: Object | None = None  # the last one: state, type, source, cause, remedy

@@ -237,6 +237,8 @@ class Ask(State[M_contra]):
     """One answer may make several tool calls, each executed in its turn; the Acts that run them lead `next` to `Next`."""
     most: ClassVar[int] = 8
     """With `many`: how many calls one answer may make, 2 to 20."""
+    scores: ClassVar[Mapping[str, int]] = {}
+    """Rows in place of those in `leverframe.importance`: what its window keeps longest. 100: always in; 0: never."""
 
     def keep(self, memory: M_contra, reply: Never, /) -> None:
         """Keep what matters of a Reply (not called for tool calls). Annotate `reply` with the types you take."""
@@ -317,7 +319,9 @@ class Compact(State[M_contra]):
 
     kind = "compact"
     times: ClassVar[int] = 3
-    """The engine gives `give_up` at this many errors of one state, or in a row."""
+    """The engine gives `give_up` at this many errors of one state, in a row, or of one call that fails the same way."""
+    cuts: ClassVar[Mapping[str, int]] = {}
+    """Tokens that blocks of a kind, or of a tool, may have each, once the pins did not fit into the window; 0 takes them out."""
 
     def shorten(self, error: str, /) -> str:
         """The cause in one line, as the next model call will read it."""

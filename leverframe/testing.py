@@ -12,7 +12,7 @@ A pytest plugin. In a project of Leverframe's (a `machines` folder, or `[tool.le
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from importlib.util import find_spec
@@ -41,6 +41,7 @@ __all__ = [
     "Paths",
     "Play",
     "Scripted",
+    "check_seen",
     "is_ours",
     "play",
     "prepare_rooms",
@@ -305,6 +306,7 @@ class Engines:
     def __init__(self, url: str, clock: FakeClock, paths: Paths) -> None:
         self.url, self.clock, self.paths = url, clock, paths
         self._stores: list[Store] = []
+        self._machines: dict[str, Machine[Never]] = {}
 
     def __call__(self, *machines: "Machine[Never]", llm: "LLM | None" = None, model: str = "") -> "Engine":
         from leverframe.engine import Engine
@@ -312,13 +314,35 @@ class Engines:
 
         for machine in machines:
             prepare_rooms(machine, self.url)
+            self._machines[machine.name] = machine
         store = Store.open(self.url, self.clock)
         self._stores.append(store)
         return Engine(store, machines, llm=llm, model=model, clock=self.clock, watch=self.paths.watch)
 
     def close(self) -> None:
-        for store in self._stores:
-            store.close()
+        try:
+            if self._stores:
+                asyncio.run(check_seen(self._stores[-1], self._machines))
+        finally:
+            for store in self._stores:
+                store.close()
+
+
+async def check_seen(store: "Store", machines: "Mapping[str, Machine[Never]]") -> int:
+    """Makes every question of every run again from the log; gives how many there were.
+
+    Raises AssertionError for one that is not, byte for byte, what was sent.
+    """
+    from leverframe.context import every
+
+    asked = 0
+    for run_id in await store.run_ids(limit=1_000):
+        for one in await every(store, machines, run_id):
+            asked += one.verified is True
+            assert one.verified is not False, (
+                f"run {run_id}: what the model saw at event {one.seq} cannot be made again: {one.why}"
+            )
+    return asked
 
 
 def prepare_rooms(machine: "Machine[Never]", database_url: str) -> None:

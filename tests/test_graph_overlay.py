@@ -121,6 +121,25 @@ def test_traffic_says_of_each_edge_how_often_how_long_how_dear_and_how_it_ended(
     assert overlay.edges["Read", "large", "Ask"].weight == 1.0
 
 
+def test_a_state_says_which_faults_it_had_and_how_often_whatever_their_numbers() -> None:
+    def failed(at: int, cause: str) -> tuple[str, int, Object]:
+        error: Object = {"type": "BadCompletion", "source": "model", "cause": cause}
+        return ("asked", at, {"outcome": "error", "to": "Shorten", "error": error})
+
+    retry: tuple[str, int, Object] = ("compacted", 3, {"outcome": "retry", "to": "Ask"})
+    events = log(
+        STARTED,
+        ("worked", 1, {"outcome": "large", "to": "Ask"}),
+        *[step for cause in ("line 7 is wrong", "empty", "line 12 is wrong") for step in (failed(2, cause), retry)],
+    )
+    faults = ("2 × model: BadCompletion: line 7 is wrong", "1 × model: BadCompletion: empty")
+    assert graph.of_run(drawing(SMALL), "run", events).states["Ask"].lines == faults
+    traffic = Traffic(drawing(SMALL))
+    for event in events:
+        traffic.add("run", event)
+    assert traffic.overlay("then").states["Ask"].lines[-2:] == faults
+
+
 def test_passages_of_other_definitions_are_counted_apart() -> None:
     other = log(STARTED, ("worked", 1, {"outcome": "gone", "to": "Away"}), ("worked", 2, {"outcome": "back", "to": "Read"}))
     overlay = traffic(other)

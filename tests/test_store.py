@@ -88,6 +88,7 @@ FULL = Run(
     rules=(1, 0),
     failures={"Pay": 2},
     in_a_row=2,
+    spins={"0123456789ab:ba9876543210": 2},
     waiting=Waiting("task_1", "children", 9, "s", ("run_a", "run_b"), 1, 1),
     postponed=(8, 2),
     error={"type": "NotDone", "cause": "no"},

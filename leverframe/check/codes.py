@@ -168,12 +168,6 @@ _ALL = (
     ),
     Code("LF401", "error", "A secret in a prompt", "keep the secret out of the template; give the prompt what it stands for"),
     Code(
-        "LF402",
-        "error",
-        "A secret in the window",
-        "keep the secret out of the memory: its name is enough to read it where it is used",
-    ),
-    Code(
         "LF403",
         "error",
         "A call that strangers' words may have led to",

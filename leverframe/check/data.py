@@ -20,7 +20,7 @@ from leverframe.check.walk import Breach, Flows, Walk
 from leverframe.errors import PromptError
 from leverframe.prompt import Prompt, Steps, pinned, pinned_partials
 
-SECRET, SHOWN, TAINTED, TAINTED_INSIDE = "LF401", "LF402", "LF403", "LF404"
+SECRET, TAINTED, TAINTED_INSIDE = "LF401", "LF403", "LF404"
 DOES = frozenset({"keyed", "once", "local"})
 _DONE, _APPROVED, _RENEWED, _UNTRUSTED, _ANSWERED, _RESOLVED = 1, 2, 4, 8, 16, 32
 _GIVEN, _LED = Letter("given"), Letter("led")  # what a run begins with: untrusted data, and because a model was led to start it
@@ -34,15 +34,13 @@ def findings(graph: Graph, others: Mapping[str, Graph]) -> Iterator[Finding]:
 # ── secrets ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def secret_fields(graph: Graph) -> dict[str, bool]:
-    """The fields of the memory that are secret, or hold something that is; False: not even masked where they are stored."""
+def secret_fields(graph: Graph) -> list[str]:
+    """The fields of the memory that are secret, or hold something that is. The window leaves them out by itself; a template that reads
+    one does not."""
     memory = cast(Object, graph.body.get("memory") or {})
-    found: dict[str, bool] = {}
-    for name, shape in cast(Object, memory.get("properties") or {}).items():
-        secrets = list(_secret_parts(shape, cast(Object, memory.get("$defs") or {}), set()))
-        if secrets:
-            found[name] = all(part.get("format") == "password" for part in secrets)
-    return found
+    shared = cast(Object, memory.get("$defs") or {})
+    fields = cast(Object, memory.get("properties") or {})
+    return [name for name, shape in fields.items() if any(_secret_parts(shape, shared, set()))]
 
 
 def _secret_parts(shape: Json, shared: Object, seen: set[str]) -> Iterator[Object]:
@@ -78,13 +76,6 @@ def _secrets(graph: Graph) -> Iterator[Finding]:
                 where = f"{prompt.where}:{line}"
                 message = f"machine {graph.name}: the prompt of {node.name} ({where}) reads {field!r}, which is secret"
                 yield said(SECRET, graph.name, message, state=node.name)
-            shown = any(steps[0] == "window" for steps in reads)
-            for field in (field for field, masked in secret.items() if shown and not masked and field not in read):
-                message = (
-                    f"machine {graph.name}: {node.name} shows the window, and with it the memory the run began with: "
-                    f"{field!r} is secret, and is not stored masked"
-                )
-                yield said(SHOWN, graph.name, message, state=node.name)
 
 
 def _secrets_read(graph: Graph, steps: Steps) -> Iterator[str]:

@@ -13,6 +13,7 @@ from leverframe.check.structure import listed
 from leverframe.errors import PromptError
 from leverframe.machine import AnyState, Machine, prompt_names
 from leverframe.state import Ask, Consult, Reply, Wait
+from leverframe.wording import FILE as ERRORS
 
 
 def rooms(machine: Machine[Never], others: Mapping[str, Machine[Never]]) -> Iterator[Finding]:
@@ -75,6 +76,8 @@ def _unused(machine: Machine[Never], others: Mapping[str, Machine[Never]]) -> It
     included = _included(machine.home, used) if any(file.name.startswith("_") for file in files) else set[str]()
     for file in files:
         name = f"{file.parent.relative_to(machine.home / 'prompts').as_posix()}/{file.name}"
+        if file.name == ERRORS:
+            continue
         if file.name.startswith("_"):
             unused = "is included by no prompt of any state" if name not in included else ""
         else:  # triage.b.md is a variant of triage

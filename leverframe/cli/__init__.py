@@ -16,9 +16,11 @@ prompts     prompts, prompts pin, unpin, eval, prefetch
 review      check, schema
 compare     diff, definition
 records     export, replay
+context     context
+page        what a model saw, as HTML
 """
 
-from leverframe.cli import compare, draw, operate, people, prompts, records, review, rooms, runs
+from leverframe.cli import compare, context, draw, operate, people, prompts, records, review, rooms, runs
 from leverframe.cli.app import app, main
 
-__all__ = ["app", "compare", "draw", "main", "operate", "people", "prompts", "records", "review", "rooms", "runs"]
+__all__ = ["app", "compare", "context", "draw", "main", "operate", "people", "prompts", "records", "review", "rooms", "runs"]

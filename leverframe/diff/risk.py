@@ -174,6 +174,9 @@ _FIELDS: Mapping[str, Callable[[Change], Risk]] = {
     "most": lambda change: (
         Risk("medium", "the model may make more calls before it sees what came of one") if _grew(change) else Risk("low")
     ),
+    "scores": _always("medium", "the model sees something else when the window is short"),
+    "error": _always("medium", "the model is told of errors in other words"),
+    "cuts": _always("medium", "what the model no longer sees once the window overflows"),
     "to": _always("high", "another person or role decides"),
     "deadline": _always("medium"),
     "times": _always("medium", "how often it is tried before somebody takes over"),

@@ -8,11 +8,12 @@ and rates are percentages.
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, cast
 
 from leverframe.canon import Object
 from leverframe.clock import SECOND, Micros
+from leverframe.faults import Faults, error_of
 from leverframe.graph.drawing import Drawing, Edge
 from leverframe.machine import EXCEEDED
 from leverframe.run import Event
@@ -67,10 +68,17 @@ def _few(numbers: Sequence[str]) -> str:
 
 
 def of_run(drawn: Drawing, title: str, events: Iterable[Event], lines: tuple[str, ...] = ()) -> Overlay:
-    """The way that a run went, step by step, and where it is; `lines` say what it waits for."""
-    walk = Walk(_drawn(drawn))
-    hops = [passage.edge for event in events if (passage := walk.take(event))]
-    return of_path(title, hops, walk.state, lines)
+    """The way that a run went, step by step, what failed where and how often, and where it is; `lines` say what it waits for."""
+    walk, faults = Walk(_drawn(drawn)), dict[str, Faults]()
+    hops: list[Edge] = []
+    for event in events:
+        passage = walk.take(event)
+        if passage and (error := error_of(event.body)):
+            faults.setdefault(passage.edge[0], Faults()).add(error)
+        hops += [passage.edge] if passage else []
+    found = of_path(title, hops, walk.state, lines)
+    counted = {name: replace(found.states[name], lines=(*found.states[name].lines, *faults[name].lines())) for name in faults}
+    return replace(found, states={**found.states, **counted})
 
 
 def _drawn(drawn: Drawing) -> frozenset[Edge]:
@@ -158,6 +166,7 @@ class Tally:
         self.over = 0  # runs that went here and are over
         self.failed = 0  # … and ended in failure or were cancelled
         self.errors = 0  # of a state: how often it ended in `error` or `unknown`
+        self.faults = Faults()
 
     def add(self, passage: Passage) -> None:
         self.count += 1
@@ -186,6 +195,8 @@ class Traffic:
             self.runs += 1
         if passage := self._walk.take(event):
             self._pass(passage)
+            if passage.edge in self._drawn and (error := error_of(event.body)):
+                self._states[passage.edge[0]].faults.add(error)
         if event.type in ("ended", "cancelled"):
             failed = event.type == "cancelled" or not event.body["success"]
             for edge in self._seen:
@@ -230,7 +241,8 @@ class Traffic:
 
 def _state_note(tally: Tally) -> Note:
     errors = f"{_percent(tally.errors / tally.count)} errors" if tally.errors else ""
-    return Note(None, tuple(part for part in (f"{tally.count:,} visit{'' if tally.count == 1 else 's'}", errors) if part))
+    said = (f"{tally.count:,} visit{'' if tally.count == 1 else 's'}", errors, *tally.faults.lines())
+    return Note(None, tuple(part for part in said if part))
 
 
 def _percent(share: float) -> str:

@@ -11,6 +11,9 @@ from leverframe.errors import BadCompletion, NotJson, Spent
 from leverframe.llm.choices import Choices, Picked
 from leverframe.prompt import Message, Prompt
 
+_ASCII = bytes(range(128))
+_LETTERS = b" abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -116,6 +119,12 @@ def unpriced(llm: LLM, request: Request) -> str:
     return says(request) if says is not None else ""
 
 
+def context_of(llm: LLM | None, model: str) -> int | None:
+    """How many tokens a model takes, its answer included, where the LLM has a method `context` that knows it."""
+    known = cast("Callable[[str], int | None] | None", getattr(llm, "context", None))
+    return known(model) if known else None
+
+
 async def pick(llm: LLM, request: Request) -> tuple[Answer, Picked]:
     """One answer, validated. Raises BadCompletion (with the usage of the answer that did not fit), ModelUnavailable."""
     answer = await llm.ask(request)
@@ -144,6 +153,11 @@ def request_hash(messages: Sequence[Message]) -> str:
 
 
 def estimated_tokens(text: str) -> int:
-    """About how many tokens a text has, offline: one for 3.5 bytes of UTF-8. Errs on the side of too many."""
-    size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-    return -(-size * 2 // 7)
+    """About how many tokens a text has, offline: a quarter for a letter or a space, 5/8 for another sign of ASCII, 7/16 for a byte beyond it.
+
+    Measured on two real tokenizers (`benchmarks/tokens.py`): of English, code, JSON and windows between 0.6 and 1.05 of it.
+    """
+    data = text.encode("utf-8", "replace")
+    signs = len(data.translate(None, _LETTERS))
+    beyond = 0 if text.isascii() else len(data.translate(None, _ASCII))
+    return (4 * (len(data) - signs) + 10 * (signs - beyond) + 7 * beyond + 15) // 16

@@ -11,21 +11,22 @@ from leverframe.errors import (
     ModelRefused,
     ModelUnavailable,
     PromptError,
+    WindowOverflow,
 )
-from leverframe.llm import LLM, Request, pick, unpriced
+from leverframe.llm import LLM, Request, context_of, pick, request_hash, unpriced
 from leverframe.perform.calls import backoff
 from leverframe.perform.following import call_body, waiting
 from leverframe.perform.memory import fault, one_line
 from leverframe.perform.replies import keep_reply, reply_body
 from leverframe.perform.step import Draft, Step, Stuck
 from leverframe.perform.telling import begin_shadows, end_shadows, prompt_of, prompts_for
-from leverframe.prompt import Prompt, render
+from leverframe.prompt import Prompt
 from leverframe.state import (
     Reply,
 )
 from leverframe.store.boundary import outside
+from leverframe.window import Window, question
 
-WINDOW_TOKENS = 8000
 MODEL_ATTEMPTS = 5
 
 
@@ -36,6 +37,8 @@ async def ask(step: Step) -> Draft:
         request, manifest, variables = _request(step, prompts)
     except PromptError as error:
         raise Stuck(str(error)) from error
+    except WindowOverflow as error:
+        return Draft("asked", {"state": step.run.state, "outcome": "error", "error": fault(error, "window")})
     shadows = await begin_shadows(step, prompts, request, variables)
     live: Object = {}
     try:
@@ -60,7 +63,8 @@ async def _answered(step: Step, request: Request, body: Object) -> Draft:
     except ModelUnavailable as error:
         return _later(step, body, error)
     except BadCompletion as error:
-        return Draft("asked", {**body, **_spent(error), "outcome": "error", "error": fault(error, "model")})
+        body |= {**_spent(error), "request": request_hash(request.messages)}
+        return Draft("asked", {**body, "outcome": "error", "error": fault(error, "model")})
     body |= {"model": answer.model, "usage": answer.usage.json(), "request": answer.request_hash}
     body |= {"tried": [one.json() for one in answer.tried]} if answer.tried else {}
     body |= {} if picked.confidence is None else {"confidence": picked.confidence}
@@ -85,12 +89,13 @@ def _request(step: Step, prompts: list[Prompt]) -> tuple[Request, Object, Object
     name, run = step.run.state, step.run
     prompt = prompt_of(step, prompts)
     choices = step.bound.choices_of(name)
-    text, kept = step.window.text(WINDOW_TOKENS) if step.window else ("", {})
-    variables: Object = {**run.memory, "memory": run.memory, "window": text, "choices": choices.described}
+    model = prompt.model or step.model
+    window, context = step.window or Window(), context_of(step.llm, model)
+    asked = question(prompt, step.spec, window, run.memory, choices.described, context=context)
     request = Request(
-        messages=render(prompt, variables),
+        messages=asked.messages,
         choices=choices,
-        model=prompt.model or step.model,
+        model=model,
         temperature=prompt.temperature,
         max_tokens=prompt.max_tokens,
         run_id=run.id,
@@ -98,7 +103,7 @@ def _request(step: Step, prompts: list[Prompt]) -> tuple[Request, Object, Object
         prompt=prompt,
         memory=run.memory,
     )
-    return request, {"name": prompt.name, "variant": prompt.variant, "hash": prompt.hash, **kept}, variables
+    return request, asked.kept(prompt), asked.variables
 
 
 def _spent(error: ModelError) -> Object:

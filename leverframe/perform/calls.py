@@ -15,7 +15,9 @@ from leverframe.errors import (
 from leverframe.machine import AnyTool
 from leverframe.perform.following import call_body, onward
 from leverframe.perform.memory import fault, keeping, one_line, user_code
+from leverframe.perform.recalling import recalled
 from leverframe.perform.step import Draft, Step, Stuck
+from leverframe.recollection import is_recall
 from leverframe.reduce import KEY_LIFE, beside, unfetchable
 from leverframe.run import Pending, Run
 from leverframe.state import (
@@ -70,7 +72,7 @@ async def _repeatable(step: Step, call: Call[object]) -> _Came:
     for attempt in range(tool.options.retries + 1):
         try:
             with outside(f"tool {tool.name}"):
-                value = await tool.perform(call.arguments)
+                value = await (recalled(step, call) if is_recall(tool) else tool.perform(call.arguments))
             return *tool.result(value), None
         except NotDone as error:
             return None, None, fault(error, tool.name)

@@ -8,7 +8,9 @@ from pydantic import ValidationError
 from leverframe.canon import MAX_MEMORY, Object, admit_dump, ordered
 from leverframe.errors import (
     InputError,
+    NotDone,
 )
+from leverframe.faults import compacted
 from leverframe.perform.step import Step, Stuck
 from leverframe.state import (
     Memory,
@@ -59,8 +61,8 @@ def one_line(error: BaseException) -> str:
 def fault(error: BaseException, source: str) -> Object:
     """An error as the next attempt may read it: what, where, why; no stack trace, no ids."""
     kind = "TimeoutError" if isinstance(error, TimeoutError) else type(error).__name__
-    cause = compact(error) if isinstance(error, ValidationError) else " ".join(str(error).split())
-    return {"type": kind, "source": source, "cause": (cause or kind)[:CAUSE_LIMIT]}
+    cause = compact(error) if isinstance(error, ValidationError) else str(error)
+    return compacted(kind, source, cause, error.remedy if isinstance(error, NotDone) else "")
 
 
 def keeping(step: Step, where: str, keep: Callable[[Memory], str]) -> Object:

@@ -4,8 +4,10 @@ from typing import cast
 
 from pydantic import BaseModel
 
-from leverframe.canon import MAX_RESULT, Json, admit_dump
-from leverframe.perform.memory import CAUSE_LIMIT, changed, user_code
+from leverframe.canon import MAX_RESULT, Json, Object, admit_dump
+from leverframe.errors import WindowOverflow
+from leverframe.faults import recut
+from leverframe.perform.memory import changed, user_code
 from leverframe.perform.step import Draft, Step, Stuck
 from leverframe.state import (
     Compact,
@@ -25,15 +27,17 @@ def work(step: Step) -> Draft:
 
 
 def compacted(step: Step) -> Draft:
-    """Counts are the engine's: `give_up` where one state, or the run in a row, has had enough errors."""
+    """Counts are the engine's: `give_up` where one state, one call that fails the same way, or the run in a row, has had enough errors."""
     run, spec = step.run, step.spec
     state = cast(Compact[Memory], step.state())
     error = dict(run.error or {})
     cause = str(error.get("cause", ""))
-    error["cause"] = str(user_code(f"{state.name}.shorten", lambda: state.shorten(cause)))[:CAUSE_LIMIT]
-    count = run.failures.get(str(error.get("state", "")), 0)
-    enough = max(count, run.in_a_row) >= spec.times or bool(error.pop("final", False))
-    return Draft("compacted", {"state": spec.name, "error": error, "outcome": "give_up" if enough else "retry"})
+    error = recut(error, str(user_code(f"{state.name}.shorten", lambda: state.shorten(cause))))
+    count, spins = run.failures.get(str(error.get("state", "")), 0), cast(int, error.get("times", 0))
+    enough = max(count, run.in_a_row, spins) >= spec.times or bool(error.pop("final", False))
+    cuts = spec.body.get("cuts") if error.get("type") == WindowOverflow.__name__ else None
+    body: Object = {"state": spec.name, "error": error, "outcome": "give_up" if enough else "retry"}
+    return Draft("compacted", {**body, **({"cut": cuts} if cuts else {})})
 
 
 def ended(step: Step) -> Draft:

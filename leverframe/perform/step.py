@@ -1,6 +1,6 @@
 """One state of one run, about to do what it does: the pinned definition with the code of now, and the event that comes of it."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Never, TypeAlias, cast
@@ -16,7 +16,7 @@ from leverframe.errors import (
 from leverframe.llm import LLM, Choices
 from leverframe.machine import AnyState, AnyTool, Definition, Machine, Spec, differences
 from leverframe.prompt import Prompt
-from leverframe.run import Run
+from leverframe.run import Event, Run
 from leverframe.state import (
     Ask,
     Call,
@@ -133,6 +133,8 @@ class Step:
     llm: LLM | None = None
     model: str = ""
     window: Window | None = None
+    log: "Callable[[int], Awaitable[Event | None]] | None" = None
+    """One event of the run, by its number."""
 
     @property
     def spec(self) -> Spec:

@@ -176,6 +176,10 @@ class Store:
     async def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
         return await self._read(lambda: self._queries.events(run_id, after, limit))
 
+    async def line(self, run_id: str, seq: int) -> Event | None:
+        """One event of a run."""
+        return next(iter(await self.events(run_id, seq - 1, 1)), None)
+
     async def history(self, machine: str, since: Micros) -> AsyncIterator[tuple[str, Event]]:
         """The events of every run of a machine that started since, each run's together and in order; read a few runs at a time."""
         after: tuple[Micros, str] | None = None

@@ -18,10 +18,9 @@ from leverframe.prompt import BASE, Example, Prompt, fill, render
 from leverframe.state import Ask
 from leverframe.trial.sample import memory_of, text_of
 from leverframe.trial.share import Share, share
-from leverframe.window import Window
+from leverframe.window import View, Window
 
 AT_ONCE = 4
-WINDOW_TOKENS = 8000
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +157,7 @@ def _question(
         memory = memory_of(machine, example.when)
         window = Window()
         window.add("started", {"source": "cli", "memory": memory})
-        shown = window.text(WINDOW_TOKENS)[0]
+        shown = window.text(View())
         if isinstance(example.when, dict) and "window" not in memory:
             shown += f"{example.when.get('window', '')}\n"
         variables: Object = {**memory, "memory": memory, "window": shown, "choices": choices.described}

@@ -1,0 +1,96 @@
+"""One question to a model, put together: the prompt's templates, the memory, the choices and as much of the window as there is room for.
+
+Made of data alone, so that it can be made again from the log, byte for byte (`leverframe.window.rebuild`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+from leverframe.canon import Json, Object, stored
+from leverframe.errors import WindowOverflow
+from leverframe.llm import estimated_tokens
+from leverframe.machine import Spec
+from leverframe.prompt import Message, Prompt, fill, render
+from leverframe.window.window import BUDGET, LEAST, View, Window
+
+ANSWER = 1_024
+"""Tokens kept free for the answer, where a prompt does not say `max_tokens`."""
+_MARGIN = 32  # of what providers put around messages
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is sent, and what of it an event keeps: only what the log does not hold already."""
+
+    messages: list[Message]
+    variables: Object  # that the templates were filled with
+    budget: int  # of the window, in estimated tokens
+    tokens: int  # of the messages, estimated
+
+    def kept(self, prompt: Prompt) -> Object:
+        return {"name": prompt.name, "variant": prompt.variant, "hash": prompt.hash, "budget": self.budget, "tokens": self.tokens}
+
+
+def question(
+    prompt: Prompt,
+    spec: Spec,
+    window: Window,
+    memory: Mapping[str, Json],
+    choices: str,
+    *,
+    budget: int | None = None,
+    context: int | None = None,
+) -> Question:
+    """`budget` is given where it is known from before; else it is what the prompt says, and what a model with that context leaves.
+
+    Raises PromptError, WindowOverflow.
+    """
+    known = stored(dict(memory))
+    if budget is None:
+        budget = _budget(prompt, window.factor(), context, lambda: render(prompt, _variables(known, choices, "")))
+    variables = _variables(known, choices, window.text(view(spec, budget)) if _shows(prompt) else "")
+    messages = render(prompt, variables)
+    return Question(messages, variables, budget, _tokens(messages))
+
+
+def _shows(prompt: Prompt) -> bool:
+    """May a template of it use the window? One that does not need not have room for it."""
+    return any(word in section.text for section in prompt.sections for word in ("window", "include", "import"))
+
+
+def view(spec: Spec, budget: int) -> View:
+    """What a state wants to see."""
+    text = spec.body.get("error")
+    return View(
+        budget, cast(dict[str, int], spec.body.get("scores") or {}), partial(_worded, text) if isinstance(text, str) else None
+    )
+
+
+def _worded(template: str, error: Object) -> str:
+    known: Object = {"type": "", "source": "", "cause": "", "remedy": "", **error}
+    return str(fill(template, known, "prompts/…/_error.md")).strip()
+
+
+def _variables(memory: Object, choices: str, text: str) -> Object:
+    return {**memory, "memory": memory, "window": text, "choices": choices}
+
+
+def _budget(prompt: Prompt, factor: float, context: int | None, empty: Callable[[], list[Message]]) -> int:
+    """In estimated tokens: what the provider counted before says how many of them it takes for one."""
+    budget = prompt.window or BUDGET
+    known = min((size for size in (prompt.context, context) if size), default=None)
+    budget = int(budget / factor)
+    if known is not None:
+        rest = _tokens(empty()) + _MARGIN
+        budget = min(budget, int((known - (prompt.max_tokens or ANSWER)) / factor) - rest)
+    if budget < LEAST:
+        raise WindowOverflow(
+            f"{prompt.where}: the model takes {known} tokens, and prompt and answer leave {max(0, budget)} for the window"
+        )
+    return budget
+
+
+def _tokens(messages: Sequence[Message]) -> int:
+    return sum(estimated_tokens(message.content) for message in messages)
