@@ -365,7 +365,8 @@ async def test_references_that_never_work_come_to_a_person(house: House) -> None
 @pytest.mark.parametrize("broken", [False, True])
 async def test_what_a_reconciled_call_gave_is_not_known_and_no_reference_to_it_is_made_up(house: House, broken: bool) -> None:
     engine, llm = plans(house, [send.call("a"), said("save", text=ref(0, ""))])
-    world.faults, world.reconciles, world.broken = [Crash("kill -9")], True, broken
+    world.faults = [Crash("kill -9")]
+    world.reconciles, world.broken = True, broken
     row = await engine.start(TriggerCommand("clerk", {}))
     with pytest.raises(Crash):
         await engine.advance(row.run.id)

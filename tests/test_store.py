@@ -82,6 +82,7 @@ FULL = Run(
     granted=1,
     did=True,
     pending=CALL,
+    queue=({"n": 1, "tool_name": "pay", "arguments": {"items": [1, 2]}, "from": {"to": {"$from": 0, "path": "/a"}}},),
     doubts=(replace(CALL, key="lf_1", ordinal=1), replace(CALL, key="lf_0", ordinal=0)),
     back="Triage",
     pins={"refund/triage": "b"},
