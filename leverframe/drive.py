@@ -34,7 +34,7 @@ from leverframe.perform import AnyMachine, Bound, Draft, Step, Stuck
 from leverframe.reduce import Need, begin, may_have_run, need_of, reduce, route, set_aside
 from leverframe.run import OVER, Event, Run, event
 from leverframe.state import Call, Delegate, Memory
-from leverframe.store import Claimed, Commit, Deferred, Inbound, NewRun, Row, Store, Task, me
+from leverframe.store import Claimed, Commit, Deferred, Inbound, NewRun, Row, Store, me
 from leverframe.tool import compact
 from leverframe.window import Window
 
@@ -526,36 +526,6 @@ class Drive:
         tool = "send_approval_notification" if kind == "approve" else "ask_human"
         return Draft("opened", {**body, "kind": kind, "tool_name": tool, "arguments": asked, "shown": shown}, result=answers)
 
-    def _task(self, run: Run, line: Event, answers: object) -> Task | None:
-        """The human task that goes with an `opened` or an `edited`."""
-        body = line.body
-        if line.type == "edited":
-            if body["next"] == body["task"] or run.pending is None or run.waiting is None:
-                return None
-            kind = "approve"
-        elif body.get("kind") in ("approve", "answer"):
-            kind = cast(str, body["kind"])
-        else:
-            return None
-        asked = cast(Object, body["arguments"])
-        call = cast(Object, asked.get("call") or {})
-        content, to = cast(str, asked["content"]), cast(str, asked["approver"])
-        waiting = run.waiting
-        assert waiting is not None, "the reducer set it with this event"
-        return Task(
-            id=waiting.id,
-            run_id=run.id,
-            kind="approve" if kind == "approve" else "answer",
-            state=run.state,
-            to=to or None,
-            content=content,
-            shown_hash=waiting.shown,
-            opened_at=line.at,
-            expires_at=waiting.expires_at,
-            call=call or None,
-            answers=cast("Object | None", answers),
-        )
-
     def _children(self, held: Held, before: Run, run: Run) -> list[NewRun]:
         """The children that start with this step: at first as many as may run at once, then one for each that ended."""
         waiting = run.waiting
@@ -637,8 +607,7 @@ class Drive:
             line = self._line(definition, run, draft, held.fence)
             after = reduce(definition, run, line)
             ledger.add(definition, run, after, line)
-            if (task := self._task(after, line, draft.result)) is not None:
-                ledger.open_tasks.append(task)
+            ledger.ask(after, line, draft.result)
             following: Draft | None = None
             try:
                 starts += self._children(held, run, after)

@@ -4,7 +4,7 @@ One place, so that no path can forget a row: whatever the event was, an effect t
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 from leverframe.canon import Json, Object, canonical, digest
 from leverframe.machine import Definition
@@ -32,6 +32,37 @@ class Ledger:
             success = after.status == "done"
             body: Object = {"child": after.id, "success": success, "did": after.did or bool(after.doubts)}
             self.notify_parent = Inbound("child", after.id, after.parent, event.at, "child", body)
+
+    def ask(self, run: Run, event: Event, answers: object) -> None:
+        """The human task that goes with an `opened` or an `edited`, if one does."""
+        body = event.body
+        if event.type == "edited":
+            if body["next"] == body["task"] or run.pending is None or run.waiting is None:
+                return
+            kind = "approve"
+        elif body.get("kind") in ("approve", "answer"):
+            kind = cast(str, body["kind"])
+        else:
+            return
+        asked = cast(Object, body["arguments"])
+        call = cast(Object, asked.get("call") or {})
+        content, to = cast(str, asked["content"]), cast(str, asked["approver"])
+        waiting = run.waiting
+        assert waiting is not None, "the reducer set it with this event"
+        task = Task(
+            id=waiting.id,
+            run_id=run.id,
+            kind="approve" if kind == "approve" else "answer",
+            state=run.state,
+            to=to or None,
+            content=content,
+            shown_hash=waiting.shown,
+            opened_at=event.at,
+            expires_at=waiting.expires_at,
+            call=call or None,
+            answers=cast("Object | None", answers),
+        )
+        self.open_tasks.append(task)
 
     def _pending(self, definition: Definition, before: Run, after: Run, event: Event) -> None:
         was, now = before.pending, after.pending
