@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from leverframe.engine import Engine as Engine
     from leverframe.errors import LeverframeError as LeverframeError
     from leverframe.errors import NotDone as NotDone
+    from leverframe.limits import Daily as Daily
+    from leverframe.limits import Limits as Limits
     from leverframe.machine import Accept as Accept
-    from leverframe.machine import Limits as Limits
     from leverframe.machine import Machine as Machine
     from leverframe.rules import Absence as Absence
     from leverframe.rules import BoundedExistence as BoundedExistence
@@ -49,7 +50,8 @@ _HOMES = {
     "drive": ("TriggerCommand",),
     "engine": ("Engine",),
     "errors": ("LeverframeError", "NotDone"),
-    "machine": ("Accept", "Limits", "Machine"),
+    "limits": ("Daily", "Limits"),
+    "machine": ("Accept", "Machine"),
     "rules": ("Absence", "BoundedExistence", "Existence", "In", "Precedence", "Response", "Universality"),
     "state": (
         *("Act", "Answered", "Approve", "Ask", "Back", "Call", "Compact", "Consult", "Delegate"),

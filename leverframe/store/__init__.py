@@ -10,6 +10,7 @@ Tables
     human_tasks   what people are asked, and the one decision about it
     inbound       what reached a run from outside, once per (source, key): signals, decisions, ends of children
     schedules     what starts runs by the clock
+    spending      what machines with daily limits used up, by day, reservations included
 
 Transaction rule
 ----------------
@@ -34,6 +35,7 @@ writer is then never fought over inside a process, and 200 runs share an fsync. 
     commands     claim, decide, signal, want …      statements   the texts of the writing side
     queries      the reading side                   owner        who holds a lease, and is it alive
     boundary     where tests stop the process       migrations   Alembic's
+    purse        the days' budgets in a batch
 """
 
 from leverframe.store.database import SCHEMA as SCHEMA
@@ -51,6 +53,8 @@ from leverframe.store.records import EffectClass as EffectClass
 from leverframe.store.records import Inbound as Inbound
 from leverframe.store.records import NewRun as NewRun
 from leverframe.store.records import Row as Row
+from leverframe.store.records import Spend as Spend
+from leverframe.store.records import Spending as Spending
 from leverframe.store.records import Started as Started
 from leverframe.store.records import Task as Task
 from leverframe.store.records import TaskKind as TaskKind
