@@ -7,7 +7,7 @@ before any, what its prompt may take. Calls themselves are counted, never guesse
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
 from leverframe.canon import Object, canonical
@@ -55,12 +55,10 @@ class Budget:
     def reserve(self, definition: Definition, memory: Object, state: str, at: Micros) -> Object:
         """For one call in this state: a field of the event that enters it. Never more than the whole limit, so that a first call can
         be made whatever is guessed."""
-        limits, found = definition.daily, self._guess(definition, memory, state)
         body: Object = {"day": day(at)}
-        if "tokens" in limits:
-            body["tokens"] = min(found.tokens, limits["tokens"])
-        if "cost" in limits:
-            body["cost"] = min(found.cost, limits["cost"])
+        if limited := definition.daily.keys() & {"tokens", "cost"}:
+            found = self._guess(definition, memory, state)
+            body |= {name: min(guess, definition.daily[name]) for name, guess in asdict(found).items() if name in limited}
         return {"reserved": body}
 
     def entering(self, definition: Definition, run: Run, where: Route, at: Micros) -> Object:

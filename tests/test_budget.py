@@ -1,6 +1,8 @@
 """Budgets: what a run, and all runs of a machine in a day, may use up; set aside before a call of a model, corrected after it."""
 
 import asyncio
+import json
+import re
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, nullcontext
@@ -12,11 +14,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlmodel import Session
+from typer.testing import CliRunner
 
 from leverframe import Act, Back, Call, Daily, Engine, Limits, Machine, TriggerCommand, Work, tool
+from leverframe.automaton import ended, entered
 from leverframe.canon import Json, Object
+from leverframe.card import written
+from leverframe.changes import changes
+from leverframe.check import Graph
+from leverframe.check.definition import violations
+from leverframe.check.flow import Spot, flow_of
+from leverframe.cli import app
 from leverframe.clock import day
+from leverframe.diff.risk import ranked
 from leverframe.errors import DeclarationError, ModelUnavailable, NotRetryable, Overdrawn
+from leverframe.graph import drawing
 from leverframe.ledger import spends
 from leverframe.llm import Answer, Usage
 from leverframe.machine import Definition
@@ -27,6 +39,7 @@ from leverframe.store import Spend, Store
 from leverframe.store.purse import Purse, Totals
 from leverframe.testing import CrashPoints, FakeClock, Scripted
 from leverframe.usage import used
+from tests import yard
 from tests.explorer import Anywhere
 from tests.house import Box, Done, Failed, House, Person, Short, Stop, Think, asked, charge, deskwork, types
 from tests.house import begin as begun
@@ -103,12 +116,11 @@ async def told(engine: Engine, definition: Definition) -> dict[str, tuple[int, i
         await engine.verify(run_id)
         lines = await engine.store.events(run_id)
         run = begin(lines[0])
-        changes = list(spends(definition, None, run, lines[0]))
+        found_of = list(spends(definition, None, run, lines[0]))
         for line in lines[1:]:
             before, run = run, reduce(definition, run, line)
-            changes += spends(definition, before, run, line)
-        for change in changes:
-            found += Counter()  # keeps nothing that is 0
+            found_of += spends(definition, before, run, line)
+        for change in found_of:
             for name in ("model_calls", "tokens", "cost"):
                 found[change.day, name] += getattr(change, name)
     days = {name for name, _ in found}
@@ -331,8 +343,8 @@ async def test_a_model_whose_price_nobody_knows_is_not_asked_again_where_money_i
 
 
 async def test_what_a_call_just_cost_counts_before_the_next_is_entered(house: House) -> None:
-    rows: Edges = ROWS | {Think: {"charge": Think, "stop": Done, "error": Short}}
-    loop = Anywhere("desk", memory=Box, edges=rows, limits=Limits(cost_usd=0.5))
+    again: Edges = {Think: {"charge": Think, "stop": Done, "error": Short}}
+    loop = Anywhere("desk", memory=Box, edges=ROWS | again, limits=Limits(cost_usd=0.5))
     model = Scripted([charge.call(1), charge.call(2), SAYS_STOP], usage=Usage(1, 2, cost=300_000))
     run = await begun(house(loop, llm=model), "desk")
     assert (len(model.requests), run.cost, run.reason) == (2, 600_000, "limit reached: cost")
@@ -387,26 +399,30 @@ def test_whatever_becomes_of_calls_each_day_holds_what_was_used_and_what_is_set_
     if cancels and log.run.status == "ready":
         log.add("cancelled", by="ann")
     run = begin(log.events[0])
-    changes = list(spends(DESK, None, run, log.events[0]))
+    spent = list(spends(DESK, None, run, log.events[0]))
     for line in log.events[1:]:
         before, run = run, reduce(DESK, run, line)
-        changes += spends(DESK, before, run, line)
+        spent += spends(DESK, before, run, line)
     still = run.reserved
     tokens: Counter[str] = Counter()
-    for change in changes:
+    for change in spent:
         tokens[change.day] += change.tokens
     if still is not None:
         tokens[still.day] -= still.tokens
     assert {name: count for name, count in tokens.items() if count} == {name: count for name, count in expected.items() if count}
-    assert sum(change.model_calls for change in changes) == calls + (still is not None)
+    assert sum(change.model_calls for change in spent) == calls + (still is not None)
     assert run == log.run
 
 
+LIMITS: dict[str, int] = {"model_calls": 5, "tokens": 300}
 SPENDS = st.builds(
-    lambda calls, tokens, limited: Spend("desk", TODAY, calls, tokens, 0, {"model_calls": 5, "tokens": 300} if limited else None),
+    Spend,
+    st.just("desk"),
+    st.just(TODAY),
     st.integers(0, 2),
     st.integers(0, 200),
-    st.booleans(),
+    st.just(0),
+    st.sampled_from([None, LIMITS]),
 )
 
 
@@ -452,3 +468,65 @@ def test_limits_that_are_not_used_are_not_in_the_definition() -> None:
         "daily": {"tokens": 7, "cost": 500_000},
     }
     assert {"tokens", "daily"}.isdisjoint(Limits().json())
+
+
+def test_a_check_knows_that_an_ask_may_be_left_unasked() -> None:
+    flow = flow_of(Graph(DESK.body))
+    (move,) = (move for move in flow.moves(Spot("Think")) if move.ended == "exceeded")
+    assert move.to == Spot("Person", exceeded=True)
+    assert [flow.letters[letter] for letter in move.says] == [ended("Think", "exceeded"), entered("Person")]
+    without = flow_of(Graph(deskwork(Limits(exceeded=Person)).definition().body))
+    assert not [move for move in without.moves(Spot("Think")) if move.ended == "exceeded"]
+
+
+# ── told to people ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_limits_of_the_day_are_drawn_on_the_card_and_compared() -> None:
+    text = written(DESK, {})
+    assert "| tokens a day, of all runs | 1000 | |" in text
+    assert "| dollars a day, of all runs | 1.00 | |" in text
+    assert "; all runs a day 50 model calls, 1000 tokens, 1.00 dollars" in drawing(DESK).limits
+    fewer = deskwork(Limits(tokens=900, daily=Daily(model_calls=60, tokens=1000), exceeded=Person)).definition()
+    told = [(risk.level, str(change)) for risk, change in ranked(changes(DESK, fewer), DESK, fewer)]
+    assert told == [
+        ("high", "limit daily cost is gone: 1.00 dollars"),
+        ("high", "limit daily model_calls was 50, is 60"),
+        ("low", "limit tokens is new: 900"),
+    ]
+    assert list(violations(DESK.body)) == []
+    assert "| tokens | 900 | 900 |" in written(fewer, {})
+
+
+RATIONED = """
+from leverframe import Daily, Limits
+from tests.house import Person, deskwork
+desk = deskwork(Limits(daily=Daily(model_calls=1, cost_usd=2.5), exceeded=Person))
+"""
+
+
+def test_the_command_shows_the_days_beside_their_limits_and_who_stands_at_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(yard.project(tmp_path, rationed=RATIONED))
+    monkeypatch.setenv("LEVERFRAME_DATABASE_URL", f"sqlite:///{tmp_path / 'runs.db'}")
+    monkeypatch.delenv("LEVERFRAME_MODEL", raising=False)
+    runner = CliRunner()
+
+    def say(*arguments: str) -> str:
+        result = runner.invoke(app, list(arguments))
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    assert re.search(r"^desk +\S+ +0 of 1 +0 +0\.00 of 2\.50$", say("budget"), re.MULTILINE)
+    say("start", "desk", "--input", "{}", "--key", "first")
+    say("start", "desk", "--input", "{}", "--key", "second")
+    say("advance", "second", "--model", "examples")
+    told = json.loads(say("budget", "desk", "--json"))
+    (today,) = told["days"]
+    assert (today["model_calls"], today["limits"]) == (1, {"model_calls": 1, "tokens": None, "cost_usd": 2.5})
+    (run,) = told["at_limit"]
+    assert (run["state"], run["exceeded"], run["key"]) == ("Person", True, "second")
+    assert "took exceeded" in say("budget")
+    refused = runner.invoke(app, ["budget", "desc"])
+    assert (refused.exit_code, "Did you mean 'desk'?" in refused.stderr) == (2, True)

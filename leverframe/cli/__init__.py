@@ -14,9 +14,10 @@ draw        graph
 rooms       new, init
 review      check, schema
 compare     diff, definition
+spending    budget
 """
 
-from leverframe.cli import compare, draw, operate, people, review, rooms, runs
+from leverframe.cli import compare, draw, operate, people, review, rooms, runs, spending
 from leverframe.cli.app import app, main
 
-__all__ = ["app", "compare", "draw", "main", "operate", "people", "review", "rooms", "runs"]
+__all__ = ["app", "compare", "draw", "main", "operate", "people", "review", "rooms", "runs", "spending"]

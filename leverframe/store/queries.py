@@ -170,7 +170,7 @@ class Queries:
 
     def spending(self, machine: str | None, since: str) -> list[Spending]:
         spent = TABLES["spending"].c
-        wanted = select(spent.machine, spent.day, spent.model_calls, spent.tokens, spent.cost).where(spent.day >= since)
+        wanted: Select[Any] = select(*spent).where(spent.day >= since)
         wanted = wanted if machine is None else wanted.where(spent.machine == machine)
         return [Spending(*row) for row in self._all(wanted.order_by(spent.machine, spent.day.desc()))]
 
