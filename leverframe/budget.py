@@ -67,7 +67,7 @@ class Budget:
 
     def missing(self, definition: Definition, run: Run, at: Micros) -> Draft | None:
         """The event that sets a call aside, for an Ask that was entered without, or on another day."""
-        if not unreserved(definition, run, day(at)):
+        if not definition.daily or not unreserved(definition, run, day(at)):
             return None
         return Draft("reserved", {"state": run.state, **self.reserve(definition, run.memory, run.state, at)})
 

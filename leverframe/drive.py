@@ -655,7 +655,7 @@ class Drive:
     def _line(self, definition: Definition, run: Run, draft: Draft, fence: int, over: str = "") -> Event:
         body, now = draft.body, self.clock.now()
         if "outcome" in body:
-            where = route(definition, charged(run, body), cast(str, body["outcome"]), now, over)
+            where = route(definition, charged(definition, run, body), cast(str, body["outcome"]), now, over)
             body = {**body, "to": where.to, **({"exceeded": where.tripped} if where.tripped else {})}
             if definition.states[where.to].kind == "act":
                 body["fence"] = fence

@@ -213,13 +213,14 @@ def route(definition: Definition, run: Run, outcome: str, at: Micros, over: str 
 
 def reservable(definition: Definition, run: Run, where: Route) -> bool:
     """Does a step that goes there enter an Ask, for which a call is set aside from the day's budget?"""
-    stops = where.tripped is not None and (run.exceeded or where.to != definition.exceeded)
-    return bool(definition.daily) and definition.states[where.to].kind == "ask" and not stops
+    if not definition.daily or definition.states[where.to].kind != "ask":
+        return False
+    return where.tripped is None or (where.to == definition.exceeded and not run.exceeded)
 
 
 def unreserved(definition: Definition, run: Run, day: str) -> bool:
     """Is the Ask about to be made without a call set aside from the budget of this day? It was entered on another, or came to rest."""
-    if not definition.daily or run.status not in ("ready", "running") or run.held is not None:
+    if run.status not in ("ready", "running") or run.held is not None:
         return False
     return definition.states[run.state].kind == "ask" and (run.reserved is None or run.reserved.day != day)
 
@@ -329,8 +330,10 @@ def _remember(run: Run, body: Object) -> Object:
     return {**run.memory, **cast(Object, changed)} if changed else run.memory
 
 
-def charged(run: Run, body: Object) -> Run:
-    """The run with what an event says its calls of models used up: what limits are checked against."""
+def charged(definition: Definition, run: Run, body: Object) -> Run:
+    """The run with what an event says its calls of models used up, where a limit counts it: what the next is checked against."""
+    if definition.tokens is None and definition.cost is None and not definition.daily:
+        return run
     return but(run, **spent) if (spent := _spent(run, body)) else run
 
 

@@ -4,14 +4,12 @@ An answer that did not fit its choices is paid for as well, and so is that of a 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from leverframe.canon import Json, Object
 
 
-@dataclass(frozen=True, slots=True)
-class Used:
+class Used(NamedTuple):
     """Tokens of question and answer; `cost` in millionths of a dollar, without the calls whose price nobody knows.
 
     shadows     calls beside the one that acts
@@ -29,17 +27,22 @@ NONE = Used()
 
 def used(body: Object) -> Used:
     """By the calls of one event."""
-    if "usage" not in body and "shadow" not in body:
+    if "shadow" not in body:
+        return _call(body) if "usage" in body else NONE
+    acts, shadows = _call(body), [_call(one) for one in _shadows(body["shadow"])]
+    every = (acts, *shadows)
+    unpriced = next((each.unpriced for each in every if each.unpriced), "")
+    return Used(sum(each.tokens for each in every), sum(each.cost for each in every), len(shadows), unpriced)
+
+
+def _call(body: Object) -> Used:
+    """Of one call."""
+    usage = cast("dict[str, int | None] | None", body.get("usage"))
+    if not usage:
         return NONE
-    shadows = list(_shadows(body.get("shadow")))
-    tokens, cost, unpriced = 0, 0, ""
-    for call in (body, *shadows):
-        usage = cast("Object | None", call.get("usage"))
-        if usage:
-            tokens += cast(int, usage.get("input_tokens") or 0) + cast(int, usage.get("output_tokens") or 0)
-            cost += cast(int, usage.get("cost") or 0)
-            unpriced = unpriced or ("" if usage.get("cost") is not None else str(call.get("model") or "the model"))
-    return Used(tokens, cost, len(shadows), unpriced)
+    cost = usage.get("cost")
+    tokens = (usage.get("input_tokens") or 0) + (usage.get("output_tokens") or 0)
+    return Used(tokens, cost or 0, 0, "" if cost is not None else str(body.get("model") or "the model"))
 
 
 def _shadows(value: Json) -> Iterator[Object]:

@@ -133,8 +133,9 @@ class Tx:
 
     def flush(self) -> None:
         """Write what is piled up."""
-        for row in self.purse.take():
-            self.pile.add(self.sql.spend, *row)
+        if self.purse.changed:
+            for row in self.purse.take():
+                self.pile.add(self.sql.spend, *row)
         for statement, rows in self.pile.take():
             self.many(statement, rows)
 
@@ -191,7 +192,7 @@ def write(tx: Tx, items: Sequence[Item]) -> list[Result]:
             results[index] = _attempt(item.do, tx)
             tx.flush()
     know_starts(tx, items)
-    tx.purse.open(tx, [spend for item in items if isinstance(item, Commit | NewRun) for spend in item.spends])
+    know_purses(tx, items)
     for index, item in enumerate(items):
         if isinstance(item, Commit):
             results[index] = _attempt(step, tx, item)
@@ -234,7 +235,8 @@ def step(tx: Tx, commit: Commit) -> Committed:
         raise Lost(f"run {guard.id}: something reached it in the meantime; look at its inbox and try again")
     parent = tx.guard(commit.notify_parent.run_id) if commit.notify_parent else None
     children = _children(tx, commit)
-    tx.purse.spend(commit.spends)
+    if commit.spends:
+        tx.purse.spend(commit.spends)
     tx.touch(guard.id)
     tx.pile.events(guard.id, commit.events)
     _advance(tx, guard, commit)
@@ -356,6 +358,13 @@ def know_starts(tx: Tx, items: Iterable[Item]) -> None:
             tx.known[tenant, machine, key] = (found[0], found[1], found[2])
 
 
+def know_purses(tx: Tx, items: Iterable[Item]) -> None:
+    """Lock the days that the batch spends of."""
+    spends = [spend for item in items if isinstance(item, Commit | NewRun) for spend in item.spends]
+    if spends:
+        tx.purse.open(tx, spends)
+
+
 def start(tx: Tx, new: NewRun) -> Started:
     """Exactly one run per (tenant, machine, start key). Raises KeyConflict for another payload under a known key, Overdrawn."""
     known = tx.known.get((new.tenant, new.run.machine, new.start_key)) if new.start_key is not None else None
@@ -421,7 +430,7 @@ def _affordable(tx: Tx, item: Deferred, commit: Commit) -> Committed:
 def _alone(tx: Tx, commit: Commit) -> Committed:
     tx.lock(locks(commit))
     know_starts(tx, [commit])
-    tx.purse.open(tx, commit.spends)
+    know_purses(tx, [commit])
     done = step(tx, commit)
     tx.flush()
     return done
