@@ -321,9 +321,10 @@ class Engine(Drive):
 
     async def retry(self, run_id: str, *, by: str = "operator", grant: int = 0) -> Row:
         """Goes on with a run that needed a person. `grant`: that many further portions of its limits, a day's counting as many times
-        over for this run alone. Raises NotRetryable, Busy."""
+        over for this run alone; also where it took `exceeded` and waits there. Raises NotRetryable, Busy."""
         row = await self._alive(run_id)
-        if row.run.status not in ("attention", "blocked", "quarantined"):
+        grants = row.run.exceeded and grant > 0 and row.run.status in ("ready", "waiting")
+        if row.run.status not in ("attention", "blocked", "quarantined") and not grants:
             raise NotRetryable(f"run {run_id} is {row.run.status}; retry is for attention, blocked and quarantined")
         reason = row.run.reason or ""
         if reason.startswith(LIMIT_REACHED) and not reason.startswith(LIMIT_REACHED + DAILY) and grant < 1:

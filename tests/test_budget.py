@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlmodel import Session
 from typer.testing import CliRunner
 
-from leverframe import Act, Back, Call, Daily, Engine, Limits, Machine, TriggerCommand, Work, tool
+from leverframe import Act, Back, Call, Daily, Delegate, Engine, Limits, Machine, TriggerCommand, Work, tool
 from leverframe.automaton import ended, entered
 from leverframe.canon import Json, Object
 from leverframe.card import written
@@ -41,7 +41,7 @@ from leverframe.testing import CrashPoints, FakeClock, Scripted
 from leverframe.usage import used
 from tests import yard
 from tests.explorer import Anywhere
-from tests.house import Box, Done, Failed, House, Person, Short, Stop, Think, asked, charge, deskwork, types
+from tests.house import Box, Done, Failed, House, Person, Short, Stop, Think, answer, asked, charge, deskwork, types
 from tests.house import begin as begun
 from tests.test_reduce import Log
 
@@ -63,6 +63,15 @@ class Prepare(Work[Box]):
 def note_down(session: Session, text: str) -> str:
     """Keep it."""
     return text
+
+
+class Brood(Delegate[Box, Box]):
+    machine = "desk"
+    deadline = timedelta(days=1)
+    concurrency = 1
+
+    def give(self, memory: Box) -> list[Box]:
+        return [Box(n=n) for n in range(3)]
 
 
 class NoteDown(Act[Box]):
@@ -214,6 +223,41 @@ async def test_a_limit_of_the_day_takes_the_drawn_edge_and_then_a_person_grants_
     assert (run.state, run.status, run.exceeded, run.model_calls) == ("Person", "waiting", True, 0)
     assert await types(engine, run) == ["started", "limited", "opened"]
     assert (await asked(engine, run)).to == "ann"
+
+
+async def test_where_the_edge_leads_a_person_grants_more_before_the_run_goes_on(house: House) -> None:
+    asks_again: Edges = {Person: {"handled": Think, "expired": Failed}}
+    for limits in (Limits(model_calls=1, exceeded=Person), Limits(tokens=100, exceeded=Person)):
+        place = House(house.url + str(limits.tokens))
+        wrong: Object = {"intent": "nothing of the kind"}
+        desk = Anywhere("desk", memory=Box, edges=ROWS | asks_again, limits=limits)
+        engine = place(desk, llm=Scripted([wrong, SAYS_STOP], usage=EACH))
+        run = await begun(engine, "desk")
+        assert (run.state, run.status) == ("Person", "waiting")
+        with pytest.raises(NotRetryable):
+            await engine.retry(run.id)
+        await engine.retry(run.id, grant=1, by="ann")
+        assert (await answer(engine, run, "go on")).status == "done"
+        lines = await engine.store.events(run.id)
+        assert [line.actor for line in lines if line.type == "retried"] == ["human:ann"]
+        assert await engine.verify(run.id) == len(lines)
+        for store in place.stores:
+            store.close()
+
+
+async def test_children_and_forks_count_like_any_run(house: House) -> None:
+    family = Anywhere(
+        "family",
+        memory=Box,
+        edges={Brood: {"done": Done, "error": Short, "expired": Failed}, Short: {"retry": Back, "give_up": Failed}},
+    )
+    engine = house(family, machine("Think", a_day(2)), llm=Scripted(lambda _: SAYS_STOP, usage=EACH))
+    run = await begun(engine, "family")
+    assert [child.run.state for child in await engine.store.runs(parent=run.id)] == ["Person", "Done", "Done"]
+    fork = await engine.fork((await engine.store.runs(parent=run.id))[-1].run.id, at=1)
+    assert (await engine.advance(fork.run.id)).run.state == "Person"
+    assert await spent(engine) == {TODAY: (2, 200, 14)}
+    assert await told(engine, machine("Think", a_day(2)).definition()) == {TODAY: (2, 200, 14)}
 
 
 async def test_a_grant_lets_a_run_go_beyond_the_day_by_one_more_portion_of_it(house: House) -> None:
