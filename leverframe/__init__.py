@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from leverframe.tool import tool as tool  # at once: loaded later, the module of the same name would take the decorator's place
 
 if TYPE_CHECKING:
-    from leverframe.drive import TriggerCommand as TriggerCommand
     from leverframe.engine import Engine as Engine
     from leverframe.errors import LeverframeError as LeverframeError
     from leverframe.errors import NotDone as NotDone
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from leverframe.rules import Precedence as Precedence
     from leverframe.rules import Response as Response
     from leverframe.rules import Universality as Universality
+    from leverframe.start import TriggerCommand as TriggerCommand
     from leverframe.state import Act as Act
     from leverframe.state import Answered as Answered
     from leverframe.state import Approve as Approve
@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from leverframe.state import Fetch as Fetch
     from leverframe.state import Got as Got
     from leverframe.state import Memory as Memory
+    from leverframe.state import PromptBy as PromptBy
     from leverframe.state import Reply as Reply
     from leverframe.state import Wait as Wait
     from leverframe.state import Work as Work
+    from leverframe.state import prompt_by as prompt_by
     from leverframe.store import Store as Store
     from leverframe.tool import Key as Key
     from leverframe.tool import Tool as Tool
@@ -47,15 +49,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "drive": ("TriggerCommand",),
     "engine": ("Engine",),
     "errors": ("LeverframeError", "NotDone"),
     "limits": ("Daily", "Limits"),
     "machine": ("Accept", "Machine"),
     "rules": ("Absence", "BoundedExistence", "Existence", "In", "Precedence", "Response", "Universality"),
+    "start": ("TriggerCommand",),
     "state": (
         *("Act", "Answered", "Approve", "Ask", "Back", "Call", "Compact", "Consult", "Delegate"),
-        *("End", "Fetch", "Got", "Memory", "Reply", "Wait", "Work"),
+        *("End", "Fetch", "Got", "Memory", "PromptBy", "Reply", "Wait", "Work", "prompt_by"),
     ),
     "store": ("Store",),
     "tool": ("Key", "Tool"),

@@ -18,12 +18,12 @@ from typing_extensions import TypeVar
 
 from leverframe import project
 from leverframe.canon import Json, Object, ordered
-from leverframe.drive import TriggerCommand
 from leverframe.engine import Engine
 from leverframe.errors import InputError, LeverframeError
 from leverframe.machine import Machine
 from leverframe.project import AnyMachine, Project, many, names
 from leverframe.run import OVER, Status
+from leverframe.start import TriggerCommand
 from leverframe.state import Memory
 from leverframe.store import Effect, Row, Store, Task
 

@@ -61,6 +61,11 @@ class Budget:
             body |= {name: min(guess, definition.daily[name]) for name, guess in asdict(found).items() if name in limited}
         return {"reserved": body}
 
+    def beginning(self, definition: Definition, memory: Object, at: Micros) -> Object:
+        """As `reserve`, for a run that begins in an Ask."""
+        asks = definition.daily and definition.states[definition.start].kind == "ask"
+        return self.reserve(definition, memory, definition.start, at) if asks else {}
+
     def entering(self, definition: Definition, run: Run, where: Route, at: Micros) -> Object:
         """As `reserve`, for a step that leads somewhere; nothing where no Ask is entered."""
         return self.reserve(definition, run.memory, where.to, at) if reservable(definition, run, where) else {}

@@ -127,12 +127,17 @@ def _does(definition: Definition, name: str) -> str:
         f"asks {spec.to}" if spec.to else "",
         f"runs {spec.body['machine']}" if spec.kind == "delegate" else "",
         f"within {span(spec.deadline)}" if spec.deadline else "",
-        f"prompt {spec.body['prompt']}" if spec.kind == "ask" else "",
+        f"prompt {_prompt(definition, name)}" if spec.kind == "ask" else "",
         f"{'may pick' if spec.kind == 'ask' else 'runs'} {', '.join(sorted(spec.tools))}" if spec.tools else "",
         f"gives up after {spec.times}" if spec.kind == "compact" else "",
     ]
     doc = spec.doc.split("\n\n", maxsplit=1)[0]
     return " ".join(part for part in (doc, "; ".join(part for part in more if part)) if part)
+
+
+def _prompt(definition: Definition, name: str) -> str:
+    by = definition.prompt_by(name)
+    return "by " + ", ".join(by.lines()) if by else str(definition.states[name].body["prompt"])
 
 
 def _tools(definition: Definition) -> Iterator[str]:
@@ -194,6 +199,7 @@ def _rules(proofs: list[Proof]) -> Iterator[str]:
     yield "|---|---|"
     for proof in proofs:
         verdict = f"proven on all paths, {proof.visited} looked at" if proof.proven else "**refuted**"
+        verdict = f"**not proven**: {cell(proof.open)}" if proof.open else verdict
         yield f"| {cell(proof.words)} | {verdict} |"
 
 

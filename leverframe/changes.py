@@ -35,7 +35,7 @@ class Change:
 
     def __str__(self) -> str:
         where = _named(self.path)
-        if self.path[-1] in _SCHEMAS or self.path[-2:-1] in (("texts",), ("replies",)) or "doc" in self.path:
+        if self.path[-1] in _SCHEMAS or self.path[-2:-1] in (("texts",), ("partials",), ("replies",)) or "doc" in self.path:
             what = "is new" if self.was is None else "is gone" if self.now is None else "changed"
             return f"{where} {what}{', in words only' if self.words else _fields(self.was, self.now)}"
         if self.was is None or self.now is None:
@@ -85,7 +85,7 @@ def _state(body: Object) -> Object:
     replies: Object = {str(choice["intent"]): choice.get("schema") for choice in choices if choice["kind"] == "reply"}
     picked = [str(choice["intent"]) for choice in choices if choice["kind"] == "tool"]
     offered: Object = dict.fromkeys([*cast(list[str], body.get("tools", [])), *picked], True)
-    return {**told, "replies": replies, "offers": offered}
+    return {**told, "partials": body.get("partials") or {}, "replies": replies, "offers": offered}
 
 
 def _compared(path: Path, was: Json, now: Json) -> Iterator[Change]:
@@ -128,7 +128,12 @@ def _named(path: Path) -> str:
         return f"{head}: {_WORDS.get(rest[0], rest[0])}"
     if rest[0] == "offers":
         return f"{head}: tool {rest[1]}"
-    kind = f"prompt variant {rest[1]!r}" if rest[0] == "texts" and rest[1] else _PARTS.get(rest[0], rest[0])
+    if rest[0] == "prompt_by":
+        return f"{head}: prompt for {rest[2]!r}" if len(rest) > 2 else f"{head}: prompt_by, {rest[1]}"
+    if rest[0] == "partials":
+        return f"{head}: partial {rest[1]}"
+    variant = f"prompt {rest[1]}" if "/" in rest[1] else f"prompt variant {rest[1]!r}"
+    kind = variant if rest[0] == "texts" and rest[1] else _PARTS.get(rest[0], rest[0])
     return f"{head}: {kind}" if rest[0] == "texts" else f"{head}: {kind} {rest[1]!r}"
 
 

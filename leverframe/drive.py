@@ -5,22 +5,18 @@ can go on with any run.
 """
 
 import asyncio
-import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Never, Self, cast
 
-from pydantic import ValidationError
-
 from leverframe import perform
 from leverframe.budget import Budget, denied
-from leverframe.canon import MAX_MEMORY, Json, Object, admit_dump, canonical, digest, ordered
+from leverframe.canon import Json, Object, canonical, digest
 from leverframe.clock import SECOND, Clock, Micros, SystemClock, day
 from leverframe.errors import (
     BadCompletion,
     DeclarationError,
-    InvalidMemory,
     Lost,
     Overdrawn,
     PromptError,
@@ -29,15 +25,15 @@ from leverframe.errors import (
     UnknownMachine,
     did_you_mean,
 )
-from leverframe.ledger import Ledger, reconcile_task, spends, task_id
+from leverframe.ledger import Ledger, reconcile_task, task_id
 from leverframe.llm import LLM, is_offline
 from leverframe.machine import Definition
 from leverframe.perform import AnyMachine, Bound, Draft, Step, Stuck
-from leverframe.reduce import DAY, Need, begin, charged, may_have_run, need_of, reduce, route, set_aside
+from leverframe.reduce import DAY, Need, charged, may_have_run, need_of, reduce, route, set_aside
 from leverframe.run import OVER, Event, Run, event
-from leverframe.state import Call, Delegate, Memory
+from leverframe.start import TriggerCommand, child_key, id_of, new_run, read_input
+from leverframe.state import Call, Delegate
 from leverframe.store import Claimed, Commit, Deferred, Inbound, NewRun, Row, Store, me
-from leverframe.tool import compact
 from leverframe.window import Window
 
 LEASE: float = 30.0
@@ -46,18 +42,6 @@ PATIENCE: float = 90.0
 """Seconds a command waits for a call that was postponed."""
 POISON = 5
 """Claims without a commit between them, after which a run is quarantined; the last two of them when nothing else was in hand."""
-
-
-@dataclass(frozen=True, slots=True)
-class TriggerCommand:
-    """Starts a run, whatever it came from (factor 11). One `key` starts one run, however often it is sent."""
-
-    machine: str
-    input: Memory | Mapping[str, object]
-    key: str | None = None
-    source: str = "api"
-    reply_to: str | None = None
-    tenant: str = ""
 
 
 @dataclass
@@ -74,6 +58,7 @@ class Held:
     inbox: int = 0
     inbound: list[Inbound] = field(default_factory=list[Inbound])
     window: Window | None = None
+    pins: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])  # for child runs, by their definition
     released: bool = False  # nothing more to do here; still to be given back
     given: bool = False  # given back, with the commit that came to rest
 
@@ -148,48 +133,26 @@ class Drive:
         definition: Definition,
         memory: Object,
         command: TriggerCommand,
+        pins: Mapping[str, str],
         *,
-        hold: bool = False,
         parent: str | None = None,
         reserve: bool = False,
     ) -> NewRun:
-        key = command.key
-        run_id = run_id_of(command.tenant, definition.name, key)
-        asks = any(spec.kind == "ask" for spec in definition.states.values())
-        now, at_once = self.clock.now(), definition.states[definition.start].kind == "ask"
-        body: Object = {
-            "run": run_id,
-            "machine": definition.name,
-            "definition": definition.hash,
-            "state": definition.start,
-            "memory": memory,
-            "source": command.source,
-        }
-        optional: Object = {
-            "key": key,
-            "parent": parent,
-            "reply_to": command.reply_to,
-            "offline": is_offline(self.llm) if asks and self.llm else None,
-            "asks": True if at_once else None,
-        }
-        body |= {name: value for name, value in optional.items() if value is not None}
-        if reserve and at_once and definition.daily:
-            body |= self._budget.reserve(definition, memory, definition.start, now)
-        first = event(None, now, "started", command.source, body)
-        run = begin(first)
-        return NewRun(
-            run=run,
-            events=[first],
-            tenant=command.tenant,
-            start_key=key,
-            start_hash=digest([definition.name, memory]),
-            source=command.source,
-            reply_to=command.reply_to,
-            owner=self.owner if hold else None,
-            lease_until=self._lease_until() if hold else None,
-            wake_at=now,
-            spends=list(spends(definition, None, run, first)) if run.reserved else (),
-        )
+        offline, now = is_offline(self.llm) if self.llm else None, self.clock.now()
+        aside = self._budget.beginning(definition, memory, now) if reserve else {}
+        return new_run(definition, memory, command, now, offline=offline, pins=pins, parent=parent, aside=aside)
+
+    async def _pins(self, definition: Definition) -> dict[str, str]:
+        """The variants that are pinned now, of the prompts that a run of it may be told in several. Read anew for every run that
+        starts, so that a pin holds for whatever starts after it, in any process; where there is nothing to choose, nothing is read."""
+        variants = definition.variants
+        found = await self.store.pins(sorted(variants)) if variants else {}
+        return {name: variant for name, variant in found.items() if variant in variants[name]}
+
+    async def _know_pins(self, held: Held) -> None:
+        """Before a commit that may start child runs: they are new runs, too."""
+        if held.bound.definition.may_delegate(held.run.state):
+            held.pins = {hash: await self._pins(child) for hash, child in held.bound.delegated.items()}
 
     async def _definition_of(self, machine: AnyMachine) -> Definition:
         """What the machine is now; stored once for all runs that will be pinned to it."""
@@ -527,7 +490,7 @@ class Drive:
         if spec.kind == "delegate":
             count = len(perform.inputs(step))
             machine = cast(str, spec.body["machine"])
-            children: list[Json] = [run_id_of(held.tenant, machine, _child_key(run, index)) for index in range(count)]
+            children: list[Json] = [id_of(held.tenant, machine, child_key(run, index)) for index in range(count)]
             return Draft("opened", {**body, "kind": "children", "machine": spec.body["machine"], "children": children})
         content, answers = perform.shown_to_person(step)
         kind = "approve" if spec.kind == "approve" else "answer"
@@ -552,7 +515,8 @@ class Drive:
         if first >= last:
             return []
         machine = self.machine(cast(str, spec.body["machine"]))
-        definition = held.bound.delegated[cast(str, spec.body["definition"])]
+        pinned = cast(str, spec.body["definition"])
+        definition = held.bound.delegated[pinned]
         given = perform.inputs(Step(held.bound, run, self.clock))
         if len(given) != total:
             raise Stuck(f"{spec.name}.give gave {total} inputs and now {len(given)}; it must depend on the memory alone")
@@ -560,7 +524,8 @@ class Drive:
             self._new_run(
                 definition,
                 read_input(machine, given[index]),
-                TriggerCommand(machine.name, given[index], key=_child_key(run, index), source="delegate", tenant=held.tenant),
+                TriggerCommand(machine.name, given[index], key=child_key(run, index), source="delegate", tenant=held.tenant),
+                held.pins.get(pinned, {}),
                 parent=run.id,
             )
             for index in range(first, last)
@@ -583,6 +548,7 @@ class Drive:
         clear_want: bool = False,
         inbox_seen: int | None = None,
     ) -> None:
+        await self._know_pins(held)
         word = Word(list(drafts), consume, clear_want, inbox_seen)
         try:
             await self._write(held, *self._prepare(held, word))
@@ -718,6 +684,7 @@ class Drive:
         def fail(error: BaseException) -> Commit:
             return commit_of(perform.local_failed(step, error))
 
+        await self._know_pins(held)
         await self._check_lease(held)
         await self._write(held, Deferred(held.run.id, held.fence, held.run.seq, make, fail, over), lines)
 
@@ -763,24 +730,3 @@ class Drive:
 def _unless_prompt(state: str, error: DeclarationError) -> None:
     if not isinstance(error, PromptError):
         raise error
-
-
-def run_id_of(tenant: str, machine: str, key: str | None) -> str:
-    """The id that a start key gives, known before the run is there: a key is one run. Without one, an id of its own."""
-    return "run_" + (digest([tenant, machine, key]) if key else uuid.uuid4().hex)[:20]
-
-
-def _child_key(run: Run, index: int) -> str:
-    """hash(parent, ordinal, index); steps is the ordinal of entering the Delegate, and stays as long as it waits."""
-    return digest([run.id, run.steps, index])
-
-
-def read_input(machine: AnyMachine, given: "Memory | Mapping[str, object]") -> Object:
-    """Input as memory data. Raises InvalidMemory, TooLarge, NotJson."""
-    written = (lambda: given.model_dump(mode="json")) if isinstance(given, Memory) else (lambda: dict(given))
-    clean = admit_dump(written, what="input", limit=MAX_MEMORY)
-    try:
-        memory = machine.memory.model_validate_json(ordered(clean))
-    except ValidationError as error:
-        raise InvalidMemory(f"input of {machine.name}: {compact(error)}") from None
-    return cast(Object, admit_dump(lambda: memory.model_dump(mode="json"), what="input", limit=MAX_MEMORY))

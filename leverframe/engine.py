@@ -19,7 +19,7 @@ from leverframe.canon import Json, Object, admit, digest
 from leverframe.changes import Change, changes
 from leverframe.clock import SECOND
 from leverframe.diff import Parked, Standing, parked
-from leverframe.drive import Drive, Held, TriggerCommand, read_input, run_id_of
+from leverframe.drive import Drive, Held
 from leverframe.errors import (
     AlreadyPaused,
     BadCompletion,
@@ -39,8 +39,10 @@ from leverframe.errors import (
 from leverframe.limits import DAILY
 from leverframe.machine import Definition
 from leverframe.perform import Bound, Draft
+from leverframe.recording import pinned
 from leverframe.reduce import LIMIT_REACHED, begin, fold, migrated_rules, rules_of
 from leverframe.run import OVER, Event, Run, event
+from leverframe.start import TriggerCommand, id_of, read_input
 from leverframe.state import Consult, Reply, Wait
 from leverframe.store import Decided, NewRun, Row, Want, is_dead
 from leverframe.tool import compact
@@ -74,17 +76,18 @@ class Engine(Drive):
         machine = self.machine(command.machine)
         definition = await self._definition_of(machine)
         memory = read_input(machine, command.input)
+        pins = await self._pins(definition)
         try:
-            return await self._start(self._new_run(definition, memory, command, hold=hold, reserve=True), hold)
+            return await self._start(self._new_run(definition, memory, command, pins, reserve=True), hold)
         except Overdrawn:  # it begins all the same, and where its first call would be it goes where its limits lead
-            return await self._start(self._new_run(definition, memory, command, hold=hold), hold)
+            return await self._start(self._new_run(definition, memory, command, pins), hold)
 
     async def _start(self, new: NewRun, hold: bool) -> Row:
         if not hold or self._has(new.run.id):
-            return await self._begin(replace(new, owner=None, lease_until=None))
+            return await self._begin(new)
         self._claiming.add(new.run.id)
         try:
-            row = await self._begin(new)
+            row = await self._begin(replace(new, owner=self.owner, lease_until=self._lease_until()))
             # The same key gives the same id: what a process before us began and left is claimed like any other run.
             if row.lease_owner == self.owner and row.run.head == new.run.head:
                 held = Held(new.run, await self._bind(new.run.definition, new.run.machine), row.fence, row.tenant, self._safe())
@@ -364,7 +367,7 @@ class Engine(Drive):
         past = await self._fold(lines[: at or len(lines)])
         bound = await self._bind(past.definition, past.machine)
         state = past.pending.maker if past.pending else past.state
-        fork_id = run_id_of(row.tenant, past.machine, key)
+        fork_id = id_of(row.tenant, past.machine, key)
         now = self.clock.now()
         body: Object = {
             "run": fork_id,
@@ -382,6 +385,7 @@ class Engine(Drive):
             "back": past.back,
             "rules": list(rules_of(bound.definition, past)) or None,
             "asks": bound.definition.states[state].kind == "ask" or None,
+            "pins": {**pins} if (pins := await self._pins(bound.definition)) else None,
         }
         body |= {name: value for name, value in optional.items() if value is not None}
         first = event(None, now, "forked", f"human:{by}", body)
@@ -446,14 +450,9 @@ class Engine(Drive):
 
     async def _pinned(self, lines: Sequence[Event]) -> dict[str, Definition]:
         """Every definition that a run was pinned to, by hash."""
-        hashes = {
-            cast(str, line.body.get("definition") or line.body.get("to"))
-            for line in lines
-            if line.type in ("started", "forked", "migrated")
-        }
         return {
             hash: self._bound[hash].definition if hash in self._bound else Definition(await self.store.definition(hash))
-            for hash in hashes
+            for hash in pinned(lines)
         }
 
 

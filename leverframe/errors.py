@@ -13,15 +13,16 @@
     │   ├── NotJson                 NUL, lone surrogates, NaN, Infinity: databases cannot keep them
     │   ├── InvalidArguments        a call's arguments fail their schema
     │   ├── InvalidMemory           input or memory does not fit the machine's Memory
-    │   └── InvalidAnswer           a person's answer or an event's data does not fit its Reply
-    ├── NotFound                    no such run, task, machine or definition
-    │   ├── UnknownRun · UnknownTask · UnknownMachine · UnknownDefinition
+    │   ├── InvalidAnswer           a person's answer or an event's data does not fit its Reply
+    │   └── RecordingError          a file is no recording of a run, or was edited
+    ├── NotFound                    no such run, task, machine, definition or prompt
+    │   ├── UnknownRun · UnknownTask · UnknownMachine · UnknownDefinition · UnknownPrompt
     │   └── UnknownModel            no such model or provider, or its key, address or package is missing
     ├── Conflict                    it exists, but not as you think; nothing was changed
     │   ├── KeyConflict             the same start key with another payload
     │   ├── AlreadyDecided          somebody was first; names the winner
     │   ├── TaskGone                the task expired or was withdrawn
-    │   ├── AlreadyPaused · NotPaused · RunOver · NotWaiting · NotRetryable
+    │   ├── AlreadyPaused · NotPaused · RunOver · NotWaiting · NotRetryable · NotPinned
     │   ├── Busy                    another process holds the run's lease
     │   ├── Lost                    the lease was lost: what this process held back was not written
     │   └── Overdrawn               nothing is left of a day's budget; nothing was written, the run goes where its limits lead
@@ -107,6 +108,10 @@ class InvalidAnswer(InputError):
     pass
 
 
+class RecordingError(InputError):
+    pass
+
+
 class NotFound(LeverframeError):
     pass
 
@@ -124,6 +129,10 @@ class UnknownMachine(NotFound):
 
 
 class UnknownDefinition(NotFound):
+    pass
+
+
+class UnknownPrompt(NotFound):
     pass
 
 
@@ -169,6 +178,10 @@ class NotWaiting(Conflict):
 
 
 class NotRetryable(Conflict):
+    pass
+
+
+class NotPinned(Conflict):
     pass
 
 

@@ -34,6 +34,7 @@ from leverframe.state import (
     Fetch,
     Kind,
     Memory,
+    PromptBy,
     Reply,
     State,
     Wait,
@@ -186,8 +187,10 @@ class Machine(Generic[M]):
         """What a state's kind adds to the definition."""
         if issubclass(state, Ask):
             prompts = self.prompts(state) if refuse is None else self._found(state, refuse)
-            texts: Object = {} if prompts is None else {"texts": {prompt.variant: prompt.text for prompt in prompts}}
-            return {"prompt": state.prompt, **texts, "choices": _choices(state.replies), "threshold": state.threshold}
+            by = state.prompt if isinstance(state.prompt, PromptBy) else None
+            named: Object = {"prompt_by": by.json()} if by else {"prompt": cast(str, state.prompt)}
+            texts = {} if prompts is None else _pins(prompts, by is not None)
+            return {**named, **texts, "choices": _choices(state.replies), "threshold": state.threshold}
         if issubclass(state, Fetch | Act):
             return {"tools": [tool.name for tool in state.runs], "builds": builds(state)}
         if issubclass(state, Approve):
@@ -205,6 +208,7 @@ class Machine(Generic[M]):
     def _check_rules_inside(self, others: "Mapping[str, Machine[Never]]") -> None:
         """As `_check_rules`, of the machines that run inside of this one."""
         inside: dict[str, Machine[Never]] = {}
+        missing: set[str] = set()  # said where it is delegated to
         todo: list[Machine[Never]] = [self] if self.rules else []
         while todo:
             for state in todo.pop().states.values():
@@ -212,11 +216,14 @@ class Machine(Generic[M]):
                 if name in others and name not in inside:
                     inside[name] = others[name]
                     todo.append(others[name])
+                elif name and name not in others:
+                    missing.add(name)
         for name in sorted({letter.machine for rule in self.rules for letter in rule.letters()} - {""}):
-            if name not in inside:
+            if name in inside:
+                self._check_rules(name, inside[name])
+            elif not missing:
                 hint = did_you_mean(name, sorted(inside))
                 raise DeclarationError(f"machine {self.name}: a rule is about {name!r}, and no Delegate leads to it.{hint}")
-            self._check_rules(name, inside[name])
 
     def _delegate_body(
         self,
@@ -238,10 +245,10 @@ class Machine(Generic[M]):
         }
 
     def prompts(self, state: type[Ask[Never]]) -> "list[Prompt]":
-        """The variants of a state's prompt, checked against what its templates may use."""
+        """The variants of a state's prompt, or of each that it may choose, checked against what their templates may use."""
         from leverframe.prompt import find
 
-        found = find(self.home, state.prompt)
+        found = [prompt for name in prompt_names(state) for prompt in find(self.home, name)]
         for prompt in found:
             prompt.check({*self.memory.model_fields, "memory", "window", "choices"}, intents(state, state.replies))
         return found
@@ -249,11 +256,15 @@ class Machine(Generic[M]):
     def _found(self, state: type[Ask[Never]], refuse: "Refuse") -> "list[Prompt] | None":
         from leverframe.prompt import find
 
-        try:
-            return find(self.home, state.prompt)
-        except PromptError as error:
-            refuse(state.name, error)
-            return None
+        found: list[Prompt] = []
+        missing = False
+        for name in prompt_names(state):
+            try:
+                found += find(self.home, name)
+            except PromptError as error:
+                refuse(state.name, error)
+                missing = True
+        return None if missing else found
 
     def _pinned(
         self,
@@ -339,6 +350,9 @@ class Machine(Generic[M]):
             raise EdgeError(f'{where}: asks nobody; set to = "the person or role"')
         if issubclass(state, Ask) and not state.prompt:
             raise EdgeError(f'{where}: has no prompt; set prompt = "agent/state"')
+        if issubclass(state, Ask) and isinstance(by := state.prompt, PromptBy) and by.field not in self.memory.model_fields:
+            near = did_you_mean(by.field, list(self.memory.model_fields))
+            raise EdgeError(f"{where}: chooses its prompt by {by.field!r}, which is no field of {self.memory.__name__}.{near}")
         if issubclass(state, Fetch):
             for tool in state.runs:
                 if tool.effect != "read":
@@ -357,6 +371,17 @@ class Machine(Generic[M]):
 
 def kind_of(state: AnyState) -> Kind:
     return state.kind
+
+
+def prompt_names(state: type[Ask[Never]]) -> list[str]:
+    """The prompts that a state may use."""
+    return state.prompt.names if isinstance(state.prompt, PromptBy) else [state.prompt]
+
+
+def _pins(prompts: "Sequence[Prompt]", chosen: bool) -> Object:
+    from leverframe.prompt import pins  # templates are loaded where there is a prompt
+
+    return pins(prompts, chosen=chosen)
 
 
 def doc_of(state: AnyState) -> str:
@@ -486,6 +511,7 @@ class Definition:
         self.exceeded = cast(str | None, limits["exceeded"])
         self.tokens = cast(int | None, limits.get("tokens"))
         self.daily = cast(dict[str, int], limits.get("daily") or {})  # of model_calls, tokens and cost those that are limited
+        self.limits_money = self.cost is not None or "cost" in self.daily
 
     def __repr__(self) -> str:
         return f"<definition {self.name} {self.hash[:12]}>"
@@ -513,12 +539,34 @@ class Definition:
         return cursor.state
 
     def prompts(self, state: str) -> "list[Prompt]":
-        """The pinned texts of an Ask's prompt."""
-        from leverframe.prompt import Prompt
+        """The pinned texts of an Ask's prompt, of all that it may choose."""
+        from leverframe.prompt import Prompt, pinned, pinned_partials
 
         body = self.states[state].body
-        texts = cast(dict[str, str], body["texts"])
-        return [Prompt.parse(cast(str, body["prompt"]), variant, text) for variant, text in texts.items()]
+        partials = pinned_partials(body)
+        return [Prompt.parse(name, variant, text, partials=partials) for name, variant, text in pinned(body)]
+
+    @cached_property
+    def variants(self) -> dict[str, frozenset[str]]:
+        """The variants that a run may be told, of each prompt that has several."""
+        found: dict[str, set[str]] = {}
+        for prompt in (prompt for name, spec in self.states.items() if spec.kind == "ask" for prompt in self.prompts(name)):
+            if not prompt.shadow:
+                found.setdefault(prompt.name, set()).add(prompt.variant)
+        return {name: frozenset(variants) for name, variants in found.items() if len(variants) > 1}
+
+    def may_delegate(self, state: str) -> bool:
+        """May the next step of that state start child runs?"""
+        targets = {state, *self.states[state].edges.values(), self.exceeded}
+        return any(BACK in targets or name in targets for name in self.delegates)
+
+    @cached_property
+    def delegates(self) -> list[str]:
+        return [name for name, spec in self.states.items() if spec.kind == "delegate"]
+
+    def prompt_by(self, state: str) -> PromptBy | None:
+        """How an Ask chooses its prompt; None where it has one."""
+        return by_of(self.states[state].body)
 
 
 class Cursor:
@@ -582,6 +630,14 @@ class Goes:
 
     def __call__(self, event: "EventData") -> bool:
         return cast(Cursor, event.model).back == self._target
+
+
+def by_of(state: Object) -> PromptBy | None:
+    """How an Ask's part of a definition chooses its prompt; None where it names one."""
+    by = cast("Object | None", state.get("prompt_by"))
+    if by is None:
+        return None
+    return PromptBy(cast(str, by["field"]), cast(dict[str, str], by["prompts"]), cast("str | None", by.get("default")))
 
 
 def _tool_spec(name: str, body: Object) -> ToolSpec:

@@ -1,15 +1,15 @@
 """Prompts: what the model is told (factor 2), in files people own: `prompts/<agent>/<state>.md`.
 
-A file is YAML front matter (model, temperature, max_tokens, variables, weight, examples, otherwise) and the sections `# system`,
-`# user`, `# assistant`, each a Jinja2 template. Nothing is forgiving here: a name that is not there, a key that is not known, a
-value that is missing at rendering is an error with file and line. This module hides YAML and Jinja2, and imports them when a
-prompt first needs them.
+A file is YAML front matter (model, temperature, max_tokens, variables, weight, shadow, examples, otherwise) and the sections
+`# system`, `# user`, `# assistant`, each a Jinja2 template; what prompts share stands in partials, `prompts/<agent>/_<name>.md`.
+Nothing is forgiving here: a name that is not there, a key that is not known, a value that is missing at rendering is an error with
+file and line. This module hides YAML and Jinja2, and imports them when a prompt first needs them.
 """
 
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
 from hashlib import sha256
@@ -19,19 +19,23 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic_core import to_jsonable_python
 
-from leverframe.canon import Json, Object, admit, text_hash
+from leverframe.canon import Json, Object, admit, canonical, text_hash
 from leverframe.errors import InputError, PromptError, did_you_mean
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Template, nodes
     from jinja2.sandbox import ImmutableSandboxedEnvironment
     from yaml import Node
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
+Steps: TypeAlias = tuple[str | int, ...]
 ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
 
 _NAME = re.compile(r"[\w-]+(/[\w-]+)*")
 _VARIANT = re.compile(r"[\w-]+")
+_PARTIAL = re.compile(r"([\w-]+/)*_[\w-]+\.md")
+BASE = "base"
+"""What the variant without a name is called where people name one."""
 _HEADING = re.compile(r"#[ \t]+(\w+)[ \t]*")
 _LONE_EXPRESSION = re.compile(r"\s*\{\{((?:(?!\{\{|\}\}).)*)\}\}\s*", re.DOTALL)
 
@@ -54,6 +58,21 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class Partial:
+    """A text that prompts share: `{% include "refund/_tone.md" %}` puts it there. It is a template over the same variables, and has
+    neither front matter nor sections. `line` is where the prompt includes it, itself or through another one."""
+
+    name: str
+    text: str
+    path: Path | None = None
+    line: int = 0
+
+    @property
+    def where(self) -> str:
+        return str(self.path or f"prompts/{self.name}")
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """What the offline model answers to what.
 
@@ -67,7 +86,8 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One prompt file, parsed. `text` is all of it, so a machine's definition keeps it as data and `parse` makes it again."""
+    """One prompt file, parsed. `text` is all of it, so a machine's definition keeps it as data, beside the texts of what it includes,
+    and `parse` makes it again. `hash` is of all of that. A `shadow` is asked beside the variant of a run, and never acts."""
 
     name: str
     variant: str
@@ -80,48 +100,62 @@ class Prompt:
     max_tokens: int | None = field(default=None, compare=False)
     variables: tuple[str, ...] | None = field(default=None, compare=False)
     weight: float = field(default=1.0, compare=False)
+    shadow: bool = field(default=False, compare=False)
+    partials: tuple[Partial, ...] = field(default=(), compare=False)
     examples: tuple[Example, ...] = field(default=(), compare=False)
     otherwise: Object | None = field(default=None, compare=False)
 
     @classmethod
-    def parse(cls, name: str, variant: str, text: str, path: Path | None = None) -> "Prompt":
-        """A prompt from the text of its file; parsed once. Raises PromptError with file and line."""
-        return _parsed(name, variant, text, path)
+    def parse(cls, name: str, variant: str, text: str, path: Path | None = None, partials: Iterable[Partial] = ()) -> "Prompt":
+        """A prompt from the text of its file and the partials there are; parsed once. Raises PromptError with file and line."""
+        return _parsed(name, variant, text, path, tuple(partials))
 
     @property
     def where(self) -> str:
         """The file, for messages."""
-        return str(self.path or f"prompts/{_label(self.name, self.variant)}.md")
+        return str(self.path or f"prompts/{label(self.name, self.variant)}.md")
 
     def check(self, available: Collection[str], intents: Collection[str] | None = None) -> None:
         """Every variable used is available, and declared where the file declares any; examples reply one of `intents`.
 
         Found without rendering. Raises PromptError with file, line, name and the near miss.
         """
-        for line, message in self.complaints(available, intents):
-            raise PromptError(f"{self.where}:{line}: {message}" if line else f"{self.where}: {message}")
+        for where, line, message in self.complaints(available, intents):
+            raise PromptError(f"{where}:{line}: {message}" if line else f"{where}: {message}")
 
-    def complaints(self, available: Collection[str], intents: Collection[str] | None = None) -> Iterator[tuple[int | None, str]]:
-        """Everything that `check` would raise for, with its line. Raises PromptError for a template that cannot be read."""
+    def complaints(
+        self, available: Collection[str], intents: Collection[str] | None = None
+    ) -> Iterator[tuple[str, int | None, str]]:
+        """Everything that `check` would raise for, with its file (this, or a partial) and line. Raises PromptError for a template
+        that cannot be read."""
         for name in self.variables or ():
             if name not in available:
-                yield None, f"declares the variable {name!r}, which {_not_among(name, available)}"
+                yield self.where, None, f"declares the variable {name!r}, which {_not_among(name, available)}"
         allowed = available if self.variables is None else self.variables
-        for section in self.sections:
-            for name, line in _used(section.text, self.where, section.line):
+        for text, where, first in self._templates():
+            of = "the file" if where == self.where else f"{self.where}, which includes it: its file"
+            for name, line in _used(text, where, first):
                 if name not in allowed:
-                    whose = "is not in the file's 'variables'" if name in available else _not_among(name, allowed)
-                    yield line, f"uses {name!r}, which {whose}"
+                    whose = f"is not in {of}'s 'variables'" if name in available else _not_among(name, allowed)
+                    yield where, line, f"uses {name!r}, which {whose}"
         for reply, line in self._replies():
-            yield from self._misplaced(reply, line, available, intents)
+            for at, message in self._misplaced(reply, line, available, intents):
+                yield self.where, at, message
 
-    def reads(self) -> dict[str, int]:
-        """What the templates read, each with the line where it first stands: variables, and `memory.field` in place of `memory` where
-        only fields of it are. Raises PromptError."""
-        found: dict[str, int] = {}
-        for section in reversed(self.sections):
-            found |= dict(reversed(_used(section.text, self.where, section.line)))
-            found |= _fields_used(section.text, section.line, found)
+    def _templates(self) -> Iterator[tuple[str, str, int]]:
+        yield from ((section.text, self.where, section.line) for section in self.sections)
+        yield from ((partial.text, partial.where, 1) for partial in self.partials)
+
+    def reads(self) -> dict[Steps, int]:
+        """What the templates read, each with the line where it first stands (of what a partial reads: where that is included): a variable,
+        or as far as it is spelled out what of it, `("memory", "customer", "name")`. Raises PromptError."""
+        found: dict[Steps, int] = {}
+        for section in self.sections:
+            for steps, line in _steps_read(section.text, self.where, section.line):
+                found[steps] = min(line, found.get(steps, line))
+        for partial in self.partials:
+            for steps, _ in _steps_read(partial.text, partial.where, 1):
+                found[steps] = min(partial.line, found.get(steps, partial.line))
         return found
 
     def _replies(self) -> Iterator[tuple[Object, int]]:
@@ -157,25 +191,43 @@ def find(home: Path, name: str) -> list[Prompt]:
     if not _NAME.fullmatch(name):
         raise PromptError(f"prompt name {name[:80]!r}: write <agent>/<state>, in letters, digits, '_' and '-'")
     base = home / "prompts" / f"{name}.md"
+    if base.name.startswith("_"):
+        raise PromptError(
+            f"prompt name {name!r}: a name that begins with '_' is a partial, which prompts include; name the prompt"
+        )
     if not base.is_file():
         raise PromptError(f"no prompt {name!r}: looked for {base}.{_near(home / 'prompts', name)}")
-    prompts = [Prompt.parse(name, "", _read(base), base)]
+    prompts = [_of_file(home, name, "", base)]
     for path in sorted(base.parent.iterdir()):
         if path.name.startswith(f"{base.stem}.") and path.suffix == ".md" and path != base:
             variant = path.stem.removeprefix(f"{base.stem}.")
             if not _VARIANT.fullmatch(variant):
                 raise PromptError(f"{path}: variant {variant!r}: use letters, digits, '_' and '-'")
-            prompts.append(Prompt.parse(name, variant, _read(path), path))
-    if not any(prompt.weight for prompt in prompts):
-        raise PromptError(f"{base}: every variant has weight 0, so none can be chosen")
+            if variant == BASE:
+                raise PromptError(f"{path}: variant {variant!r}: so {base.name} is called, the variant without a name; rename it")
+            prompts.append(_of_file(home, name, variant, path))
+    if not any(prompt.weight and not prompt.shadow for prompt in prompts):
+        raise PromptError(f"{base}: every variant has weight 0 or is a shadow, so none can be chosen")
     return prompts
 
 
-def choose(prompts: Sequence[Prompt], run_id: str) -> Prompt:
-    """The variant of this run: by weight, and the same one for the whole life of the run."""
-    if len(prompts) == 1:
-        return prompts[0]
-    ordered = sorted(prompts, key=lambda prompt: prompt.variant)
+def _of_file(home: Path, name: str, variant: str, path: Path) -> Prompt:
+    text = _read(path)
+    return Prompt.parse(name, variant, text, path, _partials(home / "prompts") if "include" in text else ())
+
+
+def _partials(folder: Path) -> Iterator[Partial]:
+    for path in sorted(folder.rglob("_*.md")):
+        yield Partial(path.relative_to(folder).as_posix(), _clean(_read(path)), path)
+
+
+def choose(prompts: Sequence[Prompt], run_id: str, pinned: str | None = None) -> Prompt:
+    """The variant of this run: the one that was pinned when it began, if it is there; else by weight. The same one for the whole
+    life of the run, and never a shadow."""
+    live = [prompt for prompt in prompts if not prompt.shadow]
+    if found := [prompt for prompt in live if prompt.variant == pinned or len(live) == 1]:
+        return found[0]
+    ordered = sorted(live, key=lambda prompt: prompt.variant)
     total = sum(prompt.weight for prompt in ordered)
     # The name is hashed too: otherwise the variants of two prompts would always fall together and could not be judged apart.
     at = int.from_bytes(sha256(f"{ordered[0].name}|{run_id}".encode()).digest()[:8]) / 2**64 * total
@@ -198,12 +250,39 @@ def _read(path: Path) -> str:
 def _near(folder: Path, name: str) -> str:
     if not folder.is_dir():
         return f" There is no folder {folder}."
-    known = sorted({str(path.relative_to(folder).with_suffix("")).partition(".")[0] for path in folder.rglob("*.md")})
+    files = [path for path in folder.rglob("*.md") if not path.name.startswith("_")]
+    known = sorted({str(path.relative_to(folder).with_suffix("")).partition(".")[0] for path in files})
     return did_you_mean(name, known) or (f" There are: {', '.join(known)[:300]}." if known else " The folder holds no prompts.")
 
 
-def _label(name: str, variant: str) -> str:
+def label(name: str, variant: str) -> str:
+    """The file of a variant, without its ending."""
     return f"{name}.{variant}" if variant else name
+
+
+# --- as a definition pins them -----------------------------------------------------------------------------------------------
+
+
+def pinned(state: Object) -> list[tuple[str, str, str]]:
+    """Name, variant and text of everything that an Ask's part of a definition may tell the model. Where the prompt is chosen by a
+    field of the memory, texts stand under name and variant; else the name is the state's `prompt`."""
+    texts, by = cast(dict[str, str], state.get("texts") or {}), "prompt_by" in state
+    own = str(state.get("prompt") or "")
+    if not by:
+        return [(own, variant, text) for variant, text in texts.items()]
+    return [(name, variant, text) for key, text in texts.items() for name, _, variant in [key.partition(".")]]
+
+
+def pinned_partials(state: Object) -> tuple[Partial, ...]:
+    """What these texts include."""
+    return tuple(Partial(name, text) for name, text in cast(dict[str, str], state.get("partials") or {}).items())
+
+
+def pins(prompts: Sequence[Prompt], *, chosen: bool) -> Object:
+    """These prompts as an Ask's part of a definition holds them; `chosen` by a field of the memory."""
+    texts: Object = {label(prompt.name, prompt.variant) if chosen else prompt.variant: prompt.text for prompt in prompts}
+    partials: Object = {partial.name: partial.text for prompt in prompts for partial in prompt.partials}
+    return {"texts": texts, **({"partials": partials} if partials else {})}
 
 
 def _not_among(name: str, known: Collection[str]) -> str:
@@ -214,26 +293,77 @@ def _not_among(name: str, known: Collection[str]) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _parsed(name: str, variant: str, text: str, path: Path | None) -> Prompt:
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")  # one hash whatever the editor
-    where = str(path or f"prompts/{_label(name, variant)}.md")
+def _parsed(name: str, variant: str, text: str, path: Path | None, known: tuple[Partial, ...]) -> Prompt:
+    text = _clean(text)
+    where = str(path or f"prompts/{label(name, variant)}.md")
     front_text, lines, first = _split(text, where)
     front, line_of = _front(front_text, where)
+    sections = tuple(_sections(lines, first, where))
+    partials = _included(sections, where, {partial.name: partial for partial in known})
     return Prompt(
         name=name,
         variant=variant,
         text=text,
-        hash=text_hash(text),
-        sections=tuple(_sections(lines, first, where)),
+        hash=text_hash(canonical([text, {one.name: one.text for one in partials}]) if partials else text),
+        sections=sections,
         path=path,
         model=front.model,
         temperature=front.temperature,
         max_tokens=front.max_tokens,
         variables=None if front.variables is None else tuple(front.variables),
         weight=front.weight,
+        shadow=front.shadow,
+        partials=partials,
         examples=tuple(Example(e.when, e.reply, line_of(("examples", i))) for i, e in enumerate(front.examples)),
         otherwise=front.otherwise,
     )
+
+
+def _clean(text: str) -> str:
+    """One hash whatever the editor."""
+    return text.removeprefix("\ufeff").replace("\r\n", "\n")
+
+
+def _included(sections: Sequence[Section], where: str, known: Mapping[str, Partial]) -> tuple[Partial, ...]:
+    """What the sections include, itself or through others. Raises PromptError where that is not there, or includes itself."""
+    found: dict[str, Partial] = {}
+
+    def follow(text: str, place: str, first: int, way: tuple[str, ...], top: int) -> None:
+        for name, line in _includes(text, place, first):
+            if name in way:
+                circle = " → ".join((*way[way.index(name) :], name))
+                raise PromptError(f"{place}:{line}: includes {name!r}, which leads back here: {circle}")
+            if name not in known:
+                raise PromptError(f"{place}:{line}: includes {name!r}, which {_not_among(name, known)}")
+            if name not in found:
+                found[name] = replace(known[name], line=top or line)
+                _refuse_sections(found[name])
+                follow(known[name].text, known[name].where, 1, (*way, name), top or line)
+
+    for section in sections:
+        follow(section.text, where, section.line, (), 0)
+    return tuple(found[name] for name in sorted(found))
+
+
+def _refuse_sections(partial: Partial) -> None:
+    for role, start, _ in _headings(["# user", *partial.text.split("\n")], 0, partial.where):
+        if start > 1:
+            raise PromptError(f"{partial.where}:{start - 1}: a partial has no sections; take '# {role}' out")
+
+
+def _includes(text: str, where: str, first: int) -> Iterator[tuple[str, int]]:
+    from jinja2 import nodes
+
+    if "{%" not in text:
+        return
+    for node in _tree(text, where, first).find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
+        plain = isinstance(node, nodes.Include) and node.with_context and not node.ignore_missing
+        template = node.template if isinstance(node, nodes.Include) and plain else None
+        name: object = template.value if isinstance(template, nodes.Const) else None
+        if not isinstance(name, str) or not _PARTIAL.fullmatch(name):
+            form = '{% include "agent/_name.md" %}'
+            raise PromptError(f"{where}:{first + node.lineno - 1}: what is shared is included by its name in prompts/: {form}")
+        yield name, first + node.lineno - 1
 
 
 class _Said(BaseModel):
@@ -249,6 +379,7 @@ class _Front(BaseModel):
     max_tokens: int | None = Field(None, gt=0)
     variables: list[str] | None = None
     weight: float = Field(1.0, ge=0)
+    shadow: bool = False
     examples: list[_Said] = []
     otherwise: dict[str, JsonValue] | None = None
 
@@ -403,17 +534,17 @@ def _headings(lines: Sequence[str], first: int, where: str) -> Iterator[tuple[Ro
 def render(prompt: Prompt, variables: Mapping[str, object]) -> list[Message]:
     """The messages to send. Mappings, lists and models are shown as compact YAML. Raises PromptError with file and line."""
     return [
-        Message(section.role, _rendered(section, prompt.where, variables) if "{" in section.text else section.text)
+        Message(section.role, _rendered(section, prompt, variables) if "{" in section.text else section.text)
         for section in prompt.sections
     ]
 
 
-def _rendered(section: Section, where: str, variables: Mapping[str, object]) -> str:
-    template = _template(section.text, where, section.line)
+def _rendered(section: Section, prompt: Prompt, variables: Mapping[str, object]) -> str:
+    template = _template(section.text, prompt.where, section.line, prompt.partials)
     try:
         return template.render(variables)
     except Exception as error:
-        raise PromptError(f"{where}:{section.line + _template_line(error) - 1}: {_cause(error)}") from error
+        raise PromptError(f"{_place(error, prompt, section)}: {_cause(error)}") from error
 
 
 def fill(value: Json, variables: Mapping[str, object], where: str = "template") -> Json:
@@ -451,13 +582,22 @@ def _expression(text: str) -> _Expression:
 
 
 @lru_cache(maxsize=1024)
-def _template(text: str, where: str, first: int) -> "Template":
+def _template(text: str, where: str, first: int, partials: tuple[Partial, ...] = ()) -> "Template":
     from jinja2 import TemplateSyntaxError
 
     try:
-        return _environment().from_string(text)
+        return (_including(partials) if partials else _environment()).from_string(text)
     except TemplateSyntaxError as error:
         raise PromptError(f"{where}:{first + error.lineno - 1}: {error.message}") from None
+
+
+@lru_cache(maxsize=256)
+def _including(partials: tuple[Partial, ...]) -> "ImmutableSandboxedEnvironment":
+    """The environment in which exactly these can be included."""
+    from jinja2 import FunctionLoader
+
+    texts = {partial.name: (partial.text, partial.where, None) for partial in partials}
+    return _environment().overlay(loader=FunctionLoader(texts.get))
 
 
 @lru_cache(maxsize=1)
@@ -496,14 +636,9 @@ def _shown(value: object) -> object:
 @lru_cache(512)
 def _used(text: str, where: str, first: int) -> list[tuple[str, int]]:
     """The variables a template uses, each with the line where it first stands."""
-    from jinja2 import TemplateSyntaxError, meta, nodes
+    from jinja2 import meta, nodes
 
-    environment = _environment()
-    try:
-        tree: nodes.Template = environment.parse(text)
-        environment.compile(text)  # unknown filters and tests show only here
-    except TemplateSyntaxError as error:
-        raise PromptError(f"{where}:{first + error.lineno - 1}: {error.message}") from None
+    environment, tree = _environment(), _tree(text, where, first)
     lines: dict[str, int] = {}
     for node in tree.find_all(nodes.Name):
         lines[node.name] = min(lines.get(node.name, node.lineno), node.lineno)
@@ -511,25 +646,49 @@ def _used(text: str, where: str, first: int) -> list[tuple[str, int]]:
     return sorted(((name, first + lines[name] - 1) for name in names), key=lambda found: found[1])
 
 
-def _fields_used(text: str, first: int, found: dict[str, int]) -> dict[str, int]:
-    """The fields that are read of `memory`; takes `memory` itself out of what was found where nothing else is done with it."""
+def _tree(text: str, where: str, first: int) -> "nodes.Template":
+    """The template as parsed. Raises PromptError."""
+    from jinja2 import TemplateSyntaxError
+
+    try:
+        _environment().compile(text)  # unknown filters and tests show only here
+        return _environment().parse(text)
+    except TemplateSyntaxError as error:
+        raise PromptError(f"{where}:{first + error.lineno - 1}: {error.message}") from None
+
+
+def _steps_read(text: str, where: str, first: int) -> Iterator[tuple[Steps, int]]:
+    """Each place where a template reads a variable that it does not make itself; also where a field has the name of one of Jinja's."""
+    from jinja2 import meta, nodes
+
+    tree = _tree(text, where, first)
+    given = meta.find_undeclared_variables(tree) | _environment().globals.keys()
+    todo: list[nodes.Node] = [tree]
+    while todo:
+        steps, owner = _steps(todo.pop())
+        if not isinstance(owner, nodes.Name):
+            todo += owner.iter_child_nodes()
+        elif owner.name in given:
+            yield (owner.name, *steps), first + owner.lineno - 1
+
+
+def _steps(node: "nodes.Node") -> "tuple[Steps, nodes.Node]":
+    """The steps that are spelled out at the end of an expression, and what they are taken from. What is computed is none (`memory[name]`,
+    `memory.items()`): it may be any field."""
     from jinja2 import nodes
 
-    tree: nodes.Template = _environment().parse(text)
-    fields: dict[str, int] = {}
-    through = 0
-    # What is computed (`memory[name]`, `memory.items()`) may be any field: then `memory` itself is what is read.
-    owned: list[tuple[object, object]] = [
-        (node.node, node.attr) for node in tree.find_all(nodes.Getattr) if not hasattr(dict, node.attr)
-    ]
-    owned += [(node.node, node.arg.value) for node in tree.find_all(nodes.Getitem) if isinstance(node.arg, nodes.Const)]
-    for owner, name in owned:
-        if isinstance(owner, nodes.Name) and owner.name == "memory" and isinstance(name, str):
-            through += 1
-            fields.setdefault(f"memory.{name}", first + owner.lineno - 1)
-    if through and through == sum(name.name == "memory" for name in tree.find_all(nodes.Name)):
-        found.pop("memory", None)
-    return fields
+    steps: list[str | int] = []
+    while True:
+        if isinstance(node, nodes.Getattr):
+            step: object = node.attr
+        elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
+            step = node.arg.value
+        else:
+            step = None
+        if not isinstance(node, nodes.Getattr | nodes.Getitem) or not isinstance(step, str | int) or hasattr(dict, str(step)):
+            return tuple(reversed(steps)), node
+        steps.append(step)
+        node = node.node
 
 
 def _strings(value: Json) -> Iterator[str]:
@@ -540,14 +699,18 @@ def _strings(value: Json) -> Iterator[str]:
             yield from _strings(item)
 
 
-def _template_line(error: BaseException) -> int:
-    """The line of the template that raised: Jinja2 puts it into the traceback."""
-    line, at = 1, error.__traceback__
+def _place(error: BaseException, prompt: Prompt, section: Section) -> str:
+    """File and line of the template that raised: Jinja2 puts them into the traceback."""
+    partials = {partial.where for partial in prompt.partials}
+    place, at = f"{prompt.where}:{section.line}", error.__traceback__
     while at is not None:
-        if at.tb_frame.f_code.co_filename in ("<template>", "<unknown>"):
-            line = at.tb_lineno
+        file = at.tb_frame.f_code.co_filename
+        if file in ("<template>", "<unknown>"):
+            place = f"{prompt.where}:{section.line + at.tb_lineno - 1}"
+        elif file in partials:
+            place = f"{file}:{at.tb_lineno}"
         at = at.tb_next
-    return line
+    return place
 
 
 def _cause(error: Exception) -> str:

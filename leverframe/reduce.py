@@ -257,7 +257,7 @@ def _tripped(definition: Definition, run: Run, target: str, at: Micros) -> str |
         return "tokens"
     if definition.cost is not None and run.cost >= definition.cost * portions:
         return "cost"
-    return PRICE if run.unpriced and (definition.cost is not None or "cost" in definition.daily) else None
+    return PRICE if run.unpriced and definition.limits_money else None
 
 
 def _why(run: Run, tripped: str) -> str:
@@ -434,6 +434,7 @@ def begin(event: Event) -> Run:
         started_at=event.at,
         offline=cast(bool | None, body.get("offline")),
         parent=cast(str | None, body.get("parent")),
+        pins=cast(dict[str, str], body.get("pins", {})),
         model_calls=1 if body.get("asks") else 0,
         reserved=_reserved(body),
     )
@@ -451,6 +452,7 @@ def _forked(body: Object) -> Run:
         started_at=cast(int, body["at"]),
         offline=cast(bool | None, body.get("offline")),
         back=cast(str | None, body.get("back")),
+        pins=cast(dict[str, str], body.get("pins", {})),
         rules=tuple(cast(list[int], body.get("rules", []))),
         model_calls=1 if body.get("asks") else 0,
     )

@@ -35,7 +35,7 @@ class In:
     """What happens in the runs of a machine that a Delegate starts, however deep: `In("restock", Ship)`.
 
     Such a rule is proven, and not enforced while a run goes on: runs do not see each other's steps. The runs of a map are taken to
-    come one after another, as many as there may be, and each may be cut off wherever it is; their interleavings are not looked at.
+    come as many as there may be, at the same time where `concurrency` lets them, and each may be cut off wherever it is.
     """
 
     def __init__(self, machine: str, event: Own) -> None:

@@ -129,6 +129,7 @@ class Run:
     pending: Pending | None = None
     doubts: tuple[Pending, ...] = ()
     back: str | None = None
+    pins: dict[str, str] = field(default_factory=dict[str, str])  # the variant that was pinned when it began, by prompt
     rules: tuple[int, ...] = ()  # how far the automata of rules over the run have read; () until the first state is left
     failures: dict[str, int] = field(default_factory=dict[str, int])
     in_a_row: int = 0

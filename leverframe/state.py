@@ -5,7 +5,7 @@ anything runs. States are made anew for every step and keep nothing: all that la
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import new_class
@@ -14,7 +14,7 @@ from typing import ClassVar, Generic, Literal, Never, Protocol, Self, TypeAlias,
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypeVar
 
-from leverframe.canon import Object
+from leverframe.canon import Json, Object
 from leverframe.errors import DeclarationError
 
 Kind: TypeAlias = Literal["work", "fetch", "ask", "act", "approve", "consult", "wait", "delegate", "compact", "end"]
@@ -181,11 +181,55 @@ class Fetch(State[M_contra]):
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class PromptBy:
+    """The prompt of an Ask, chosen by a field of the memory; made by `prompt_by`."""
+
+    field: str
+    prompts: Mapping[str, str]  # by value
+    default: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Every prompt that it may be, each once."""
+        return list(dict.fromkeys([*self.prompts.values(), *([self.default] if self.default else [])]))
+
+    def of(self, value: Json) -> str | None:
+        """The prompt for that value; None where there is none."""
+        return self.prompts.get(as_choice(value) or "", self.default)
+
+    def lines(self) -> list[str]:
+        """What is drawn of it."""
+        said = [f"{self.field} {value}: {name}" for value, name in self.prompts.items()]
+        return said + ([f"any other {self.field}: {self.default}"] if self.default else [])
+
+    def json(self) -> Object:
+        return {"field": self.field, "prompts": dict(self.prompts), "default": self.default}
+
+
+def as_choice(value: Json) -> str | None:
+    """A value of a field as `prompt_by` names it; None for what has no name: null, numbers with a fraction, lists, objects."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | str) else None
+
+
+def prompt_by(field: str, /, default: str | None = None, **prompts: str) -> PromptBy:
+    """A prompt for each value of a field of the memory: `prompt = prompt_by("shop", electronics="support/electronics", …)`.
+
+    `default` is for every other value. Values that are no words of Python go in as `**{"e-books": "support/books"}`.
+    Raises DeclarationError where it chooses nothing.
+    """
+    if not prompts:
+        raise DeclarationError(f'prompt_by({field!r}): name a prompt for each value, as in {field}_value="agent/state"')
+    return PromptBy(field, prompts, default)
+
+
 class Ask(State[M_contra]):
     """One model call, one typed reply. The only kind that may call a model."""
 
     kind = "ask"
-    prompt: ClassVar[str] = ""
+    prompt: ClassVar[str | PromptBy] = ""
     replies: ClassVar[Sequence["Runs[object] | type[Reply[str]]"]] = ()
     threshold: ClassVar[float | None] = None
     """Replies must state a confidence from 0 to 1; below this one the outcome is `unsure`."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from leverframe.engine import Engine
     from leverframe.llm import LLM, ExamplesLLM, Scripted
     from leverframe.machine import Machine
+    from leverframe.replay import Replayed
     from leverframe.run import Event, Run
     from leverframe.state import Memory
     from leverframe.store import Store, Task
@@ -43,6 +44,7 @@ __all__ = [
     "is_ours",
     "play",
     "prepare_rooms",
+    "replays",
 ]
 T = TypeVar("T")
 
@@ -102,7 +104,7 @@ async def play(engine: "Engine", memory: "Memory") -> "Play":
     await run.approve()
     assert run.state == "Refunded"
     """
-    from leverframe.drive import TriggerCommand
+    from leverframe.start import TriggerCommand
 
     (name,) = [machine.name for machine in engine.machines.values() if machine.memory is type(memory)]
     row = await engine.start(TriggerCommand(name, memory))
@@ -165,6 +167,21 @@ class Play:
     async def effects(self) -> list[tuple[str, str]]:
         """Each effect's tool and status, in their order."""
         return [(effect.tool, effect.status) for effect in await self.engine.store.effects(self.run.id)]
+
+
+async def replays(file: Path, machine: "Machine[Never]", *others: "Machine[Never]", llm: "LLM | None" = None) -> "Replayed":
+    """Tells the recording in a file (`leverframe export`) to the machine as it is now; `others`: those it delegates to.
+
+    Raises AssertionError where it comes out differently, RecordingError for a file that is none. See `leverframe.replay`.
+    """
+    from leverframe.recording import read
+    from leverframe.replay import replay
+
+    recording = read(await asyncio.to_thread(file.read_text, "utf-8"), what=str(file))
+    definition = machine.definition({one.name: one for one in (machine, *others)})
+    found = await replay(recording, machine, definition, llm=llm)
+    assert found.divergence is None, f"{file}: {found.divergence.words()}"
+    return found
 
 
 # ── processes that die ───────────────────────────────────────────────────────────────────────────────────────────────────────

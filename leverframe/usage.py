@@ -30,9 +30,8 @@ def used(body: Object) -> Used:
     if "shadow" not in body:
         return _call(body) if "usage" in body else NONE
     acts, shadows = _call(body), [_call(one) for one in _shadows(body["shadow"])]
-    every = (acts, *shadows)
-    unpriced = next((each.unpriced for each in every if each.unpriced), "")
-    return Used(sum(each.tokens for each in every), sum(each.cost for each in every), len(shadows), unpriced)
+    tokens, cost = (acts.tokens, *(one.tokens for one in shadows)), (acts.cost, *(one.cost for one in shadows))
+    return Used(sum(tokens), sum(cost), len(shadows), acts.unpriced)  # a shadow never stops a run
 
 
 def _call(body: Object) -> Used:
@@ -46,6 +45,7 @@ def _call(body: Object) -> Used:
 
 
 def _shadows(value: Json) -> Iterator[Object]:
-    for one in value if isinstance(value, list) else [value]:
-        if isinstance(one, dict):
+    """Those that were asked, by their variants: one that came too late may have been paid for."""
+    for one in cast("dict[str, Object]", value).values():
+        if "usage" in one or "late" in one:
             yield one

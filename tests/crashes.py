@@ -27,6 +27,8 @@ from leverframe import Call, Engine, Reply, TriggerCommand
 from leverframe.canon import Json, Object
 from leverframe.errors import BadCompletion, LeverframeError, ModelUnavailable
 from leverframe.llm import Request
+from leverframe.recording import record
+from leverframe.replay import replay
 from leverframe.run import OVER
 from leverframe.store import Effect, Row, Task
 from leverframe.testing import CrashPoints, FakeClock, Restart, Scripted
@@ -312,6 +314,9 @@ async def _untrue(engine: Engine, row: Row) -> list[str]:
         await engine.verify(row.run.id)
     except LeverframeError as error:
         wrong.append(f"verify: {error}")
+    found = await replay(await record(engine.store, row.run.id), refund, refund.definition({}))
+    if found.divergence:
+        wrong.append(f"told again, it parts: {found.divergence.words()}")
     effects = await engine.store.effects(row.run.id)
     wrong += [f"{effect.tool} is left {effect.status}" for effect in effects if effect.status not in FINAL]
     open_tasks = await engine.store.tasks(row.run.id)

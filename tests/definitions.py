@@ -6,7 +6,8 @@ A tool is known by its effect: `read_order` is a `read` tool, `once_mail` a `onc
 import json
 from typing import cast
 
-from leverframe.canon import Json, Object
+from leverframe.canon import Json, Object, canonical
+from leverframe.machine import Definition
 
 DAY = 86_400_000_000
 HASH = "0" * 64
@@ -103,10 +104,11 @@ def wait(*events: str, deadline: int = DAY, **edges: str) -> Object:
     return _state("wait", edges, deadline=deadline, choices=choices)
 
 
-def delegate(*, deadline: int = DAY, **edges: str) -> Object:
+def delegate(machine: str = "", *, deadline: int = DAY, pinned: str = HASH, **edges: str) -> Object:
+    """To OTHER, or to a machine of that name."""
     more: Object = {
-        "machine": "other",
-        "definition": HASH,
+        "machine": machine or OTHER.name,
+        "definition": pinned if machine else OTHER.hash,
         "deadline": deadline,
         "max_failed": 0,
         "concurrency": 10,
@@ -121,3 +123,7 @@ def compact(*, times: int = 3, **edges: str) -> Object:
 
 def end(*, success: bool = True) -> Object:
     return _state("end", {}, success=success)
+
+
+OTHER = Definition(canonical({**definition(Begin=work(go="Over"), Over=end()), "name": "other"}))
+"""What a delegate delegates to."""

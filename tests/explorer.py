@@ -17,7 +17,7 @@ from leverframe import Ask, Machine, perform
 from leverframe.canon import Json, Object, canonical
 from leverframe.clock import SystemClock
 from leverframe.ledger import Ledger, reconcile_task
-from leverframe.machine import Definition
+from leverframe.machine import Definition, prompt_names
 from leverframe.perform import Bound, Draft, Step
 from leverframe.prompt import Prompt
 from leverframe.reduce import DAY, Need, begin, may_have_run, need_of, reduce, route
@@ -33,7 +33,7 @@ class Anywhere(Machine[M]):
     text = "# user\n\n{{ window }}\n{{ choices }}\n"
 
     def prompts(self, state: type[Ask[Never]]) -> list[Prompt]:
-        return [Prompt.parse(state.prompt, "", self.text)]
+        return [Prompt.parse(name, "", self.text) for name in prompt_names(state)]
 
 
 class Violation(AssertionError):

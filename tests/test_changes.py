@@ -45,6 +45,10 @@ EDITS: list[tuple[Callable[[Object], object], list[str]]] = [
     ),
     (lambda body: at(body, "states", "Triage", "texts").update({"": "Hello"}), ["state Triage: prompt changed"]),
     (lambda body: at(body, "states", "Triage", "texts").update(b="Hello"), ["state Triage: prompt variant 'b' is new"]),
+    (
+        lambda body: at(body, "states", "Triage").update(partials={"refund/_tone.md": "Be brief."}),
+        ["state Triage: partial refund/_tone.md is new"],
+    ),
     (lambda body: choices(body).reverse(), []),
     (lambda body: choices(body).pop(), ["state Triage: reply 'escalate' is gone"]),
     (

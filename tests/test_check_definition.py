@@ -2,21 +2,39 @@
 
 import json
 import re
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from leverframe import project
-from leverframe.canon import Json, Object
-from leverframe.check import check, check_text
+from leverframe import End, Fetch, Memory, project, tool
+from leverframe.canon import Json, Object, canonical
+from leverframe.check import check, check_text, check_texts
 from leverframe.check.definition import schema
 from leverframe.check.places import Lines
 from leverframe.machine import Definition
+from leverframe.rules import Absence, BoundedExistence, Existence, In, Precedence, Response, Rule, Universality
 from tests import repository
-from tests.definitions import ask, compact, definition, end, fetch, text, work
+from tests.definitions import ask, compact, definition, delegate, end, fetch, text, work
+from tests.test_proofs import BROKEN as BROKEN_RULES
+from tests.test_proofs import SOUND as SOUND_RULES
+
+
+@tool(effect="read")
+def peek() -> str:
+    """Have a look."""
+    return "seen"
+
+
+class Look(Fetch[Memory]):
+    runs = (peek,)
+
+
+class Away(End[Memory]):
+    pass
+
 
 MACHINES = project.find(repository.ROOT).machines
 BODY = definition(
@@ -51,8 +69,46 @@ def test_the_schema_is_one() -> None:
 @pytest.mark.parametrize("name", MACHINES)
 def test_what_runs_are_pinned_to_fits_the_schema(name: str) -> None:
     pinned = MACHINES[name].definition(MACHINES)
-    assert said(pinned.text) == []
-    assert check(pinned).checked == check_text(pinned.text, name).checked
+    report = check_text(pinned.text, name, others=MACHINES)
+    assert report.findings == ()
+    assert report.checked == check(pinned).checked
+    assert report.checked[0].definition == pinned.hash
+
+
+DESK = definition(
+    Give=delegate("till", done="Over", error="Shorten", expired="Over"), Shorten=compact(retry="Back", give_up="Over"), Over=end()
+)
+TILL: Object = {**definition(Open=work(go="Shut"), Shut=end()), "name": "till"}
+NEVER_OPEN: Json = [{"rule": "absence", "events": [{"state": "Open", "machine": "till"}]}]
+
+
+def together(*bodies: Object) -> list[str]:
+    report = check_texts({f"{number}.json": text(body) for number, body in enumerate(bodies)})
+    return [f"{one.code} {one.level} {one.machine}" for one in report.findings]
+
+
+def test_definitions_that_are_given_together_know_each_other() -> None:
+    hash = Definition(canonical(TILL)).hash
+    pinning = cast(Object, json.loads(text(DESK).replace("0" * 64, hash)))
+    assert together(pinning, TILL) == together(TILL, pinning) == []
+    assert together({**pinning, "rules": NEVER_OPEN}, TILL) == ["LF601 error desk"]
+    assert together({**pinning, "rules": NEVER_OPEN}) == ["LF606 warning desk", "LF120 warning desk"]
+
+
+def test_of_two_definitions_of_one_name_nobody_can_say_which_is_delegated_to() -> None:
+    changed_till: Object = {**TILL, "doc": "Another."}
+    assert together(DESK, TILL, changed_till) == ["LF120 warning desk"]
+    assert together(TILL, changed_till) == []
+
+
+def test_a_definition_of_the_wrong_shape_is_not_known_to_the_others() -> None:
+    codes = [found.split()[0] for found in together(DESK, {**TILL, "limits": {}})]
+    assert codes == ["LF120", "LF001"]
+
+
+def test_machines_that_delegate_to_each_other_are_an_error() -> None:
+    back: Object = {**DESK, "name": "till", "states": json.loads(json.dumps(DESK["states"]).replace('"till"', '"desk"'))}
+    assert [found.split()[:3] for found in together(DESK, back)] == [["LF116", "error", "desk"], ["LF116", "error", "till"]]
 
 
 def test_the_example_of_the_docs_is_sound_and_can_be_executed() -> None:
@@ -99,6 +155,65 @@ def test_the_example_of_the_docs_is_sound_and_can_be_executed() -> None:
 )  # fmt: skip
 def test_a_wrong_shape_is_said_with_its_path(given: str, finding: str) -> None:
     assert any(finding in one for one in said(given)), said(given)[:5]
+
+
+EVENT: Object = {"state": "Read"}
+INSIDE: Object = {"state": "Read", "outcome": "go", "machine": "other"}
+WRONG_RULES: list[tuple[Object, str]] = [
+    ({"rule": "always", "events": [EVENT]}, ".rule: is 'always', not absence or"),
+    ({"rule": "absence"}, ": lacks 'first' and 'before' or 'events'"),
+    ({"rule": "absence", "events": []}, ".events: is empty"),
+    ({"rule": "absence", "events": [{}]}, ".events[0]: lacks 'state' or 'tool'"),
+    ({"rule": "absence", "events": [{"stat": "Read"}]}, ".events[0]: has the unknown key 'stat'. Did you mean 'state'?"),
+    ({"rule": "absence", "events": [{"tool": "a", "state": "b"}]}, ".events[0].state: does not belong here"),
+    ({"rule": "absence", "events": ["Read"]}, ".events[0]: is text, not object"),
+    ({"rule": "absence", "events": [EVENT], "other": [EVENT]}, ".other: does not belong here"),
+    ({"rule": "absence", "events": [EVENT], "at_most": 1}, ".at_most: does not belong here"),
+    ({"rule": "absence", "events": [EVENT], "scop": {}}, ": has the unknown key 'scop'. Did you mean 'scope'?"),
+    ({"rule": "absence", "events": [EVENT], "scope": {}}, ".scope: is empty"),
+    ({"rule": "absence", "events": [EVENT], "scope": {"until": [EVENT]}}, ".scope: lacks 'after'"),
+    ({"rule": "absence", "events": [EVENT], "scope": {"after": [EVENT], "closed": True}}, ".scope: lacks 'until'"),
+    (
+        {"rule": "absence", "events": [EVENT], "scope": {"after": [EVENT], "before": [EVENT]}},
+        ".scope.after: does not belong here",
+    ),
+    ({"rule": "bounded_existence", "events": [EVENT]}, ": lacks 'at_most'"),
+    ({"rule": "bounded_existence", "events": [EVENT], "at_most": 1001}, ".at_most: 1001 is greater than the maximum of 1000"),
+    ({"rule": "precedence", "events": [EVENT]}, ": lacks 'other'"),
+    ({"rule": "response", "events": [EVENT]}, ": lacks 'other'"),
+    ({"rule": "precedence", "first": [["Read", "go"]]}, ": lacks 'first' and 'before' or 'events'"),
+    ({"rule": "precedence", "first": [], "before": "a"}, ".first: is empty"),
+    (
+        {"rule": "precedence", "first": [["Read", "go"]], "before": "a", "scope": {"after": [EVENT]}},
+        ".scope: does not belong here",
+    ),
+    ({"rule": "response", "first": [["Read", "go"]], "before": "a"}, ".rule: is 'response', not precedence"),
+    ({"rule": "universality", "events": [INSIDE]}, ".events[0].outcome: does not belong here"),
+]
+
+
+@pytest.mark.parametrize(("rule", "why"), WRONG_RULES, ids=range(len(WRONG_RULES)))
+def test_a_rule_of_the_wrong_shape_is_refused_with_its_place(rule: Object, why: str) -> None:
+    given = changed("rules", to=[{"rule": "existence", "events": [{"state": "Over"}]}, rule])
+    assert any(each.startswith(f"LF001 $.rules[1]{why}") for each in said(given)), said(given)
+    rules = given[: given.index('"rules"')].count("\n") + 1
+    assert all(one.place and one.place.line > rules for one in check_text(given, "desk.json").findings if one.code == "LF001")
+
+
+def test_every_rule_that_can_be_declared_has_the_shape() -> None:
+    opened: list[dict[str, object]] = [{}, {"after": Look}, {"after": Look, "until": Away}, {"between": (Look, Away)}]
+    declared: list[Rule] = [Precedence((Look, "ok"), Look, before=peek)]
+    for event in (Look, (Look, "ok"), peek, In("child", Look), In("child", (Look, "ok")), In("child", peek)):
+        for scope in [*opened, {"before": Away}]:
+            declared += [kind(event, Away, **cast(Any, scope)) for kind in (Absence, Existence)]
+            declared += [Universality(Look, Away, **cast(Any, scope)), BoundedExistence(event, at_most=2, **cast(Any, scope))]
+            declared.append(Response(event, to=Away, **cast(Any, scope)))
+        declared += [Precedence(event, before=Away, **cast(Any, scope)) for scope in opened]
+    rules = [rule.json() for rule in declared] + [rule for _, rule in SOUND_RULES]
+    rules += [rule for _, rule, _ in BROKEN_RULES if rule["rule"] != "always"]
+    rules += [rule for machine in MACHINES.values() for rule in machine.definition(MACHINES).rules]
+    assert len(rules) > 150
+    assert [found for found in said(changed("rules", to=cast(Json, rules))) if found.startswith("LF001")] == []
 
 
 @pytest.mark.parametrize("ascii", [True, False])

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from leverframe import (
+    Absence,
     Accept,
     Act,
     Back,
@@ -21,6 +22,7 @@ from leverframe import (
     Delegate,
     End,
     Fetch,
+    In,
     Limits,
     Machine,
     Memory,
@@ -239,6 +241,13 @@ def test_a_machine_to_delegate_to_that_is_not_there_is_found() -> None:
     one = found(Machine("gives", memory=Desk, edges=edges), "LF116")
     assert "delegates to 'nobody', which is not in machines/" in one.message
     assert one.state == "Gone"
+
+
+def test_a_rule_about_a_machine_that_is_not_there_does_not_hide_that_and_is_not_proven() -> None:
+    edges: Table = {Gone: {"done": Over, "error": Gives, "expired": Over}, Gives: {"retry": Back, "give_up": Over}}
+    machine = Machine("gives", memory=Desk, edges=edges, rules=[Absence(In("nobody", Over))])
+    levels = [(one.code, one.level) for one in check(machine, others={}).findings]
+    assert sorted(levels) == [("LF116", "error"), ("LF606", "warning")]
 
 
 class Gives(Compact):

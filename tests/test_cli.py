@@ -217,6 +217,20 @@ def test_a_fork_goes_its_own_way(leverframe: Command) -> None:
     assert leverframe("fork", run, "--at", "99").code == 2
 
 
+def test_an_exported_run_is_told_again(leverframe: Command, tmp_path: Path) -> None:
+    run = str(leverframe("run", "refund", BROKEN, "--json").data["run"])
+    file = tmp_path / "broken.json"
+    assert leverframe("export", run, "--output", str(file)).code == 0
+    told = leverframe("replay", str(file), "--json")
+    (found,) = told.rows("replays")
+    assert (told.code, found["run"], found["divergence"], found["told"]) == (0, run, None, found["events"])
+    assert "come out as recorded" in leverframe("replay", str(file), "--model", "examples").out
+    assert leverframe("replay", str(file), "--variant", "b").code == 2
+    assert leverframe("replay", str(tmp_path / "none.json")).code == 2
+    file.write_text(file.read_text().replace("broken", "whole"))
+    assert "export the run again" in leverframe("replay", str(file)).err
+
+
 def test_every_run_is_verified_and_a_changed_log_is_found(leverframe: Command, tmp_path: Path) -> None:
     run = str(leverframe("run", "refund", BROKEN, "--json").data["run"])
     assert leverframe("verify", "--json").rows("runs") == [{"run": run, "ok": True, "events": 6, "error": None}]

@@ -1,5 +1,6 @@
 """Secrets that enter prompts, and calls that text from outside may have asked for; and machines that look alike and are sound."""
 
+from collections.abc import Mapping
 from typing import cast
 
 import pytest
@@ -100,6 +101,10 @@ SOUND = {
         "    Think ask charge | charge: Read, error: Lost\n    Read fetch browse | ok: Pay, error: Lost\n"
         "    Pay act charge | ok: Done, error: Lost, unknown: Lost\n"
     ),
+    "the model saw the page, and never answered": (
+        "    Read fetch browse | ok: Think, error: Short\n    Think ask | done: Done, error: Tired\n"
+        "    Tired once | retry: Back, give_up: Write\n" + WRITE
+    ),
     "what was given to the other machine is clean": "    Hand delegate buyer | done: Done, error: Short, expired: Lost\n",
 }
 
@@ -122,7 +127,13 @@ class Vault(Memory):
     token: SecretStr | None = None
     account: Account | None = None
     several: list[SecretStr] = Field(default=[])
+    both: tuple[Account, Account] | None = None
+    named: Mapping[str, Account] = Field(default={})
+    range: SecretStr | None = None
     pin: str = Field(default="", json_schema_extra={"writeOnly": True})
+
+
+EVERY = ["token", "account", "several", "both", "named", "range", "pin"]
 
 
 ASKS = "    Think ask | done: Done, error: Short\n" + REST
@@ -135,19 +146,32 @@ def vault(prompt: str) -> Graph:
 
 
 def test_the_secret_fields_of_a_memory_are_known_also_inside_of_others() -> None:
-    assert secret_fields(vault("")) == {"token": True, "account": True, "several": True, "pin": False}
+    assert secret_fields(vault("")) == {**dict.fromkeys(EVERY, True), "pin": False}
 
 
 @pytest.mark.parametrize(
     ("prompt", "names"),
     [
-        ("{{ memory.get('token') }}", ["token", "account", "several", "pin"]),
-        ("{% set k = 'token' %}{{ memory[k] }}", ["token", "account", "several", "pin"]),
-        ("{{ memory['to' ~ 'ken'] }}", ["token", "account", "several", "pin"]),
+        ("{{ memory.get('token') }}", EVERY),
+        ("{% set k = 'token' %}{{ memory[k] }}", EVERY),
+        ("{{ memory['to' ~ 'ken'] }}", ["token"]),
+        ("{{ memory[plain] }}", EVERY),
         ("{{ token }}", ["token"]),
         ("{% if memory.token %}there is one{% endif %}", ["token"]),
-        ("{{ memory['account'].user }}", ["account"]),
-        ("all: {{ memory }}", ["token", "account", "several", "pin"]),
+        ("{{ memory['account'].password }}", ["account.password"]),
+        ("{{ account.user }} {{ account['password'] }}", ["account.password"]),
+        ("{{ account }}", ["account"]),
+        ("{% for each in account.values() %}{{ each }}{% endfor %}", ["account"]),
+        ("{{ account['pass' ~ plain] }}", ["account"]),
+        ("{{ both[-1].password }}", ["both.-1.password"]),
+        ("{{ account|attr('password') }}", ["account"]),
+        ("{% set it = account %}{{ it.user }}", ["account"]),
+        ("{{ both[0].user }} {{ both[1].password }}", ["both.1.password"]),
+        ("{% for each in both %}{{ each.user }}{% endfor %}", ["both"]),
+        ("{{ named.ann.user }} {{ named.bob }}", ["named.bob"]),
+        ("{{ token.user }}", ["token.user"]),
+        ("{{ range }}", ["range"]),
+        ("all: {{ memory }}", EVERY),
         ("{% for each in several %}{{ each }}{% endfor %}", ["several"]),
     ],
 )
@@ -163,6 +187,12 @@ def test_a_secret_that_is_stored_in_the_clear_is_shown_by_the_window() -> None:
     assert (finding.code, "'pin' is secret, and is not stored masked" in finding.message) == ("LF402", True)
 
 
-@pytest.mark.parametrize("prompt", ["{{ plain }}", "{{ memory.plain }}", "token", "{{ choices }}"])
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "{{ plain }}", "{{ memory.plain }}", "token", "{{ choices }}", "{{ account.user }}", "{{ memory['account'].user.upper() }}",
+        "{{ both[0].user }}", "{{ named['ann'].user }}", "{{ memory.named.ann.user }}",
+    ],
+)  # fmt: skip
 def test_a_prompt_that_reads_no_secret_has_no_finding(prompt: str) -> None:
     assert list(findings(vault(prompt), {})) == []

@@ -11,7 +11,7 @@ from leverframe import Machine, TriggerCommand
 from leverframe.canon import Object, canonical
 from leverframe.changes import changes
 from leverframe.check import check_text
-from leverframe.diff import Difference, Parked, Standing, difference, formats, parked, picture
+from leverframe.diff import Difference, Parked, Standing, arrived, difference, formats, parked, picture, renamed
 from leverframe.diff.risk import Level, risk
 from leverframe.graph import mermaid
 from leverframe.machine import Definition
@@ -180,6 +180,43 @@ def test_a_machine_that_is_new_or_gone_is_said_to_be() -> None:
     assert "a new machine" in formats.markdown([new])
     assert formats.markdown([difference(NOW, NOW)]) == "No machine changed.\n"
     assert mermaid(*picture(new)).count("state ") >= len(NOW.states)
+
+
+def named(name: str, *edits: Callable[[Object], object]) -> Definition:
+    return edited(lambda body: body.update(name=name), *edits)
+
+
+def test_a_machine_that_is_new_is_told_with_what_it_may_touch_and_what_check_finds_in_it() -> None:
+    unsafe = named("payout", lambda body: at(body, "states", "Limit", "edges").update(large="Pay"))
+    new = arrived(unsafe, check_text(unsafe.text, "payout").findings)
+    said = formats.text(new)
+    assert said.startswith(f"payout: a new machine ({new.count('high')} high, {new.count('medium')} medium), ")
+    assert "  LF603 the rule “each call of issue_refund is executed only after" in said
+    assert "  tool send_mail is new (once, no call needs an approval)\n" in said
+    assert "  tool find_order is new (read, no call needs an approval)\n" in said
+    assert said.index("LF603") < said.index("send_mail") < said.index("\nmedium\n") < said.index("find_order")
+    comment = formats.markdown([new])
+    assert "| **high** | tool send\\_mail is new | once, no call needs an approval |" in comment
+
+
+def test_a_machine_under_another_name_is_known_again_if_nearly_all_of_it_stayed() -> None:
+    other = named(
+        "restock", lambda body: body.update(states={"Over": {"kind": "end", "doc": "", "edges": {}, "success": True}}, tools={})
+    )
+    close = named("refunds", lambda body: at(body, "limits").update(steps=41))
+    closer = named("refunds_2")
+    assert renamed({"refund": NOW}, {"refunds": close}) == {"refunds": "refund"}
+    assert renamed({"refund": NOW}, {"restock": other}) == {}
+    assert renamed({"refund": NOW}, {"refund": NOW, "refunds": close}) == {}, "nothing is gone"
+    both = renamed({"refund": NOW, "restock": other}, {"a": other, "b": closer})
+    assert both == {"a": "restock", "b": "refund"}
+
+
+def test_a_renamed_machine_is_compared_with_what_it_was_called() -> None:
+    found = difference(NOW, named("refunds", lambda body: at(body, "limits").update(steps=41)))
+    said = formats.text(found)
+    assert said.startswith("refunds (was refund): 2 changes (1 high, 1 medium), ")
+    assert "  name was refund, is refunds (its runs under way keep the old name; nothing of that name goes on with them)" in said
 
 
 # ── the runs under way ───────────────────────────────────────────────────────────────────────────────────────────────────────

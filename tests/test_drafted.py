@@ -280,7 +280,7 @@ def test_the_command_reads_a_file_or_the_standard_input(tmp_path: Path) -> None:
 def test_a_drawing_that_is_refused_leaves_nothing_behind(tmp_path: Path, said: bytes, message: str) -> None:
     (tmp_path / "pyproject.toml").write_text(PYPROJECT)
     code, out, err = leverframe(tmp_path, "new", "desk", "--from", "-", said=said)
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert message in err
     assert "Traceback" not in err
     assert [path.name for path in tmp_path.iterdir()] == ["pyproject.toml"]
@@ -288,4 +288,5 @@ def test_a_drawing_that_is_refused_leaves_nothing_behind(tmp_path: Path, said: b
 
 def test_a_file_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(PYPROJECT)
-    assert leverframe(tmp_path, "new", "desk", "--from", "no.mmd")[2] == "error: no.mmd: No such file or directory\n"
+    code, _, err = leverframe(tmp_path, "new", "desk", "--from", "no.mmd")
+    assert (code, err.endswith("Invalid value: --from no.mmd: No such file or directory\n")) == (2, True)

@@ -279,26 +279,46 @@ def test_a_definition_from_a_file_is_drawn_also_a_broken_one(leverframe: Callabl
     assert "k_missing" in leverframe("graph", "--definition", str(file), "--format", "svg")
 
 
+def test_the_way_to_a_finding_is_drawn_over_a_definition_without_a_project(
+    leverframe: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = json.loads(REFUND.definition().text)
+    body["states"]["Limit"]["edges"]["large"] = "Pay"
+    (tmp_path / "refund.json").write_text(json.dumps(body))
+    monkeypatch.chdir(tmp_path)
+    assert "large     → Pay [3]" in leverframe("graph", "--definition", "refund.json", "--finding", "LF603")
+
+
 STRANGE = drawn.definition("x", {"A": state("dream", {})}, start="A").text
 
 
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "3", '{"leverframe": 2}', '{"leverframe": 1}', '{"leverframe": 1, "name": "x"}', STRANGE]
 )
-def test_what_is_no_definition_is_one_clear_line(leverframe: Callable[..., str], tmp_path: Path, text: str) -> None:
+def test_what_is_no_definition_is_misuse_and_said_in_the_schemas_words(
+    leverframe: Callable[..., str], tmp_path: Path, text: str
+) -> None:
     (tmp_path / "x.json").write_text(text)
-    said = leverframe("graph", "--definition", str(tmp_path / "x.json"), code=1)
-    assert said.startswith(f"error: {tmp_path / 'x.json'}: ")
-    assert said.count("\n") == 1
+    said = leverframe("graph", "--definition", str(tmp_path / "x.json"), code=2)
+    assert re.search(r"Invalid value: --definition \S+x.json: no definition: (machine x: |state A: )*(is |\$)", said)
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("refund", "--definition", "x.json"), ("refund", "--run", "r", "--traffic", "1d"), ("refund", "--traffic", "soon")],
+    [
+        (),
+        ("--definition", "missing.json"),
+        ("refund", "-o", "/nowhere/x.svg"),
+        ("refund", "-o", "x.png"),
+        ("refund", "--definition", "x.json"),
+        ("refund", "--run", "r", "--traffic", "1d"),
+        ("refund", "--traffic", "soon"),
+    ],
 )
 def test_misuse_ends_with_2(leverframe: Callable[..., str], arguments: tuple[str, ...]) -> None:
     assert leverframe("graph", *arguments, code=2)
 
 
 def test_a_file_that_cannot_be_written_is_one_clear_line(leverframe: Callable[..., str]) -> None:
-    assert leverframe("graph", "refund", "-o", "/nowhere/x.svg", code=1) == "error: /nowhere/x.svg: No such file or directory\n"
+    said = leverframe("graph", "refund", "-o", "/nowhere/refund.svg", code=2)
+    assert said.endswith("Invalid value: --out /nowhere/refund.svg: No such file or directory\n")

@@ -23,7 +23,7 @@ from leverframe.llm import (
     Answer,
     Choices,
     ExamplesLLM,
-    InstructorLLM,
+    RemoteLLM,
     Request,
     Scripted,
     Usage,
@@ -307,7 +307,7 @@ def test_the_estimate_of_a_whole_is_never_above_that_of_its_parts(a: str, b: str
 
 
 def test_names_of_models_say_what_to_do_when_they_mean_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENIA_BASE_URL"):
+    for variable in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENIA_BASE_URL", "AZURE_BASE_URL"):
         monkeypatch.delenv(variable, raising=False)
     for name, words in {
         "": "no default",
@@ -315,25 +315,28 @@ def test_names_of_models_say_what_to_do_when_they_mean_nothing(monkeypatch: pyte
         "/gpt": "provider/model",
         "openai/gpt-4o": "set OPENAI_API_KEY",
         "openia/gpt-4o": r"Did you mean 'openai'\?.*OPENIA_BASE_URL",
-        "anthropic/claude": "not built in yet",
-        "local": "ollama",
+        "ollama/a, mistral": "provider/model",
+        "examples, local": "stands alone",
+        "bedrock/claude": "not built in yet",
+        "azure/gpt": "set AZURE_BASE_URL",
+        "local:/nowhere.gguf": "leverframe\\[local\\]|no such file",
     }.items():
         with pytest.raises(UnknownModel, match=words):
             model_for(name)
     for base_url, api_key in (("localhost:8000", None), (None, "schlüssel"), (None, "a\nb")):
         with pytest.raises(UnknownModel, match="malformed"):
             model_for("openai/gpt-4o", base_url=base_url, api_key=api_key)
-    assert isinstance(model_for("openai/gpt-4o", api_key="sk-1"), InstructorLLM)
-    assert isinstance(model_for("ollama/llama3.2"), InstructorLLM)
+    model_for("openai/gpt-4o", api_key="sk-1")
+    model_for("ollama/llama3.2, vllm/qwen")
 
 
 def test_only_the_providers_own_address_gets_strict_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    own = InstructorLLM("openai/gpt-x").endpoint("openai/gpt-x")
+    own = RemoteLLM("openai/gpt-x").endpoint("openai/gpt-x")
     assert (own.base_url, own.strict, own.limit) == ("https://api.openai.com/v1", True, "max_completion_tokens")
-    assert InstructorLLM("groq/a", api_key="k").endpoint("groq/a").strict is False
-    there = InstructorLLM("openai/gpt-x", base_url="http://here/v1/")
+    assert RemoteLLM("groq/a", api_key="k").endpoint("groq/a").strict is False
+    there = RemoteLLM("openai/gpt-x", base_url="http://here/v1/")
     assert (there.endpoint("openai/gpt-x").base_url, there.endpoint("openai/gpt-x").strict) == ("http://here/v1", False)
 
 

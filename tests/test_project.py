@@ -85,7 +85,7 @@ def test_the_environment_overrides_the_table(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize(
     ("table", "message"),
-    [({"modle": "examples"}, "Did you mean 'model'"), ({"lease": "long"}, "setting lease .LEVERFRAME_LEASE")],
+    [({"modell": "examples"}, "Did you mean 'model'"), ({"lease": "long"}, "setting lease .LEVERFRAME_LEASE")],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, table: dict[str, object], message: str) -> None:
     with pytest.raises(ProjectError, match=message):

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from leverframe.canon import Json, Object
 from leverframe.errors import PromptError
-from leverframe.prompt import Message, Prompt, choose, fill, find, readable, render
+from leverframe.prompt import Message, Partial, Prompt, choose, fill, find, pinned, pinned_partials, pins, readable, render
 
 TRIAGE = """---
 model: openai/gpt-4o-mini
@@ -59,6 +59,13 @@ def write(home: Path, name: str, text: str | bytes) -> Path:
 
 def told(text: str, **variables: object) -> str:
     return render(Prompt.parse("a/b", "", f"# user\n{text}"), variables)[0].content
+
+
+PARTIAL = "Be brief.\n{% if order %}\nNever promise {{ order.id }}.\n{% endif %}\n"
+
+
+def partial(text: str, name: str = "refund/_tone.md") -> Partial:
+    return Partial(name, text)
 
 
 # --- files --------------------------------------------------------------------------------------------------------------------
@@ -119,10 +126,107 @@ def test_variants_that_cannot_be_chosen_are_refused(tmp_path: Path) -> None:
     write(tmp_path, "a/b", "---\nweight: 0\n---\n# user\nx")
     with pytest.raises(PromptError, match="every variant has weight 0"):
         find(tmp_path, "a/b")
+    write(tmp_path, "a/b", "---\nshadow: true\n---\n# user\nx")
+    with pytest.raises(PromptError, match="every variant has weight 0 or is a shadow"):
+        find(tmp_path, "a/b")
+    write(tmp_path, "a/b.base", "# user\nx")
+    with pytest.raises(PromptError, match=r"variant 'base': so b\.md is called"):
+        find(tmp_path, "a/b")
+    (tmp_path / "prompts" / "a" / "b.base.md").unlink()
     write(tmp_path, "a/b.c d", "# user\nx")
     with pytest.raises(PromptError, match="variant 'c d'"):
         find(tmp_path, "a/b")
 
+
+# --- partials -----------------------------------------------------------------------------------------------------------------
+
+
+def test_what_prompts_share_stands_in_a_file_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path, "refund/triage", '# system\n{% include "refund/_tone.md" %}\n# user\n{{ message }}')
+    write(tmp_path, "refund/_tone", "Be brief.\r\n{% include 'house/_signed.md' %}\n")
+    write(tmp_path, "house/_signed", "Sign as {{ clerk }}.")
+    write(tmp_path, "house/_other", "Not used.")
+    (triage,) = find(tmp_path, "refund/triage")
+    assert [one.name for one in triage.partials] == ["house/_signed.md", "refund/_tone.md"]
+    messages = render(triage, {"message": "hello", "clerk": "Ann"})
+    assert messages == [Message("system", "Be brief.\nSign as Ann."), Message("user", "hello")]
+
+
+def test_a_prompt_is_made_again_with_what_it_included_when_it_was_pinned(tmp_path: Path) -> None:
+    write(tmp_path, "refund/triage", '# user\n{% include "refund/_tone.md" %}')
+    write(tmp_path, "refund/triage.b", "# user\nShorter")
+    write(tmp_path, "refund/_tone", PARTIAL)
+    found = find(tmp_path, "refund/triage")
+    body: Object = {"prompt": "refund/triage", **pins(found, chosen=False)}
+    assert body["partials"] == {"refund/_tone.md": PARTIAL}
+    again = [Prompt.parse(*each, partials=pinned_partials(body)) for each in pinned(body)]
+    assert again == found
+    assert [one.hash for one in again] == [one.hash for one in found]
+    assert render(again[0], {"order": {"id": 7}})[0].content == "Be brief.\nNever promise 7.\n"
+
+
+def test_the_hash_of_a_prompt_covers_what_it_includes() -> None:
+    text = '# user\n{% include "refund/_tone.md" %}'
+    one, other = (Prompt.parse("a/b", "", text, partials=[partial(words)]) for words in ("Be brief.", "Be kind."))
+    assert one.hash != other.hash
+    assert one != other
+    unused = Prompt.parse("a/b", "", "# user\nx", partials=[partial("Be brief.")])
+    assert (unused.hash, unused.partials) == (Prompt.parse("a/b", "", "# user\nx").hash, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "partials", "message"),
+    [
+        ("{% include 'refund/_tne.md' %}", {"refund/_tone.md": "x"}, r"b\.md:3: includes 'refund/_tne\.md', .*Did you mean 'refund/_tone\.md'"),
+        ("{% include 'a/_b.md' %}", {"a/_b.md": "\n{% include 'a/_c.md' %}"}, r"a/_b\.md:2: includes 'a/_c\.md', which is not one of a/_b"),
+        ("{% include 'a/_b.md' %}", {"a/_b.md": "{% include 'a/_c.md' %}", "a/_c.md": "\n{% include 'a/_b.md' %}"},
+         r"a/_c\.md:2: includes 'a/_b\.md', which leads back here: a/_b\.md → a/_c\.md → a/_b\.md"),
+        ("{% include 'a/_b.md' %}", {"a/_b.md": "{% include 'a/_b.md' %}"}, "leads back here: a/_b.md → a/_b.md"),
+        ("{% include message %}", {}, r'b\.md:3: what is shared is included by its name in prompts/: \{% include "agent/_name.md" %\}'),
+        ("{% include 'a/b.md' %}", {}, "included by its name"),
+        ("{% include '../_x.md' %}", {}, "included by its name"),
+        ("{% include 'a/_b.md' ignore missing %}", {"a/_b.md": "x"}, "included by its name"),
+        ("{% include ['a/_b.md', 'a/_c.md'] %}", {"a/_b.md": "x"}, "included by its name"),
+        ("{% import 'a/_b.md' as b %}", {"a/_b.md": "x"}, "included by its name"),
+        ("{% extends 'a/_b.md' %}", {"a/_b.md": "x"}, "included by its name"),
+        ("{% include 'a/_b.md' %}", {"a/_b.md": "x\n# user\ny"}, r"a/_b\.md:2: a partial has no sections; take '# user' out"),
+        ("{% include 'a/_b.md' %}", {"a/_b.md": "{% if %}"}, r"a/_b\.md:1: "),
+    ],
+)  # fmt: skip
+def test_an_include_that_cannot_be_is_refused_with_its_line(text: str, partials: dict[str, str], message: str) -> None:
+    with pytest.raises(PromptError, match=message):
+        Prompt.parse("a/b", "", f"# user\n\n{text}", partials=[Partial(name, words) for name, words in partials.items()])
+
+
+def test_a_partial_is_held_to_the_variables_of_who_includes_it() -> None:
+    text = "---\nvariables: [message]\n---\n# user\n{{ message }}\n{% include 'refund/_tone.md' %}"
+    prompt = Prompt.parse("a/b", "", text, partials=[partial(PARTIAL)])
+    with pytest.raises(PromptError, match=r"^prompts/refund/_tone\.md:2: uses 'order', .*prompts/a/b\.md, which includes it"):
+        prompt.check({"message", "order"})
+    free = Prompt.parse("a/b", "", text.replace("variables: [message]", ""), partials=[partial(PARTIAL)])
+    free.check({"message", "order"})
+    with pytest.raises(
+        PromptError, match=r"^prompts/refund/_tone\.md:2: uses 'order', which is not one of message, ordr\. Did you"
+    ):
+        free.check({"message", "ordr"})
+    assert free.reads() == {("message",): 5, ("order",): 6, ("order", "id"): 6}
+
+
+def test_what_is_missing_in_a_partial_names_the_partial_and_its_line() -> None:
+    prompt = Prompt.parse("a/b", "", "# user\nx\n{% include 'refund/_tone.md' %}", partials=[partial("y\n\n{{ absent }}")])
+    with pytest.raises(PromptError, match=r"^prompts/refund/_tone\.md:3: 'absent' is undefined"):
+        render(prompt, {})
+
+
+def test_a_partial_is_no_prompt(tmp_path: Path) -> None:
+    write(tmp_path, "refund/_tone", "Be brief.")
+    with pytest.raises(PromptError, match="begins with '_' is a partial"):
+        find(tmp_path, "refund/_tone")
+    with pytest.raises(PromptError, match="The folder holds no prompts"):
+        find(tmp_path, "refund/tone")
+
+
+# --- malformed ----------------------------------------------------------------------------------------------------------------
 
 FRONT = "---\n{}\n---\n# user\nx"
 MALFORMED = [
@@ -253,7 +357,6 @@ def test_what_is_missing_at_rendering_is_an_error_with_its_line() -> None:
         "{{ 1 // 0 }}": "division or modulo by zero",
         "{{ ''.__class__.__mro__ }}": "unsafe",
         "{{ [].append(1) }}": "unsafe",
-        "{% include 'x' %}": "no loader",
     }.items():
         prompt = Prompt.parse("a/b", "", f"# system\nx\n# user\n{text}")
         with pytest.raises(PromptError, match=rf"^prompts/a/b\.md:4: .*{re.escape(words)}"):
@@ -312,6 +415,18 @@ def test_a_run_keeps_its_variant_and_weights_divide_the_runs() -> None:
 
 
 # --- values as text -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_shadow_is_never_chosen_and_what_is_pinned_always_is() -> None:
+    a = Prompt.parse("x/y", "", "# user\na")
+    b = Prompt.parse("x/y", "b", "---\nweight: 0\n---\n# user\nb")
+    dark = Prompt.parse("x/y", "dark", "---\nshadow: true\nweight: 9\n---\n# user\nc")
+    runs = [f"run_{n}" for n in range(50)]
+    assert {choose([a, b, dark], run).variant for run in runs} == {""}
+    assert {choose([a, b, dark], run, "b").variant for run in runs} == {"b"}
+    assert {choose([a, b, dark], run, "dark").variant for run in runs} == {""}
+    assert {choose([a, b, dark], run, "gone").variant for run in runs} == {""}
+    assert {choose([dark, a], run).variant for run in runs} == {""}
 
 
 def test_short_values_stand_in_one_line_and_long_ones_in_several() -> None:

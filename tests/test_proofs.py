@@ -1,6 +1,7 @@
 """Rules that do not hold, each refuted by a shortest path; rules that do, on machines that look alike."""
 
 from collections.abc import Mapping
+from typing import cast
 
 import pytest
 
@@ -154,6 +155,7 @@ BROKEN: list[tuple[str, Object, str]] = [
     ("order", rule("absence", at("Take", "big")), "LF604 None: "),
     ("order", rule("absence", does("chrage")), "LF604 None: "),
     ("order", rule("absence", at("Ask", machine="child")), "LF604 None: "),
+    ("parent", rule("absence", at("Aks", machine="child")), "LF604 None: "),
     ("order", {"rule": "always", "events": []}, "LF604 None: "),
     ("order", rule("response", at("Happy"), other=does("browse")), "LF605 None: "),
     (
@@ -169,12 +171,12 @@ BROKEN: list[tuple[str, Object, str]] = [
     (
         "parent",
         rule("bounded_existence", at("Sign", "approved", "child"), at_most=1),
-        f"LF601 child.Sign: {STARTS}; {CALL}; child.Pay –error→ child.Short; child.Short –retry→ child.Ask; {CALL}",
+        f"LF601 child.Sign: {STARTS}; meanwhile child.Sign –approved→ child.Pay; {CALL}",
     ),
     (
         "parent",
         rule("bounded_existence", at("Good", machine="child"), at_most=1),
-        f"LF601 child.Good: {STARTS}; {GOOD}; child.Good –stops→ Orders; Orders –starts→ child.Ask; {GOOD}",
+        f"LF601 child.Good: {STARTS}; {CALL}; meanwhile child.Pay –ok→ child.Good; child.Pay –ok→ child.Good",
     ),
     (
         "single",
@@ -263,3 +265,130 @@ def test_a_map_may_run_nothing_and_a_single_child_surely_runs() -> None:
     asked = rule("existence", at("Ask", machine="child"), between=between(at("Plan", "some"), at("Orders", "done")))
     assert refuted("single", asked) == []
     assert refuted("parent", asked) == ["LF601 Orders: Plan –some→ Orders; Orders –done→ Closed"]
+
+
+# ── runs that come at the same time ──────────────────────────────────────────────────────────────────────────────────────────
+
+DUO = """
+    Fork work  | left: P, right: B
+    P work     | go: C
+    C work     | go: Good
+    B work     | go: Good
+    Good end
+"""
+NESTED = (
+    "Run delegate duo | done: Over, error: Short, expired: Lost\nShort compact | retry: Back, give_up: Lost\nOver end\nLost fail"
+)
+
+
+def crowd(rule: Object, *, of: str = "duo", at_once: int = 10) -> list[str]:
+    """What is found of a map over `duo`, or over a machine that delegates to it."""
+    others = {"duo": Graph(sketch(DUO, name="duo")), "nested": Graph(sketch(NESTED, name="nested"))}
+    body = sketch(MAP.format(f"{of}*"), rules=[rule])
+    orders = cast(dict[str, Object], body["states"])["Orders"]
+    orders |= {"concurrency": at_once, "edges": {"done": "Closed", "error": "Closed", "expired": "Closed"}}
+    return [f"{each.code} {each.state}: {'; '.join(map(str, each.path))}" for each in findings(Graph(body), others)]
+
+
+def within(machine: str, state: str) -> Object:
+    return at(state, machine=machine)
+
+
+ONLY_TOGETHER = rule("absence", within("duo", "C"), between=between(within("duo", "B"), within("duo", "P")))
+"""In one run C comes right after P; that B comes between them takes two, and a third for the P that closes."""
+
+
+def test_what_only_runs_at_the_same_time_can_break_is_refuted_and_not_where_they_come_one_by_one() -> None:
+    (found,) = crowd(ONLY_TOGETHER)
+    assert found.startswith("LF601 duo.P: Plan –some→ Orders; ")
+    assert "meanwhile " in found
+    assert crowd(ONLY_TOGETHER, at_once=1) == []
+
+
+def test_runs_at_the_same_time_are_seen_however_deep_they_are() -> None:
+    (found,) = crowd(ONLY_TOGETHER, of="nested")
+    assert found.startswith("LF601 duo.P: Plan –some→ Orders; ")
+    assert crowd(ONLY_TOGETHER, of="nested", at_once=1) == ["LF606 Orders: "], (
+        "a run inside is cut off only after some steps more"
+    )
+
+
+@pytest.mark.parametrize(
+    ("of", "sound"),
+    [
+        ("duo", rule("precedence", within("duo", "P"), other=within("duo", "C"))),
+        (
+            "duo",
+            rule("response", within("duo", "Good"), other=within("duo", "C"), between=between(at("Plan"), at("Orders", "done"))),
+        ),
+        ("duo", rule("precedence", at("Orders"), other=within("duo", "Good"))),
+        ("nested", rule("precedence", at("Orders"), other=within("duo", "Good"))),
+        ("nested", rule("absence", within("duo", "P"), after=at("Orders", "done"))),
+    ],
+    ids=range(5),
+)
+def test_what_runs_at_the_same_time_cannot_break_is_proven(of: str, sound: Object) -> None:
+    assert crowd(sound, of=of) == []
+
+
+def test_counting_what_many_runs_do_ends(  # each of twenty walks learns one number more, then anything is taken for possible
+) -> None:
+    (found,) = crowd(rule("bounded_existence", within("duo", "Good"), at_most=500))
+    assert found.startswith("LF601 duo.Good: ")
+
+
+def test_an_end_of_one_run_that_leaves_a_rule_open_hides_nothing_of_what_comes_later_in_others() -> None:
+    child = """
+        First work  | quick: Fail, slow: Second
+        Second work | go: Third
+        Third work  | go: Good
+        Good end
+        Fail fail
+    """
+    table = """
+        Take work            | go: Run
+        Run delegate child   | done: Closed, error: Short, expired: Told
+        Short compact        | retry: Told, give_up: Told
+        Told work            | go: Closed
+        Closed end
+    """
+    told = rule("response", at("Told"), other=at("Take", "go"))
+    inside: Object = {**told, "events": [at("Told"), within("child", "Nobody")]}
+    others = {"child": Graph(sketch(child + "Nobody work | go: Good", name="child"))}
+    (found,) = findings(Graph(sketch(table, rules=[inside])), others)
+    assert (found.code, found.state, found.path[-1].outcome) == ("LF602", "Closed", "done")
+
+
+def test_a_step_that_is_finished_after_its_run_was_cut_off_is_not_forgotten() -> None:
+    table = """
+        Run delegate duo  | done: Closed, error: Closed, expired: Late
+        Late work         | go: Closed
+        Closed end
+    """
+    others = {"duo": Graph(sketch(DUO, name="duo"))}
+
+    def judged(stated: Object) -> list[str]:
+        return [f"{each.code} {each.state}" for each in findings(Graph(sketch(table, rules=[stated])), others)]
+
+    assert judged(rule("absence", within("duo", "C"), after=at("Run", "expired"))) == ["LF606 Run"]
+    assert judged(rule("absence", within("duo", "C"), after=at("Run", "done"))) == []
+    assert judged(rule("absence", within("duo", "Nobody"), after=at("Run", "expired"))) == ["LF604 None"]
+    assert judged(rule("response", at("Late"), other=within("duo", "C"), after=at("Run", "expired"))) == ["LF606 Run"]
+    assert judged(rule("bounded_existence", within("duo", "C"), at_most=1)) == []
+    assert judged(rule("precedence", within("duo", "P"), other=within("duo", "C"))) == []
+
+
+def test_what_a_machine_does_that_nobody_gave_is_not_proven_and_is_no_error() -> None:
+    body = sketch(MAP.format("child*"), rules=[rule("absence", at("Stop", machine="child")), rule("existence", at("Closed"))])
+    about, own = prove(Graph(body), {})
+    assert (about.proven, about.open) == (False, "what child does is not known")
+    assert own.proven
+    (found,) = findings(Graph(body), {})
+    assert (found.code, found.level) == ("LF606", "warning")
+    assert found.message.endswith("could not be proven: what child does is not known")
+
+
+def test_a_machine_that_contains_itself_proves_nothing() -> None:
+    body = sketch(MAP.format("sketch*"), rules=[rule("absence", at("Closed", machine="sketch"))])
+    (proof,) = prove(Graph(body), {"sketch": Graph(body)})
+    assert (proof.proven, proof.open) == (False, "what sketch does is not known")

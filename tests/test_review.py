@@ -80,8 +80,11 @@ def test_a_machine_is_compared_with_a_file_and_with_a_definition_of_the_database
         ("diff --against nowhere", "--against nowhere: no file, and no revision that git knows; of a hash, name the MACHINE"),
         ("diff refund --against ffffff", "definition ffffff of refund: no such definition of that machine"),
         ("diff nope --against restock.json", "it is a definition of restock, not of nope"),
-        ("diff --against pyproject.toml", "no definition"),
-        ("diff --against restock.json --format html", "draws one machine; name it"),
+        ("diff --against pyproject.toml", "--against pyproject.toml: no definition: is not JSON"),
+        ("diff --against wrong.json", "no definition: machine x: $: lacks 'start' and 'memory'"),
+        ("diff --against wrong.json --format markdown", "no definition: machine x: $: lacks 'start' and 'memory'"),
+        ("diff refund --against nowhere", "--against nowhere: no file, and no revision that git knows"),
+        ("diff --against restock.json --format html -o /nowhere/x", "--output /nowhere/x: No such file"),
         ("definition nope", "no machine is called 'nope'"),
         ("definition", "name a MACHINE, or give --json"),
         ("graph refund --finding LF999", "check finds no such thing with a path in refund; it finds none"),
@@ -90,21 +93,64 @@ def test_a_machine_is_compared_with_a_file_and_with_a_definition_of_the_database
     ],
 )
 def test_what_cannot_be_compared_or_drawn_is_misuse(run: Shell, command: str, why: str) -> None:
-    said = run(f"leverframe definition restock -o restock.json; leverframe {command} 2>&1 || echo ended with $?")
+    run("""leverframe definition restock -o restock.json; echo '{"leverframe": 1, "name": "x"}' > wrong.json""")
+    said = run(f"leverframe {command} 2>&1 || echo ended with $?")
     plain = " ".join(re.sub(r"[│╭╮╰╯─]", " ", said).split())
     assert why in plain
     assert plain.endswith("ended with 2")
 
 
-def test_a_revision_whose_machines_do_not_load_says_so(run: Shell) -> None:
-    commit = "git add . && git -c user.name=a -c user.email=a@example.com commit --quiet --message x"
-    run(
-        f"git init --quiet && echo 'this is no Python' >> machines/restock.py && {commit} && git rm --quiet --cached machines/restock.py"
-    )
-    run("sed -i '$d' machines/restock.py")
+COMMIT = "git add . && git -c user.name=a -c user.email=a@example.com commit --quiet --message x"
+
+
+def test_what_does_not_load_is_named_and_the_rest_is_compared(run: Shell) -> None:
+    run(f"git init --quiet && {COMMIT} && sed -i 's/steps=40/steps=41/' machines/refund.py")
+    run("echo 'this is no Python' >> machines/restock.py")
     said = run("leverframe diff 2>&1 || echo ended with $?")
-    assert "revision 'HEAD': its machines do not load: " in said
+    assert "restock.py:37: " in said
+    assert "what it declares is not compared\n" in said
+    assert "machine sales_report: state Restocks delegates to 'restock', which is not in machines/; what it declares" in said
+    assert "limit steps was 40, is 41" in said
+    assert "gone" not in said
     assert said.endswith("ended with 1\n")
+    assert "\n**Not compared:** machine sales" in run("leverframe diff --format markdown 2> /dev/null || true")
+    assert "1 change" in run("leverframe diff refund 2> /dev/null")
+    assert "error: " in run("leverframe diff restock 2>&1 || true")
+
+
+def test_a_revision_whose_machines_do_not_load_says_so(run: Shell) -> None:
+    run("echo 'this is no Python' >> machines/restock.py")
+    run(f"git init --quiet && {COMMIT} && sed -i '$d' machines/restock.py && sed -i 's/steps=40/steps=41/' machines/refund.py")
+    said = run("leverframe diff 2>&1 || echo ended with $?")
+    assert re.search(r"warning: revision HEAD: machines/restock.py:\d+: .*; what it declares is not compared\n", said)
+    assert "limit steps was 40, is 41" in said
+    assert "new machine" not in said
+    assert said.endswith("ended with 1\n")
+
+
+def test_a_file_is_compared_with_the_machine_that_it_names_and_with_no_other(run: Shell) -> None:
+    run("leverframe definition refund -o before.json && sed -i 's/steps=40/steps=41/' machines/refund.py")
+    said = run("leverframe diff --against before.json")
+    assert said.startswith("refund: 1 change (1 high), ")
+    assert "restock" not in said
+
+
+def test_what_is_a_file_and_a_revision_is_not_guessed(run: Shell) -> None:
+    run(f"git init --quiet && {COMMIT} && leverframe definition refund -o before.json && git tag before.json")
+    said = run("leverframe diff --against before.json 2>&1 || echo ended with $?")
+    assert "is a file and a revision; say ./before.json for the one, before.json~0 for the other" in said
+    assert said.endswith("ended with 2\n")
+    assert run("leverframe diff --against ./before.json") == run("leverframe diff refund --against before.json~0")
+    assert run("leverframe diff --against ./before.json").startswith("refund: nothing changed, ")
+
+
+def test_without_git_a_revision_cannot_be_had_and_that_is_said(run: Shell) -> None:
+    run("mkdir ../bin && ln -s $(which python) $(which leverframe) ../bin")
+    said = run("PATH=$PWD/../bin leverframe diff 2>&1 || echo ended with $?")
+    assert (
+        said
+        == "error: --against HEAD: git is not installed, or not on the PATH; install it, or compare with a file\nended with 1\n"
+    )
 
 
 def test_the_workflow_is_one_that_github_reads_and_its_commands_exist(run: Shell) -> None:

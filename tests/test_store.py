@@ -87,6 +87,7 @@ FULL = Run(
     pending=CALL,
     doubts=(replace(CALL, key="lf_1", ordinal=1), replace(CALL, key="lf_0", ordinal=0)),
     back="Triage",
+    pins={"refund/triage": "b"},
     rules=(1, 0),
     failures={"Pay": 2},
     in_a_row=2,

@@ -5,13 +5,12 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter, sleep
-from typing import Literal, TypeAlias, cast
+from typing import Literal, cast
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -19,12 +18,11 @@ import pytest
 from pydantic import Field
 
 from leverframe.errors import BadCompletion, ModelError, ModelUnavailable
-from leverframe.llm import Choices, InstructorLLM, Request, pick, request_hash, sent
+from leverframe.llm import Choices, RemoteLLM, Request, pick, request_hash, sent
 from leverframe.prompt import Message, Prompt, render
 from leverframe.state import Call, Reply
 from leverframe.tool import tool
-
-Responder: TypeAlias = "Callable[[], bytes | None]"
+from tests.served import free_port, http, serving
 
 
 @tool(effect="once", approval=True)
@@ -45,55 +43,6 @@ MESSAGES = render(PROMPT, {"choices": CHOICES.described, "message": "Grüße, �
 SAID = {"next": {"intent": "decline", "reason": "Too late"}}
 
 
-@dataclass
-class Server:
-    """Answers every request with the next of its raw responses, the last one again and again; None closes the connection."""
-
-    answers: list[bytes | None]
-    delay: float = 0.0
-    drip: float = 0.0  # seconds between two bytes
-    url: str = ""
-    bodies: list[bytes] = field(default_factory=list[bytes])
-    heads: list[str] = field(default_factory=list[str])
-    tasks: set["asyncio.Task[None] | None"] = field(default_factory=set["asyncio.Task[None] | None"])
-
-    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.tasks.add(asyncio.current_task())
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-            self.heads.append(head)
-            self.bodies.append(await reader.readexactly(int(head.partition("content-length:")[2].split("\r\n")[0])))
-            await asyncio.sleep(self.delay)
-            answer = (self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]) or b""
-            for part in [answer[i : i + 1] for i in range(len(answer))] if self.drip else [answer]:
-                writer.write(part)
-                await writer.drain()
-                await asyncio.sleep(self.drip)
-        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def serving(*answers: bytes | None, delay: float = 0.0, drip: float = 0.0, port: int = 0) -> AsyncGenerator[Server, None]:
-    server = Server(list(answers), delay, drip)
-    listening = await asyncio.start_server(server.handle, "127.0.0.1", port)
-    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"
-    try:
-        yield server
-    finally:
-        listening.close()
-        for task in filter(None, server.tasks):
-            task.cancel()
-        await asyncio.sleep(0.01)
-
-
-def http(body: object, status: int = 200, headers: str = "", kind: str = "application/json") -> bytes:
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\n{headers}Content-Length: {len(raw)}\r\n\r\n".encode() + raw
-
-
 def completion(content: object, **changes: object) -> dict[str, object]:
     message = {"role": "assistant", "content": content if content is None or isinstance(content, str) else json.dumps(content)}
     choice = {"index": 0, "finish_reason": "stop", "message": message, **cast(dict[str, object], changes.pop("choice", {}))}
@@ -107,8 +56,8 @@ def message(content: str | None, **more: object) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def model(url: str, name: str = "here/small", **settings: object) -> AsyncGenerator[InstructorLLM, None]:
-    llm = InstructorLLM(name, base_url=url, **settings)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+async def model(url: str, name: str = "here/small", **settings: object) -> AsyncGenerator[RemoteLLM, None]:
+    llm = RemoteLLM(name, base_url=url, **settings)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     try:
         yield llm
     finally:
@@ -125,7 +74,7 @@ async def failing(*answers: bytes | None, **changes: object) -> ModelError:
         start = perf_counter()
         with pytest.raises(ModelError) as caught:
             await pick(llm, asking(**changes))
-        assert perf_counter() - start < 3
+        assert perf_counter() - start < 20  # the provider asked for longer
         assert len(server.bodies) == 1
         return caught.value
 
@@ -176,7 +125,7 @@ async def test_keys_and_addresses_come_from_the_environment(monkeypatch: pytest.
     async with serving(http(completion(SAID))) as server:
         monkeypatch.setenv("IN_HOUSE_BASE_URL", server.url)
         monkeypatch.setenv("IN_HOUSE_API_KEY", "sk-ours")
-        llm = InstructorLLM("in-house/small")
+        llm = RemoteLLM("in-house/small")
         answer = await llm.ask(asking())
         await llm.close()
     assert "authorization: bearer sk-ours" in server.heads[0]
@@ -192,8 +141,8 @@ async def test_the_prompt_can_name_another_model_of_another_provider(monkeypatch
 
 
 def test_one_model_serves_several_event_loops_one_after_the_other() -> None:
-    port = asyncio.run(_free_port())
-    llm = InstructorLLM("here/small", base_url=f"http://127.0.0.1:{port}/v1")
+    port = asyncio.run(free_port())
+    llm = RemoteLLM("here/small", base_url=f"http://127.0.0.1:{port}/v1")
 
     async def twice() -> list[str]:
         async with serving(http(completion(SAID)), port=port):
@@ -437,7 +386,7 @@ rules:
     respond: {{content: 'I am only a text.'}}
 """
     )
-    port = asyncio.run(_free_port())
+    port = asyncio.run(free_port())
     command = [str(Path(sys.executable).with_name("fakellm")), "serve", "--port", str(port)]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
@@ -445,12 +394,6 @@ rules:
             yield f"http://127.0.0.1:{port}/v1"
         finally:
             process.terminate()
-
-
-async def _free_port() -> int:
-    listening = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
-    async with listening:
-        return int(listening.sockets[0].getsockname()[1])
 
 
 def _until_up(url: str) -> None:

@@ -8,23 +8,26 @@ prompts      prompts as a definition pins them                 rooms     what on
 definition   definitions from outside, of any shape            places    file and line
 calls        which calls execute where, released by whom       data      secrets; where strangers' words may lead
 bounds       how much a run can use up at worst                proofs    declared rules
-report       findings of several machines; acceptances         formats   text, JSON, GitHub, SARIF
+delegates    machines that are not known                       report    findings of several machines; acceptances
+formats      text, JSON, GitHub, SARIF
 
 A part is a function from graphs to findings; a new one is an entry of `PARTS`, and its codes are rows of `CODES`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Never, TypeAlias
 
 from pydantic.errors import PydanticUserError
 
-from leverframe.canon import Object, text_hash
+from leverframe.canon import Object, canonical, text_hash
 from leverframe.check import bounds, calls, data, proofs
 from leverframe.check import definition as outside
 from leverframe.check.card import card
 from leverframe.check.codes import finding
+from leverframe.check.delegates import below, strangers
 from leverframe.check.finding import Finding, Hop, Level, Place
 from leverframe.check.model import Graph
 from leverframe.check.places import Lines, Places, Source, locator, refused
@@ -37,7 +40,7 @@ from leverframe.machine import Definition, Machine
 
 __all__ = [
     "PARTS", "Checked", "Finding", "Graph", "Hop", "Level", "Part", "Place", "Report",
-    "check", "check_text", "merged", "unloaded",
+    "check", "check_text", "check_texts", "merged", "misshapen", "unloaded",
 ]  # fmt: skip
 
 Machines: TypeAlias = Mapping[str, Machine[Never]]
@@ -83,14 +86,63 @@ def check(subject: Machine[Never] | Definition, *, others: Machines | None = Non
 def check_text(text: str, file: str, *, others: Known | None = None) -> Report:
     """Everything that is wrong with the text of a definition, whatever it is. Raises nothing. `file` is what places name, `others` are
     the machines that it may delegate to."""
+    read, known = _read(text, file), others or {}
+    hashes = {name: one.hash for name, one in known.items() if isinstance(one, Definition)}
+    return _of_text(read, lambda graph: _children(graph, known), hashes)
+
+
+def check_texts(texts: Mapping[str, str]) -> Report:
+    """As `check_text`, of several by the file that each is from. They may delegate to each other, where no two have the same name."""
+    read = [_read(text, file) for file, text in texts.items()]
+    times = Counter(one.graph.name for one in read if one.graph is not None)
+    given = {one.graph.name: one for one in read if one.graph is not None and one.sound and times[one.graph.name] == 1}
+    known = {name: one.graph for name, one in given.items() if one.graph is not None}
+    hashes = {name: one.hash for name, one in given.items()}
+    return merged(
+        [
+            _of_text(one, lambda graph: {name: known[name] for name in below(graph, known) if name in known}, hashes)
+            for one in read
+        ]
+    )
+
+
+def misshapen(text: str, file: str) -> tuple[Finding, ...]:
+    """Why a text has not the shape of a definition; empty where it has it, whatever else is wrong with it."""
+    read = _read(text, file)
+    return () if read.sound else read.found
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A definition from outside. `graph`: of what can be made out of it, None where it is no object at all; `sound`: it has the right shape."""
+
+    graph: Graph | None
+    sound: bool
+    hash: str
+    lines: Lines
+    found: tuple[Finding, ...]
+
+
+def _read(text: str, file: str) -> _Read:
     body, found = outside.read(text, file)
     lines = Lines(file, text if body is not None else "")
+    located = tuple(map(locator(lines), found))
     if body is None:
-        return Report(tuple(map(locator(lines), found)), ())
-    shape = list(_bounded(outside.name_of(body), (replace(one, place=lines.at(*path)) for one, path in outside.violations(body))))
-    located = [*map(locator(lines), found), *shape]
+        return _Read(None, False, "", lines, located)
+    shape = tuple(
+        _bounded(outside.name_of(body), (replace(one, place=lines.at(*path)) for one, path in outside.violations(body)))
+    )
     graph = Graph(outside.skeleton(body) if shape else body)
-    return _judged(graph, _children(graph, others or {}), BONES if shape else PARTS, lines, located, text_hash(text))
+    return _Read(graph, not shape, text_hash(canonical(body)), lines, (*located, *shape))
+
+
+def _of_text(read: _Read, children: Callable[[Graph], Graphs], hashes: Mapping[str, str]) -> Report:
+    if read.graph is None:
+        return Report(read.found, ())
+    found, others = list(read.found), children(read.graph)
+    if read.sound:
+        found += map(locator(read.lines), strangers(read.graph, others, hashes))
+    return _judged(read.graph, others, PARTS if read.sound else BONES, read.lines, found, read.hash)
 
 
 def unloaded(file: str, place: Place, error: LeverframeError) -> Finding:

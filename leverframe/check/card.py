@@ -27,7 +27,7 @@ def card(graph: Graph) -> Iterator[Finding]:
 
 def _calls(graph: Graph, node: Node) -> Iterator[Finding]:
     """Model calls only in Ask; and what a Fetch does without anybody's choice only reads."""
-    asks = [key for key in ("prompt", "texts", "threshold") if node.body.get(key)]
+    asks = [key for key in ("prompt", "prompt_by", "texts", "partials", "threshold") if node.body.get(key)]
     asks += [f"the choice of a tool, {choice['intent']!r}" for choice in choices(node) if choice["kind"] == "tool"]
     if node.kind != "ask" and asks:
         message = f"is of kind {node.kind} and has {listed(asks)}: only an Ask calls a model"

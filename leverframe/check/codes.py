@@ -58,6 +58,24 @@ _ALL = (
     Code("LF117", "error", "An Act that runs no tool", "name in `runs` the tools whose calls it executes"),
     Code("LF118", "error", "A name that cannot be shown everywhere", "use 1 to 64 letters, digits, '_', '-', '.' or spaces"),
     Code("LF119", "error", "Not written yet", "write it, and take the `TODO:` away"),
+    Code(
+        "LF120",
+        "warning",
+        "A machine to delegate to that was not given",
+        "give its definition, too: `--definition` may be repeated; until then, what is found says nothing of its runs",
+    ),
+    Code(
+        "LF121",
+        "error",
+        "A prompt that is chosen by what never is",
+        "name in `prompt_by` exactly the values of the field, or a default",
+    ),
+    Code(
+        "LF122",
+        "warning",
+        "A prompt that may be missing while a run goes on",
+        "give `prompt_by` a default, or the field a Literal",
+    ),
     Code("LF201", "error", "A model call outside of an Ask", "move prompt and choices into an Ask that leads here"),
     Code(
         "LF202",
@@ -180,6 +198,12 @@ _ALL = (
         "warning",
         "A rule that nothing can break",
         "check the names: a rule about what cannot happen keeps nothing from happening",
+    ),
+    Code(
+        "LF606",
+        "warning",
+        "A rule that could not be proven",
+        "give the definitions of all machines it is about; or let it not depend on what a run does after it was cut off",
     ),
 )
 CODES = {code.code: code for code in _ALL}

@@ -7,7 +7,7 @@ in a led run is tainted, until a person approves exactly that call. What people 
 that reads it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from leverframe.automaton import BROKEN, RENEWED, Automaton, Letter, ended, executed, tabulated
@@ -18,7 +18,7 @@ from leverframe.check.flow import flow_of
 from leverframe.check.model import Graph
 from leverframe.check.walk import Breach, Flows, Walk
 from leverframe.errors import PromptError
-from leverframe.prompt import Prompt
+from leverframe.prompt import Prompt, Steps, pinned, pinned_partials
 
 SECRET, SHOWN, TAINTED, TAINTED_INSIDE = "LF401", "LF402", "LF403", "LF404"
 DOES = frozenset({"keyed", "once", "local"})
@@ -66,24 +66,89 @@ def _secrets(graph: Graph) -> Iterator[Finding]:
     if not secret:
         return  # prompts are not even parsed
     for node in (node for node in graph.nodes.values() if node.kind == "ask"):
-        for variant, text in cast(dict[str, str], node.body.get("texts") or {}).items():
+        partials = pinned_partials(node.body)
+        for name, variant, text in pinned(node.body):
             try:
-                prompt = Prompt.parse(str(node.body.get("prompt")), variant, text)
+                prompt = Prompt.parse(name, variant, text, partials=partials)
                 reads = prompt.reads()
             except PromptError:
                 continue  # said where prompts are checked
-            for name in secret:
-                if line := next((reads[read] for read in (name, f"memory.{name}", "memory") if read in reads), 0):
-                    message = (
-                        f"machine {graph.name}: the prompt of {node.name} ({prompt.where}:{line}) reads {name!r}, which is secret"
-                    )
-                    yield said(SECRET, graph.name, message, state=node.name)
-                elif "window" in reads and not secret[name]:
-                    message = (
-                        f"machine {graph.name}: {node.name} shows the window, and with it the memory the run began with: "
-                        f"{name!r} is secret, and is not stored masked"
-                    )
-                    yield said(SHOWN, graph.name, message, state=node.name)
+            read = {field: line for steps, line in reads.items() for field in _secrets_read(graph, steps)}
+            for field, line in read.items():
+                where = f"{prompt.where}:{line}"
+                message = f"machine {graph.name}: the prompt of {node.name} ({where}) reads {field!r}, which is secret"
+                yield said(SECRET, graph.name, message, state=node.name)
+            shown = any(steps[0] == "window" for steps in reads)
+            for field in (field for field, masked in secret.items() if shown and not masked and field not in read):
+                message = (
+                    f"machine {graph.name}: {node.name} shows the window, and with it the memory the run began with: "
+                    f"{field!r} is secret, and is not stored masked"
+                )
+                yield said(SHOWN, graph.name, message, state=node.name)
+
+
+def _secrets_read(graph: Graph, steps: Steps) -> Iterator[str]:
+    """The fields of the memory that somebody reads a secret of who goes these steps: by what was gone, or each if it is all of them."""
+    memory = cast(Object, graph.body.get("memory") or {})
+    fields, shared = cast(Object, memory.get("properties") or {}), cast(Object, memory.get("$defs") or {})
+    if steps == ("memory",):
+        yield from secret_fields(graph)
+        return
+    field, *inside = steps[1:] if steps[0] == "memory" else steps
+    if field in fields and _secret_at(fields[str(field)], shared, inside):
+        yield ".".join(map(str, (field, *inside)))
+
+
+def _secret_at(shape: Json, shared: Object, steps: Sequence[str | int]) -> bool:
+    """Is there a secret at the end of these steps into a schema, or on the way? Where it does not tell what they lead to, all of it counts."""
+    found = [shape]
+    for step in steps:
+        if any(part.get("writeOnly") is True for part in _parts(found, shared)):
+            return True
+        found = [inner for part in _parts(found, shared) for inner in _inside_of(part, step)]
+    return any(True for _ in _secret_parts(found, shared, set()))
+
+
+def _parts(shapes: Sequence[Json], shared: Object) -> Iterator[Object]:
+    """Schemas, with all that they are composed of."""
+    todo, named = list(shapes), set[str]()
+    for shape in todo:  # grows as it is walked
+        if not isinstance(shape, dict):
+            continue
+        yield shape
+        name = str(shape.get("$ref", "")).removeprefix("#/$defs/")
+        if name in shared and name not in named:
+            named.add(name)
+            todo.append(shared[name])
+        for key in ("anyOf", "oneOf", "allOf"):
+            todo += cast("list[Json]", shape.get(key) or [])
+
+
+_RESOLVED = {
+    "$ref",
+    "$defs",
+    "anyOf",
+    "oneOf",
+    "allOf",
+    "properties",
+    "additionalProperties",
+    "patternProperties",
+    "items",
+    "prefixItems",
+}
+
+
+def _inside_of(part: Object, step: str | int) -> Iterator[Json]:
+    """The schemas of what a step leads to; keywords that are not followed step by step lead anywhere."""
+    if isinstance(step, int):
+        yield part.get("items")
+        first = cast("list[Json]", part.get("prefixItems") or [])
+        yield from first[step : step + 1] if step >= 0 else first
+    else:
+        named = cast(Object, part.get("properties") or {})
+        yield named[step] if step in named else part.get("additionalProperties")
+        yield from cast(Object, part.get("patternProperties") or {}).values()
+    yield {key: value for key, value in part.items() if key not in _RESOLVED}
 
 
 # ── taint ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

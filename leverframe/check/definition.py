@@ -163,6 +163,15 @@ def _said(error: _Violation) -> str:
             known = list(_object(error.schema.get("properties")))
             extra = [name for name in _object(given) if name not in known]
             return "; ".join(f"has the unknown key {_cut(name)}.{did_you_mean(name[:80], known)}" for name in extra[:5])
+        case "not":
+            return "does not belong here, beside what stands there"
+        case "dependentRequired":
+            missing = [
+                name for key, names in _object(expected).items() if key in _object(given) for name in cast(list[str], names)
+            ]
+            return f"lacks {' and '.join(repr(name) for name in missing if name not in _object(given))}"
+        case "minItems" | "minProperties":
+            return "is empty" if expected == 1 else error.message
         case "anyOf":
             return f"lacks {' or '.join(_wanted(form) for form in cast(list[Object], expected))}"
         case _:

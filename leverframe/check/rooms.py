@@ -1,14 +1,17 @@
 """What only the rooms can tell: prompt files that nobody uses, and replies that a state's `keep` does not take."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from types import CodeType, UnionType
 from typing import Never, Union, cast, get_args, get_origin
 
 from leverframe.check.codes import finding
 from leverframe.check.finding import Finding, Place
 from leverframe.check.structure import listed
-from leverframe.machine import AnyState, Machine
+from leverframe.errors import PromptError
+from leverframe.machine import AnyState, Machine, prompt_names
 from leverframe.state import Ask, Consult, Reply, Wait
 
 
@@ -66,13 +69,30 @@ def _unused(machine: Machine[Never], others: Mapping[str, Machine[Never]]) -> It
             used.add(name)
             users.setdefault(name.rpartition("/")[0], set()).add(other.name)
     mine = {folder for folder, names in users.items() if folder and machine.name == (folder if folder in names else min(names))}
-    for folder in sorted({*mine, machine.name}):
-        for file in sorted((machine.home / "prompts" / folder).glob("*.md")):
-            name = f"{folder}/{file.name.split('.')[0]}"  # triage.b.md is a variant of triage
-            if name not in used:
-                message = f"prompts/{folder}/{file.name} is no prompt of any state"
-                yield finding("LF112", machine.name, message, place=Place(str(file), 1))
+    files = [
+        file for folder in sorted({*mine, machine.name}) for file in sorted((machine.home / "prompts" / folder).glob("*.md"))
+    ]
+    included = _included(machine.home, used) if any(file.name.startswith("_") for file in files) else set[str]()
+    for file in files:
+        name = f"{file.parent.relative_to(machine.home / 'prompts').as_posix()}/{file.name}"
+        if file.name.startswith("_"):
+            unused = "is included by no prompt of any state" if name not in included else ""
+        else:  # triage.b.md is a variant of triage
+            unused = "is no prompt of any state" if f"{name.rpartition('/')[0]}/{file.name.split('.')[0]}" not in used else ""
+        if unused:
+            yield finding("LF112", machine.name, f"prompts/{name} {unused}", place=Place(str(file), 1))
+
+
+def _included(home: Path, names: Iterable[str]) -> set[str]:
+    """The partials of these prompts, as far as they can be read."""
+    from leverframe.prompt import find  # templates are loaded where there is a prompt
+
+    found: set[str] = set()
+    for name in names:
+        with suppress(PromptError):  # said where prompts are checked
+            found |= {partial.name for prompt in find(home, name) for partial in prompt.partials}
+    return found
 
 
 def _named(machine: Machine[Never]) -> list[str]:
-    return [state.prompt for state in machine.states.values() if issubclass(state, Ask)]
+    return [name for state in machine.states.values() if issubclass(state, Ask) for name in prompt_names(state)]

@@ -45,8 +45,8 @@ def structure(graph: Graph) -> Iterator[Finding]:
         if TODO in str(tool.get("doc")):
             yield finding("LF119", graph.name, f"tool {name} is a stub")
     for node in graph.nodes.values():
-        texts = cast(Object, node.body.get("texts") or {})
-        for what, text in (("its code", node.body.get("doc")), *(("its prompt", text) for text in texts.values())):
+        texts = [*cast(Object, node.body.get("texts") or {}).values(), *cast(Object, node.body.get("partials") or {}).values()]
+        for what, text in (("its code", node.body.get("doc")), *(("its prompt", text) for text in texts)):
             if TODO in str(text):
                 yield finding("LF119", graph.name, f"{what} is a stub", state=node.name)
         yield from _names(graph, node)

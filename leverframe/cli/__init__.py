@@ -12,12 +12,14 @@ people      tasks, approve, reject, answer
 operate     pause, resume, cancel, retry, fork, migrate, verify, work, db
 draw        graph
 rooms       new, init
+prompts     prompts, prompts pin, unpin, eval, prefetch
 review      check, schema
 compare     diff, definition
+records     export, replay
 spending    budget
 """
 
-from leverframe.cli import compare, draw, operate, people, review, rooms, runs, spending
+from leverframe.cli import compare, draw, operate, people, prompts, records, review, rooms, runs, spending
 from leverframe.cli.app import app, main
 
-__all__ = ["app", "compare", "draw", "main", "operate", "people", "review", "rooms", "runs", "spending"]
+__all__ = ["app", "compare", "draw", "main", "operate", "people", "prompts", "records", "review", "rooms", "runs", "spending"]

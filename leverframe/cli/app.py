@@ -3,8 +3,9 @@
 0    done, or waiting for somebody
 1    asked for properly, and failed: the database, a model, a tool, a damaged log, rooms that do not load, another process that holds
      the run; or the run itself ended as a failure, or needs a person
-2    misused, and nothing was changed: what was given does not fit or cannot be read (InputError), names nothing (NotFound), or is
-     refused because of where the run or task stands (Conflict)
+2    misused, and nothing was changed: what was given does not fit or cannot be read (InputError, DiagramError, a file), names nothing
+     (NotFound), or is refused because of where the run or task stands (Conflict); what is to be written cannot be (a folder that is not
+     there)
 130  interrupted
 """
 
@@ -16,13 +17,16 @@ from contextlib import suppress
 from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, NoReturn, ParamSpec, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, NoReturn, ParamSpec, TypeAlias, cast
 
 import typer
 
 from leverframe.canon import MAX_MEMORY, Object, parse
 from leverframe.cli.words import plain
-from leverframe.errors import Busy, Conflict, InputError, LeverframeError, Lost, NotFound
+from leverframe.errors import Busy, Conflict, DiagramError, InputError, LeverframeError, Lost, NotFound
+
+if TYPE_CHECKING:
+    from leverframe.machine import Definition
 
 P = ParamSpec("P")
 
@@ -88,7 +92,7 @@ def code_of(error: BaseException) -> int:
     """2 where the one who gave the command can give a better one; 1 where it was fine, and something else failed."""
     if isinstance(error, Busy | Lost):
         return 1  # the same command may do, a moment later
-    return 2 if isinstance(error, InputError | NotFound | Conflict) else 1
+    return 2 if isinstance(error, InputError | DiagramError | NotFound | Conflict) else 1
 
 
 def _refuse_broken_text(given: Mapping[str, object]) -> None:
@@ -127,7 +131,7 @@ def json_of(text: str, what: str) -> object:
     return parse(text, what=what, limit=MAX_MEMORY)
 
 
-def write(text: str, output: Path | None) -> None:
+def write(text: str, output: Path | None, option: str = "--output") -> None:
     """To the file, or to the terminal as it is."""
     if output is None:
         typer.echo(text, nl=False)
@@ -135,7 +139,30 @@ def write(text: str, output: Path | None) -> None:
     try:
         output.write_text(text, "utf-8")
     except OSError as error:
-        raise misused(f"--output {output}: {error.strerror}") from None
+        raise misused(f"{option} {output}: {error.strerror}") from None
+
+
+def text_of(file: Path, what: str) -> str:
+    """What a file holds that somebody named. Misuse where it cannot be read."""
+    try:
+        return file.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise misused(f"{what}: not UTF-8 text at byte {error.start}") from None
+    except OSError as error:
+        raise misused(f"{what}: {error.strerror}") from None
+
+
+def definition_in(file: Path, what: str) -> "Definition":
+    """The definition in a file: as runs are pinned to it, or as another tool wrote it. Misuse where it has another shape."""
+    from leverframe.check import misshapen
+    from leverframe.machine import Definition
+
+    text = text_of(file, what).strip()
+    if found := misshapen(text, str(file)):
+        said = list(dict.fromkeys(one.message for one in found))
+        more = f" (and {len(said) - 3} more: `leverframe check --definition {file}`)" if len(said) > 3 else ""
+        raise misused(f"{what}: no definition: {'; '.join(said[:3])}{more}")
+    return Definition(text)
 
 
 def object_of(text: str, what: str) -> Object:

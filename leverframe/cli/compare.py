@@ -1,6 +1,7 @@
 """diff, definition: a machine as data, and what differs between two of them."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leverframe import project
-from leverframe.cli.app import AsJson, Output, command, misused, print_json, write
-from leverframe.errors import DeclarationError, LeverframeError
+from leverframe.cli.app import AsJson, Output, command, definition_in, fail, misused, print_json, warn, write
+from leverframe.errors import LeverframeError
 
 if TYPE_CHECKING:
     from leverframe.diff import Difference, Parked
@@ -40,12 +41,17 @@ def definition(
     house = project.find()
     if machine is None and not as_json:
         raise misused("name a MACHINE, or give --json for all of them")
-    chosen = house.machines if machine is None else {machine: house.machine(machine)}
-    texts = {name: one.definition(house.machines).text for name, one in chosen.items()}
-    if as_json:
-        print_json({"definitions": texts})
-    else:
-        write("".join(texts.values()) + "\n", output)
+    if machine is not None:
+        one = house.machine(machine).definition(house.attempt()[0])
+        if as_json:
+            print_json({"definitions": {machine: one.text}})
+        else:
+            write(one.text + "\n", output)
+        return
+    found, failed = _now(house)
+    print_json({"definitions": {name: one.text for name, one in found.items()}, "failed": failed})
+    if failed:
+        raise typer.Exit(1)
 
 
 @command()
@@ -68,23 +74,26 @@ def diff(
     if as_json and format not in (Format.TEXT, Format.JSON):
         raise misused(f"--json and --format {format} contradict each other; give one")
     house = project.find()
-    found = [one for one in _differences(house, machine, against) if machine is not None or not one.same]
+    shown, failed = _differences(house, machine, against)
+    for error in failed:
+        warn(f"{error}; what it declares is not compared")
     if as_json or format is Format.JSON:
-        write(json.dumps({"against": against, "machines": [one.json() for one in found]}, indent=2) + "\n", output)
+        body = {"against": against, "machines": [one.json() for one in shown], "failed": failed}
+        write(json.dumps(body, indent=2) + "\n", output)
     else:
-        write(_written(found, format), output)
-    if exit_code and any(one.level == "high" for one in found):
+        write(_written(shown, failed, format), output)
+    if (failed and machine is None) or (exit_code and any(one.level == "high" for one in shown)):
         raise typer.Exit(1)
 
 
-def _written(found: "list[Difference]", format: Format) -> str:
+def _written(found: "list[Difference]", failed: list[str], format: Format) -> str:
     from leverframe.diff import formats, picture
     from leverframe.graph import html, mermaid
 
     if format is Format.MARKDOWN:
-        return formats.markdown(found)
+        return formats.markdown(found, failed)
     if format is Format.TEXT:
-        return "\n".join(map(formats.text, found)) or "no machine changed\n"
+        return "\n".join(map(formats.text, found)) or ("no other machine changed\n" if failed else "no machine changed\n")
     if len(found) != 1:
         changed = ", ".join(one.name for one in found) or "none"
         raise misused(f"--format {format} draws one machine; name it. Changed: {changed}")
@@ -92,35 +101,48 @@ def _written(found: "list[Difference]", format: Format) -> str:
     return draw(*picture(found[0]))
 
 
-def _differences(house: "Project", machine: str | None, against: str) -> "list[Difference]":
-    from leverframe.diff import Difference
+def _differences(house: "Project", machine: str | None, against: str) -> "tuple[list[Difference], list[str]]":
+    """Of one machine, whatever came of it, or of all that changed; and why the others could not be compared."""
+    now, failed = _now(house)
+    machine, before, missed = _before(house, machine, against)
+    if machine is not None and machine not in now and (failed or machine not in before):
+        house.machine(machine).definition(house.attempt()[0])  # says what is wrong with it, or which there are
+    if machine is not None and machine not in before and missed:
+        fail(missed[0])
+    failed += missed
+    old = {name: name for name in now if name in before} | _renamed(before, now)
+    pairs = [(old.get(name), name) for name in now] + [(name, None) for name in before if name not in old.values()]
+    if machine is not None:
+        pairs = [pair for pair in pairs if machine in pair]
+    elif failed:  # nobody can say whether what is on one side only is new or gone
+        pairs = [pair for pair in pairs if None not in pair]
+    changed = [was for was, name in pairs if was and not (name and now[name].hash == before[was].hash)]
+    parked = _parked(house, changed, now)
+    both = (before, now)
+    found = [_compared(before.get(was or ""), now.get(name or ""), both, parked.get(was or "", [])) for was, name in pairs]
+    return [one for one in found if machine is not None or not one.same], failed
 
-    now = _now(house, machine)
-    before = _before(house, machine, against)
-    names = [machine] if machine is not None else list(dict.fromkeys([*now, *before]))
-    if machine is not None and machine not in before and machine not in now:
-        house.machine(machine)  # says which there are
-    parked = _parked(
-        house, [name for name in names if name in before and (name not in now or now[name].hash != before[name].hash)], now
-    )
-    found: list[Difference] = []
-    for name in names:
-        was, one = before.get(name), now.get(name)
-        if was is not None and one is not None:
-            found.append(_compared(was, one, (before, now), parked.get(name, [])))
-        else:
-            found.append(Difference(name, was, one, parked=tuple(parked.get(name, []))))
-    return found
+
+def _renamed(before: Definitions, now: Definitions) -> dict[str, str]:
+    from leverframe.diff import renamed
+
+    return renamed(before, now)
 
 
 def _compared(
-    was: "Definition", now: "Definition", sides: "tuple[Definitions, Definitions]", parked: "list[Parked]"
+    was: "Definition | None", now: "Definition | None", sides: "tuple[Definitions, Definitions]", parked: "list[Parked]"
 ) -> "Difference":
     from leverframe.check import check_text
-    from leverframe.diff import difference
+    from leverframe.diff import Difference, arrived, difference
 
-    reports = [check_text(one.text, one.name, others=side) for one, side in zip((was, now), sides, strict=True)]
-    return difference(was, now, found=(reports[0].findings, reports[1].findings), parked=parked)
+    before, after = (
+        check_text(one.text, one.name, others=side).findings if one else () for one, side in zip((was, now), sides, strict=True)
+    )
+    if was is None and now is not None:
+        return arrived(now, after)
+    if was is None or now is None:
+        return Difference(was.name if was else "", was, None, parked=tuple(parked))
+    return difference(was, now, found=(before, after), parked=parked)
 
 
 async def _orphans(engine: "Engine", name: str) -> "list[Parked]":
@@ -131,37 +153,39 @@ async def _orphans(engine: "Engine", name: str) -> "list[Parked]":
     return parked(Standing(run.id, run.state, run.status, "blocked", f"machine {name} is gone") for run in runs)
 
 
-def _now(house: "Project", machine: str | None) -> "dict[str, Definition]":
-    known = house.machines
-    chosen = known if machine is None else {name: one for name, one in known.items() if name == machine}
-    return {name: one.definition(known) for name, one in chosen.items()}
+def _now(house: "Project") -> "tuple[dict[str, Definition], list[str]]":
+    """Every machine that can be had as data, and why the others cannot."""
+    known, unloaded = house.attempt()
+    failed = [str(one.error).rstrip(".") for one in unloaded]
+    found: dict[str, Definition] = {}
+    for name, one in known.items():
+        try:
+            found[name] = one.definition(known)
+        except LeverframeError as error:
+            failed.append(str(error).rstrip("."))
+    return found, failed
 
 
-def _before(house: "Project", machine: str | None, against: str) -> "Mapping[str, Definition]":
-    """What to compare with: of a file and a hash it is one machine's, of a revision all."""
+def _before(house: "Project", machine: str | None, against: str) -> "tuple[str | None, Definitions, list[str]]":
+    """The machine that it is about, what to compare with, and why some of that cannot be had: a file and a hash are of one machine."""
     from leverframe.project import past
 
-    file = Path(against)
+    file, revision = Path(against), past.is_revision(house, against)
+    if revision and file.is_file():
+        raise misused(f"--against {against}: is a file and a revision; say ./{against} for the one, {against}~0 for the other")
     if file.is_file():
-        one = _from_file(file)
+        one = definition_in(file, f"--against {against}")
         if machine is not None and one.name != machine:
             raise misused(f"--against {against}: it is a definition of {one.name}, not of {machine}")
-        return {one.name: one}
-    if past.is_revision(house, against):
-        found = past.machines_at(house, against)
-        return found if machine is None else {name: one for name, one in found.items() if name == machine}
-    if machine is None:
-        raise misused(f"--against {against}: no file, and no revision that git knows; of a hash, name the MACHINE")
-    return {machine: _from_database(house, machine, against)}
-
-
-def _from_file(file: Path) -> "Definition":
-    from leverframe.machine import Definition
-
-    try:
-        return Definition(file.read_text("utf-8").strip())
-    except (DeclarationError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise misused(f"--against {file}: no definition: {error}. `leverframe check --definition {file}` says more") from None
+        return one.name, {one.name: one}, []
+    if revision:
+        found, failed = past.machines_at(house, against)
+        return machine, found, [f"revision {against}: {error}" for error in failed]
+    if machine is not None and re.fullmatch("[0-9a-f]+", against):
+        return machine, {machine: _from_database(house, machine, against)}, []
+    if not past.has_git():
+        fail(f"--against {against}: git is not installed, or not on the PATH; install it, or compare with a file")
+    raise misused(f"--against {against}: no file, and no revision that git knows; of a hash, name the MACHINE")
 
 
 def _from_database(house: "Project", machine: str, hash: str) -> "Definition":

@@ -1,5 +1,6 @@
 """graph: a machine as a picture, and what happened laid over it. Without an overlay it loads no database."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leverframe import project
-from leverframe.cli.app import AsJson, command, fail, misused, print_json
+from leverframe.cli.app import AsJson, command, definition_in, fail, misused, print_json, write
+from leverframe.errors import ProjectError
 
 if TYPE_CHECKING:
     from leverframe.clock import Micros
     from leverframe.graph import Drawable, Overlay
     from leverframe.machine import Definition
+    from leverframe.project import AnyMachine
     from leverframe.store import Row, Store
 
 
@@ -70,8 +73,8 @@ def graph(
         raise misused("name a MACHINE, or give --definition FILE")
     if sum(one is not None for one in (run, traffic, finding)) > 1:
         raise misused("--run, --traffic and --finding are different drawings; give one of them")
-    chosen = format or (ENDINGS.get(out.suffix.lower(), Format.TEXT) if out else Format.TEXT)
-    drawn: Drawable = _read(definition) if definition else _declared(machine or "")
+    chosen = format or (_told_by(out) if out else Format.TEXT)
+    drawn: Drawable = definition_in(definition, f"--definition {definition}") if definition else _declared(machine or "")
     overlay: Overlay | None = None
     if run is not None:
         drawn, overlay = _of_run(drawn, run)
@@ -80,6 +83,13 @@ def graph(
     elif finding is not None:
         overlay = _of_finding(drawn, finding)
     _show(drawn, overlay, chosen, out, as_json)
+
+
+def _told_by(out: Path) -> Format:
+    """The format that the ending of a file tells; text where it has none."""
+    if out.suffix and out.suffix.lower() not in ENDINGS:
+        raise misused(f"--out {out}: {out.suffix} tells no format; give --format, or one of {', '.join(ENDINGS)}")
+    return ENDINGS.get(out.suffix.lower(), Format.TEXT)
 
 
 def _declared(name: str) -> "Drawable":
@@ -117,34 +127,13 @@ def _show(drawn: "Drawable", overlay: "Overlay | None", format: Format, out: Pat
     }[format]
     text = draw(drawn, overlay or drawings.PLAIN)
     if out is not None:
-        try:
-            out.write_text(text, "utf-8")
-        except OSError as error:
-            fail(f"{out}: {error.strerror}")
+        write(text, out, "--out")
     if as_json:
         print_json({"machine": drawn.name, "format": str(format), "file": str(out) if out else None, "graph": text})
     elif out is not None:
         typer.echo(f"wrote {out}")
     else:
         typer.echo(text, nl=False)
-
-
-def _read(file: Path) -> "Definition":
-    """A definition from a file: as runs are pinned to it, or as another tool wrote it."""
-    from leverframe import graph as drawings
-    from leverframe.errors import DeclarationError
-    from leverframe.machine import Definition
-
-    try:
-        definition = Definition(file.read_text("utf-8"))
-        drawings.drawing(definition, details=True)  # what is missing is found here, whatever the notation
-        return definition
-    except OSError as error:
-        fail(f"{file}: {error.strerror}")
-    except (DeclarationError, ValueError) as error:
-        fail(f"{file}: {error}")
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        fail(f"{file}: not a definition: {type(error).__name__} {error}")
 
 
 # ── what happened ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -204,13 +193,25 @@ def _of_finding(drawn: "Drawable", code: str) -> "Overlay":
     from leverframe.graph import Drawing
 
     assert not isinstance(drawn, Drawing), "a command draws machines and definitions"
-    found = [one for one in review(drawn, others=project.find().machines).findings if one.path]
+    found = [one for one in review(drawn, others=_beside(drawn)).findings if one.path]
     one = next((one for one in found if one.code == code.upper()), None)
     if one is None:
         listed = ", ".join(sorted({one.code for one in found})) or "none"
         raise misused(f"--finding {code}: check finds no such thing with a path in {drawn.name}; it finds {listed}")
     hops = [(hop.state, hop.outcome, hop.to) for hop in one.path]
     return drawings.of_path(f"{one.code}: {one.message.removeprefix(f'machine {one.machine}: ')}", hops, one.path[-1].to)
+
+
+def _beside(drawn: "Drawable") -> "Mapping[str, AnyMachine]":
+    """The machines that it may delegate to; a definition in a file needs no project."""
+    from leverframe.machine import Machine
+
+    try:
+        return project.find().attempt()[0]
+    except ProjectError:
+        if isinstance(drawn, Machine):
+            raise
+        return {}
 
 
 def _of_traffic(drawn: "Drawable", since: str) -> "Overlay":

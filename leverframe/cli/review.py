@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leverframe import project
-from leverframe.cli.app import AsJson, Output, command, fail, installed, misused, write
+from leverframe.cli.app import AsJson, Output, command, fail, installed, misused, text_of, write
 from leverframe.errors import LeverframeError, did_you_mean
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def check(
     if as_json and format not in (None, Format.JSON):
         raise misused(f"--json and --format {format} contradict each other; give one")
     chosen = format or (Format.JSON if as_json else Format.TEXT)
-    reports = [_of_file(file) for file in definition or []]
+    reports = [_of_files(definition)] if definition else []
     if machines or not definition:
         try:
             reports += _of_project(machines or [])
@@ -73,15 +73,10 @@ def schema(
     write({Schema.DEFINITION: SCHEMA}[what].read_text("utf-8"), output)
 
 
-def _of_file(file: Path) -> "Report":
-    from leverframe.check import check_text
+def _of_files(files: list[Path]) -> "Report":
+    from leverframe.check import check_texts
 
-    try:
-        return check_text(file.read_bytes().decode(), str(file.absolute()))
-    except UnicodeDecodeError as error:
-        raise misused(f"--definition {file}: not UTF-8 text at byte {error.start}") from None
-    except OSError as error:
-        raise misused(f"--definition {file}: {error.strerror}") from None
+    return check_texts({str(file.absolute()): text_of(file, f"--definition {file}") for file in files})
 
 
 def _of_project(names: list[str]) -> "list[Report]":

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from leverframe import project
-from leverframe.cli.app import AsJson, command, print_json
-from leverframe.errors import ProjectError
+from leverframe.cli.app import AsJson, command, misused, print_json
 
 LARGEST = 8_000_000
 """Bytes of a diagram that are read; the reader's own limit is lower."""
@@ -58,18 +57,18 @@ def new(
 
 
 def _text_of(file: Path) -> tuple[str, str]:
-    """What is to be read, and what messages call it. Raises ProjectError."""
+    """What is to be read, and what messages call it. Misuse where it cannot be read."""
     where = "standard input" if str(file) == "-" else str(file)
     try:
         with sys.stdin.buffer if str(file) == "-" else file.open("rb") as opened:
             raw = opened.read(LARGEST + 1)
         if len(raw) > LARGEST:
-            raise ProjectError(f"{where}: more than {LARGEST:,} bytes; no drawing is so large. Is this the right file?")
+            raise misused(f"--from {where}: more than {LARGEST:,} bytes; no drawing is so large. Is this the right file?")
         return raw.decode("utf-8"), where
     except OSError as error:
-        raise ProjectError(f"{where}: {error.strerror}") from None
+        raise misused(f"--from {where}: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise ProjectError(f"{where}: byte {error.start} is not UTF-8; save it as UTF-8") from None
+        raise misused(f"--from {where}: byte {error.start} is not UTF-8; save it as UTF-8") from None
 
 
 def _report(made: "list[tuple[Path, bool]]", as_json: bool) -> None:

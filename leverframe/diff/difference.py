@@ -6,12 +6,13 @@ import difflib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from leverframe.canon import Json, Object
 from leverframe.changes import Change, changes
 from leverframe.check import Finding
 from leverframe.diff.impact import Parked
-from leverframe.diff.risk import LEVELS, Level, Risk, ranked
+from leverframe.diff.risk import LEVELS, RENAMED, Level, Risk, new_tool, ranked
 from leverframe.graph import Drawing, Edge, Mark, Note, Overlay, drawing, union
 from leverframe.machine import Definition
 
@@ -69,19 +70,32 @@ def difference(
 ) -> Difference:
     """`found`: what check finds in the one and in the other; `parked`: what becomes of the runs under way."""
     was, now = ({_known(one): one for one in side if one.fails} for side in found)
+    changed = ranked(changes(before, after), before, after)
+    if before.name != after.name:
+        changed.append((Risk("medium", RENAMED), Change(("name",), before.name, after.name)))
     return Difference(
         after.name,
         before,
         after,
-        tuple(ranked(changes(before, after), before, after)),
+        tuple(sorted(changed, key=lambda pair: LEVELS.index(pair[0].level))),
         tuple(sorted((one for key, one in now.items() if key not in was), key=_danger)),
         tuple(sorted((one for key, one in was.items() if key not in now), key=_danger)),
         tuple(parked),
     )
 
 
+def arrived(after: Definition, found: Iterable[Finding] = ()) -> Difference:
+    """A machine that is new: what check finds in it, and every tool that it may touch."""
+    tools = cast(Object, after.body["tools"])
+    added = [Change(("tools", name), None, tool) for name, tool in tools.items()]
+    judged = sorted(
+        ((new_tool(cast(Object, change.now)), change) for change in added), key=lambda pair: LEVELS.index(pair[0].level)
+    )
+    return Difference(after.name, None, after, tuple(judged), tuple(sorted((one for one in found if one.fails), key=_danger)))
+
+
 def _known(one: Finding) -> tuple[str, str | None, str | None, str]:
-    return one.code, one.state, one.outcome, one.message
+    return one.code, one.state, one.outcome, one.message.removeprefix(f"machine {one.machine}: ")
 
 
 def _danger(one: Finding) -> int:

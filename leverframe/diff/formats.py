@@ -19,15 +19,22 @@ def headline(found: Difference) -> str:
     """`refund: 7 changes (2 high, 4 medium, 1 low), 3a1b2c4d5e6f → 9f8e7d6c5b4a`"""
     if found.before is None or found.after is None:
         one = found.after or found.before
-        return f"{found.name}: {'a new machine' if found.before is None else 'the machine is gone'}" + (
-            f", {one.hash[:12]}" if one else ""
+        return (
+            f"{found.name}: {'a new machine' if found.before is None else 'the machine is gone'}"
+            + (f" ({_levels(found)})" if found.level and found.after else "")
+            + (f", {one.hash[:12]}" if one else "")
         )
     if found.same:
         return f"{found.name}: nothing changed, {found.after.hash[:12]}"
     number = len(found.changes) + len(found.lost)
-    levels = ", ".join(f"{found.count(level)} {level}" for level in LEVELS if found.count(level))
+    levels = _levels(found)
     way = f"{found.before.hash[:12]} → {found.after.hash[:12]}"
-    return f"{found.name}: {number} change{'' if number == 1 else 's'} ({levels}), {way}"
+    name = found.name if found.before.name == found.name else f"{found.name} (was {found.before.name})"
+    return f"{name}: {number} change{'' if number == 1 else 's'} ({levels}), {way}"
+
+
+def _levels(found: Difference) -> str:
+    return ", ".join(f"{found.count(level)} {level}" for level in LEVELS if found.count(level))
 
 
 # ── for terminals ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -75,17 +82,21 @@ def _cut(lines: Sequence[str]) -> list[str]:
 # ── for a pull request ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def markdown(differences: Iterable[Difference]) -> str:
-    """One comment for all machines that changed; pictures and texts are folded where they are long."""
-    changed = [found for found in differences if not found.same]
+def markdown(differences: Iterable[Difference], failed: Sequence[str] = ()) -> str:
+    """One comment for all machines that changed; pictures and texts are folded where they are long. `failed`: what was not compared."""
+    missing = "".join(f"**Not compared:** {escaped(error)}\n\n" for error in failed)
+    return missing + _comment([found for found in differences if not found.same], LONGEST - len(missing), alone=not missing)
+
+
+def _comment(changed: Sequence[Difference], longest: int, *, alone: bool) -> str:
     if not changed:
-        return "No machine changed.\n"
+        return "No machine changed.\n" if alone else "No other machine changed.\n"
     comment = ""
     for parts in (_everything, _no_texts, _no_pictures):  # a comment that is too long loses what can be looked up elsewhere
         comment = "\n".join(line for found in changed for line in parts(found)) + "\n"
-        if len(comment) <= LONGEST:
+        if len(comment) <= longest:
             return comment
-    return comment[:LONGEST] + "\n\n… cut; `leverframe diff` shows all of it.\n"
+    return comment[:longest] + "\n\n… cut; `leverframe diff` shows all of it.\n"
 
 
 def _everything(found: Difference) -> Iterator[str]:

@@ -91,6 +91,19 @@ def _whole_tool(change: Change) -> Risk:
     return Risk("medium" if tool["effect"] == "read" else "high", f"a new tool, {tool['effect']}", TOOLS)
 
 
+RENAMED = "its runs under way keep the old name; nothing of that name goes on with them"
+
+
+def new_tool(tool: Object) -> Risk:
+    """Of a machine that nobody has reviewed yet."""
+    effect = f"{tool['effect']}, {'each call needs an approval' if tool['approval'] else 'no call needs an approval'}"
+    return Risk(
+        "medium" if tool["effect"] == "read" else "high",
+        f"{effect}{', strangers wrote what it gives' if tool.get('untrusted') else ''}",
+        TOOLS,
+    )
+
+
 def _in_tool(change: Change) -> Risk:
     field = change.path[2]
     if field == "effect":
@@ -147,7 +160,9 @@ def _schema(change: Change) -> Risk:
 
 _FIELDS: Mapping[str, Callable[[Change], Risk]] = {
     "prompt": _always("medium", "the model is told something else"),
+    "prompt_by": _always("medium", "the model is told something else"),
     "texts": _always("medium", "the model is told something else"),
+    "partials": _always("medium", "the model is told something else"),
     "replies": _schema,
     "returns": _schema,
     "threshold": _lower("the model may be less sure of itself"),

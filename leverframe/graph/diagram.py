@@ -64,7 +64,7 @@ def _said(outcome: str, note: Note) -> str:
 def _words(box: Box, note: Note, told: bool) -> list[str]:
     """What is noted beside a state: its docstring, then, each behind a dot, what it is, its tools, and what an overlay says."""
     sign = MARKS[note.mark][1] if note.mark else ""
-    more = [box.about, *(f"{box.verb} {pick}" for pick in box.picks)] if told else []
+    more = [box.about, *box.told, *(f"{box.verb} {pick}" for pick in box.picks)] if told else []
     doc = [short(box.doc)] if box.doc and told else []
     return doc + [f"· {part}" for part in (*more, *(sign + part for part in note.lines))]
 

@@ -24,11 +24,12 @@ from leverframe.machine import (
     Machine,
     Spec,
     back_targets,
+    by_of,
     doc_of,
     kind_of,
     tools_of,
 )
-from leverframe.state import Approve, Ask, Consult, Delegate, Effect, End, Kind, Reply, Wait
+from leverframe.state import Approve, Ask, Consult, Delegate, Effect, End, Kind, PromptBy, Reply, Wait
 
 Style: TypeAlias = Literal[
     "work", "fetch", "ask", "act", "approve", "consult", "wait", "delegate", "compact", "end", "failure", "missing", "limits"
@@ -75,6 +76,7 @@ class Box:
     success: bool = True
     waits: str = ""  # for whom or what, and how long
     prompt: str = ""
+    told: tuple[str, ...] = ()  # which prompt for which value, where a field of the memory chooses
     picks: tuple[Pick, ...] = ()
     missing: bool = False
     details: Details | None = None
@@ -190,13 +192,18 @@ def _of_machine(machine: Machine[Never], details: bool) -> Drawing:
             {outcome: target.name for outcome, target in machine.edges.get(state, {}).items()},
             state.success if issubclass(state, End) else True,
             _waits(state),
-            state.prompt if issubclass(state, Ask) else "",
+            *_prompt(state.prompt if issubclass(state, Ask) else ""),
             tuple(_pick(tool, details) for tool in tools_of(state)),
             details=_details(machine, state) if details else None,
         )
         boxes.append(box)
     exceeded = machine.limits.exceeded.name if machine.limits.exceeded else None
     return Drawing(machine.name, line(machine.doc), machine.start, tuple(boxes), exceeded, _limits(machine.limits.json()))
+
+
+def _prompt(prompt: str | PromptBy) -> tuple[str, tuple[str, ...]]:
+    """Its name; where it is chosen: by what, and each choice."""
+    return (f"by {prompt.field}", tuple(prompt.lines())) if isinstance(prompt, PromptBy) else (prompt, ())
 
 
 def _waits(state: AnyState) -> str:
@@ -220,7 +227,12 @@ def _details(machine: Machine[Never], state: AnyState) -> Details:
     if issubclass(state, Ask):
         answers = _answers(state.replies)
         try:
-            prompts = {prompt.variant: prompt.text for prompt in machine.prompts(state)}
+            from leverframe.prompt import label  # templates are loaded where there is a prompt
+
+            found = machine.prompts(state)
+            chosen = isinstance(state.prompt, PromptBy)
+            prompts = {label(prompt.name, prompt.variant) if chosen else prompt.variant: prompt.text for prompt in found}
+            prompts |= {partial.name: partial.text for prompt in found for partial in prompt.partials}
         except PromptError as error:  # a machine whose prompts are not written yet can be looked at, too
             prompts = {"": str(error)}
     elif issubclass(state, Consult):
@@ -269,7 +281,7 @@ def _of_definition(definition: Definition, details: bool) -> Drawing:
             spec.edges,
             spec.success,
             ", ".join(part for part in parts if part),
-            cast(str, spec.body.get("prompt", "")),
+            *_prompt(by_of(spec.body) or cast(str, spec.body.get("prompt", ""))),
             tuple(_pinned_pick(name, tools.get(name), details) for name in cast(list[str], spec.body.get("tools", picked))),
             details=_pinned_details(spec.body) if details else None,
         )
@@ -303,7 +315,8 @@ def _pinned_details(body: Object) -> Details:
     answers = {cast(str, choice["intent"]): cast(Object, choice["schema"]) for choice in choices if choice["kind"] == "reply"}
     if returns := body.get("returns"):
         answers = {"done": cast(Object, returns)}
-    return Details(cast(dict[str, str], body.get("texts", {})), answers, "")
+    texts = {**cast(dict[str, str], body.get("texts", {})), **cast(dict[str, str], body.get("partials", {}))}
+    return Details(texts, answers, "")
 
 
 # ── words ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

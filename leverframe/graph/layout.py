@@ -115,6 +115,7 @@ def _card(box: Box, note: Note) -> str:
     said = textwrap.wrap(line(box.doc), LINE, max_lines=DOCS, placeholder=" …")
     rows += [f'<FONT POINT-SIZE="10" COLOR="{MUTED}">{_words(part)}</FONT>' for part in said]
     needs = [box.waits.replace(", ", " · ")] if box.waits else []
+    needs += box.told
     needs += [_tool(box, pick) for pick in box.picks]
     rows += [f'<FONT POINT-SIZE="10" COLOR="{ink}">{part}</FONT>' for need in needs for part in _wrapped(need)]
     colour = MARKS[note.mark][0] if note.mark else INK

@@ -25,6 +25,7 @@ def text(machine: Drawable, overlay: Overlay = PLAIN) -> str:
 def _state(drawn: Drawing, box: Box, overlay: Overlay) -> list[str]:
     head = f"{box.name} ({box.about})" + (f": {short(box.doc)}" if box.doc else "")
     lines = [head + _said(overlay.states.get(box.name, NOTHING))]
+    lines += [f"    prompt by {told}" for told in box.told]
     if box.picks:
         lines.append(f"    {box.verb} {', '.join(map(str, box.picks))}")
     beside = [(outcome, to) for name, outcome, to in drawn.more if name == box.name]

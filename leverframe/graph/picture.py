@@ -89,7 +89,7 @@ def tips(drawn: Drawing, overlay: Overlay) -> dict[str, str]:
 
 
 def _tip_of_state(box: Box, note: Note) -> str:
-    parts = [f"{box.name} ({box.about})", line(box.doc), *(f"{box.verb} {pick}" for pick in box.picks), *note.lines]
+    parts = [f"{box.name} ({box.about})", line(box.doc), *box.told, *(f"{box.verb} {pick}" for pick in box.picks), *note.lines]
     return _lines(parts)
 
 

@@ -90,7 +90,7 @@ class ExamplesLLM:
     def _replies(self, prompt: Prompt, request: Request) -> Iterator[Object]:
         """The replies of the close examples, the closest first, as far as they can be given here."""
         for match in sorted(self._matches(prompt, request), key=lambda match: -match.score):
-            variables: dict[str, Json] = {**request.memory, "memory": dict(request.memory), **_slots(match.text)}
+            variables: dict[str, Json] = {**request.memory, "memory": dict(request.memory), **slots(match.text)}
             try:
                 yield self._checked(prompt, request, match.example.reply, variables, min(1.0, match.score))
             except PromptError:
@@ -207,7 +207,7 @@ def _has_template(value: Json) -> bool:
     return any("{{" in text or "{%" in text for text in _texts(value, -60))
 
 
-def _slots(text: str) -> Object:
+def slots(text: str) -> Object:
     """What else a reply's templates may use: the text that matched, and the numbers in it."""
     numbers: list[Json] = [
         float(number) if "." in number else int(number) for number in _NUMBER.findall(text)[:_MOST] if len(number) < 40

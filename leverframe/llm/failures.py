@@ -16,11 +16,16 @@ from pydantic import ValidationError
 from leverframe.canon import parse
 from leverframe.clock import SECOND, Micros
 from leverframe.errors import BadCompletion, InputError, ModelError, ModelRefused, ModelUnavailable, NotJson, Spent, TooLarge
+from leverframe.llm.chat import below
+from leverframe.llm.line import Status
+from leverframe.llm.reading import Reading, Twice
 
 # 4xx that are not about what the request says: keys, quota, addresses, time-outs, rate.
 _NOT_ABOUT_US = frozenset({401, 402, 403, 404, 405, 407, 408, 409, 421, 425, 426, 429, 451})
 _OURS_TO_MEND = frozenset({401, 402, 403, 404, 405})
 _BUSY = re.compile(r"rate.?limit|overload|unavailable|server.?error|internal|quota|time.?out|capacity", re.IGNORECASE)
+_LIBRARIES = frozenset({"instructor", "openai"})
+_KEY = re.compile(r"api.?key|authenticat|unauthori[sz]ed", re.IGNORECASE)
 _HINTS = {
     401: "check the key",
     402: "the account has no credit",
@@ -30,84 +35,71 @@ _HINTS = {
 }
 
 
-def failure(error: Exception, completion: object, model: str, timeout: float, now: Micros, usage: Spent | None) -> Exception:
-    """The error to raise; the given one if it is nobody's fault but our code's."""
+def failure(error: Exception, found: Reading | None, model: str, timeout: float, now: Micros, usage: Spent | None) -> Exception:
+    """The error to raise; the given one if it is nobody's fault but our code's. `found`: what had arrived by then."""
     if isinstance(error, TimeoutError):
         return ModelUnavailable(f"{model}: no answer within {timeout:g} s", usage=usage)
-    if completion is not None:
-        found = _wrong_completion(completion, error, model)
-        found.usage = usage
-        return found
-    return _wrong_call(_below(error), model, now)
+    if found is not None:
+        bad = _wrong_answer(found, error, model)
+        bad.usage = usage
+        return bad
+    error = below(error) if type(error).__module__.partition(".")[0] in _LIBRARIES else error
+    wrong = _wrong_status(error, model, now) if isinstance(error, Status) else _wrong_call(error, model)
+    if isinstance(wrong, ModelError):
+        wrong.usage = usage
+    return wrong
 
 
-def _below(error: Exception) -> Exception:
-    """What instructor wrapped: its own errors hold the messages and the completion, so only their cause is looked at."""
-    while isinstance(error.__cause__, Exception) and type(error).__module__.startswith("instructor"):
-        error = error.__cause__
-    return error
+def _wrong_call(error: Exception, model: str) -> Exception:
+    """No answer came at all, or none that is one."""
+    import httpx2
 
-
-def _wrong_call(error: Exception, model: str, now: Micros) -> Exception:
-    """No completion came at all."""
-    import openai
-
-    if isinstance(error, openai.APIStatusError):
-        status = error.status_code
-        if status < 400 or status >= 500 or status in _NOT_ABOUT_US:
-            hint = f"; {_HINTS[status]}" if status in _HINTS else ""
-            after = retry_after(cast(Mapping[str, str], error.response.headers), now)
-            refused = status in _OURS_TO_MEND
-            return (ModelRefused if refused else ModelUnavailable)(f"{model}: HTTP {status}{hint}", retry_after=after)
-        return BadCompletion(f"{model}: HTTP {status}: {_said(error.body)}")
-    if isinstance(error, openai.APITimeoutError):
+    if isinstance(error, ModelError):  # from the line, which does not know the model's name
+        return type(error)(f"{model}: {error}")
+    if isinstance(error, httpx2.TimeoutException):
         return ModelUnavailable(f"{model}: the connection timed out")
-    if isinstance(error, openai.APIConnectionError):
-        return ModelUnavailable(f"{model}: no connection, or it was dropped ({type(error.__cause__).__name__})")
-    if isinstance(error, openai.OpenAIError | ValueError | RecursionError):
+    if isinstance(error, httpx2.HTTPError | httpx2.InvalidURL | ConnectionError):
+        return ModelUnavailable(f"{model}: no connection, or it was dropped ({type(error).__name__})")
+    if isinstance(error, ValueError | RecursionError):
         return BadCompletion(f"{model}: the server's answer cannot be read ({type(error).__name__})")
     return error
 
 
-def _wrong_completion(completion: object, error: Exception, model: str) -> ModelError:
-    if isinstance(completion, str):
-        if completion.lstrip()[:1] == "<":
-            return ModelUnavailable(f"{model}: the server sent a page, not an answer; check the base URL (most end in /v1)")
-        return BadCompletion(f"{model}: the answer is a bare string")
-    reported = _reported(completion)
-    if reported is not None:
-        return _error_inside(reported, model)
-    choices = getattr(completion, "choices", None)
-    if not isinstance(choices, list) or not choices:
-        return BadCompletion(f"{model}: the answer has no choices")
-    first = cast(list[object], choices)[0]
-    return BadCompletion(f"{model}: {_wrong_choice(first, error)}")
+def _wrong_status(error: Status, model: str, now: Micros) -> ModelError:
+    """What a status other than 200 means."""
+    status, body = error.status, error.body
+    if status < 400 or status >= 500 or status in _NOT_ABOUT_US or _about_the_key(status, body):
+        hint = f"; {_HINTS[status]}" if status in _HINTS else ""
+        after = retry_after(error.headers, now)
+        refused = status in _OURS_TO_MEND or _about_the_key(status, body)
+        return (ModelRefused if refused else ModelUnavailable)(f"{model}: HTTP {status}{hint}", retry_after=after)
+    return BadCompletion(f"{model}: HTTP {status}: {_said(body)}")
 
 
-def _wrong_choice(choice: object, error: Exception) -> str:
-    message, finish = getattr(choice, "message", None), getattr(choice, "finish_reason", None)
-    if message is None:
-        return "the answer has no message"
-    if getattr(message, "refusal", None):
-        return "the model refused to answer"
-    if finish == "length":
-        return "the answer was cut off; raise max_tokens or ask for less"
-    if finish == "content_filter":
-        return "the provider's filter withheld the answer"
-    content = getattr(message, "content", None)
-    if not isinstance(content, str) or not content.strip():
-        calls = getattr(message, "tool_calls", None) or getattr(message, "function_call", None)
-        return "the answer is a tool call of the provider's kind, not JSON" if calls else "the answer is empty"
-    return f"the answer does not fit: {_misfit(error, content)}"
+def _about_the_key(status: int, body: object) -> bool:
+    """Google says 400 to a key that is none."""
+    return status == 400 and "API_KEY_INVALID" in str(body)[:4000]
 
 
-def _misfit(error: Exception, content: str) -> str:
-    cause = _below(error)
-    if not isinstance(cause, ValidationError):
-        return type(cause).__name__
-    kinds = {found["type"] for found in cause.errors(include_url=False, include_context=False, include_input=False)}
-    # No names: keys that do not belong there may be anything.
-    return _unreadable(content) if "json_invalid" in kinds else 'not the one object {"next": {…}} that was asked for'
+def _wrong_answer(found: Reading, error: Exception, model: str) -> ModelError:
+    if found.page:
+        return ModelUnavailable(f"{model}: the server sent a page, not an answer; check the base URL (most end in /v1)")
+    if found.reported is not None:
+        return _error_inside(found.reported, model)
+    return BadCompletion(f"{model}: {found.trouble or f'the answer does not fit: {_misfit(error, found.content)}'}")
+
+
+def _misfit(error: Exception, content: object) -> str:
+    while isinstance(error.__cause__, Exception) and type(error).__module__.startswith("instructor"):
+        error = error.__cause__
+    if isinstance(error, Twice):
+        return "a key stands twice in one object"
+    if not isinstance(error, ValidationError):
+        return type(error).__name__
+    kinds = {found["type"] for found in error.errors(include_url=False, include_context=False, include_input=False)}
+    if "json_invalid" in kinds and isinstance(content, str):
+        return _unreadable(content)
+    return 'not the one object {"next": {…}} that was asked for'  # no names: keys that do not belong there may be anything
 
 
 def _unreadable(content: str) -> str:
@@ -121,11 +113,6 @@ def _unreadable(content: str) -> str:
     return "not JSON"
 
 
-def _reported(completion: object) -> object:
-    """The error object that some servers send inside HTTP 200."""
-    return _fields(getattr(completion, "model_extra", None)).get("error")
-
-
 def _fields(value: object) -> Mapping[str, object]:
     return cast(Mapping[str, object], value) if isinstance(value, dict) else {}
 
@@ -135,6 +122,8 @@ def _error_inside(reported: object, model: str) -> ModelError:
     code = str(fields.get("code") or fields.get("status") or "")
     status = int(code) if re.fullmatch(r"[1-5]\d\d", code) else 0
     said = _said(reported)
+    if status == 401 or _KEY.search(f"{code} {fields.get('type')} {said}"):
+        return ModelRefused(f"{model}: an error inside HTTP 200; {_HINTS[401]}")
     if status >= 500 or status in _NOT_ABOUT_US or (not status and _BUSY.search(f"{code} {fields.get('type')} {said}")):
         return ModelUnavailable(f"{model}: an error inside HTTP 200: {code[:40] or 'the server is busy'}")
     return BadCompletion(f"{model}: an error inside HTTP 200: {said}")

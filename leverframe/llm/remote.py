@@ -1,76 +1,58 @@
-"""Real models: any OpenAI-compatible server, through instructor in its JSON_SCHEMA mode.
+"""Real models behind HTTP: one question, at most one attempt, one answer or one typed error.
 
-Nothing is sent but the rendered messages, the schema and the prompt's own settings; nothing is retried, added or logged here.
-The traps of the libraries below (hidden retries, re-ask texts, values in logs, re-ordered schemas) stay in this module. Both
-libraries cost most of a second to import, so they are imported by the first question.
+Nothing is sent but the rendered messages, the schema and the prompt's own settings; nothing is retried, added or logged here. What
+the APIs want and answer is in `chat`, `messages` and `gemini`, what comes over the line in `line`.
 """
 
 import asyncio
 import json
-import logging
-import os
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import ClassVar, Protocol, cast
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
-from pydantic import BaseModel, ConfigDict
-
-from leverframe.canon import Json, Object
+from leverframe.canon import Object
 from leverframe.clock import Clock, SystemClock
-from leverframe.errors import UnknownModel, did_you_mean
-from leverframe.llm.choices import Choices
+from leverframe.errors import ModelError, ModelUnavailable
+from leverframe.llm import chat, gemini, line, messages, reading
+from leverframe.llm.endpoints import Endpoint, Mode, Own, endpoint_of
 from leverframe.llm.failures import failure
+from leverframe.llm.pace import Pace, Rate
+from leverframe.llm.prices import Prices, PriceTable
+from leverframe.llm.reading import Counts, Reading
 from leverframe.llm.seam import Answer, Request, Usage, estimated_tokens, request_hash
 
-_SCHEMA_NAME = "next"
+if TYPE_CHECKING:
+    from httpx2 import AsyncClient
+
+TIMEOUT = 60.0
+"""Seconds for one answer, where nobody set another time."""
+
+ANSWER_TOKENS = 500
+"""What an answer is taken for before it is there, where the prompt has no max_tokens: only rates are reckoned with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """An OpenAI-compatible service. `strict`: it takes `"strict": true` with a schema and keeps to it."""
+class _Dialect(Protocol):
+    """An API that is spoken without a library."""
 
-    base_url: str
-    keyed: bool = True
-    strict: bool = False
-    limit: str = "max_tokens"
+    def call(self, endpoint: Endpoint, request: Request, streams: bool) -> tuple[str, Mapping[str, str], Object]: ...
+    def read(self, answer: Object, endpoint: Endpoint) -> Reading: ...
 
 
-PROVIDERS = {
-    "openai": Provider("https://api.openai.com/v1", strict=True, limit="max_completion_tokens"),
-    "openrouter": Provider("https://openrouter.ai/api/v1", strict=True),
-    "groq": Provider("https://api.groq.com/openai/v1"),
-    "mistral": Provider("https://api.mistral.ai/v1"),
-    "together": Provider("https://api.together.xyz/v1"),
-    "fireworks": Provider("https://api.fireworks.ai/inference/v1"),
-    "ollama": Provider("http://localhost:11434/v1", keyed=False),
-}
-NOT_YET = {"anthropic", "google", "gemini", "vertexai", "bedrock", "cohere"}
-
-Prices = Mapping[str, tuple[float, float]]
-"""Dollars for a million tokens in and out, by model name: `{"openai/gpt-4o-mini": (0.15, 0.60)}`."""
+_SPOKEN = {"messages": cast(_Dialect, messages), "gemini": cast(_Dialect, gemini)}
+_GATHERED: dict[str, type[line.Gathering]] = {"chat": chat.Gathered, "messages": messages.Gathered, "gemini": gemini.Gathered}
+_Seen: TypeAlias = "Callable[[Reading], None]"
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where one model is asked, and how."""
-
-    model: str
-    name: str
-    base_url: str
-    api_key: str
-    strict: bool
-    limit: str
-
-
-class InstructorLLM:
+class RemoteLLM:
     """Models named `provider/model`, with keys from `<PROVIDER>_API_KEY` and other addresses from `<PROVIDER>_BASE_URL`.
 
     base_url, api_key   of the provider in `model`; with a `base_url`, any provider name will do
     strict              send `"strict": true` with the schema; default: where the provider is known to take it
-    prices              what tokens cost; the cost of a model that is not in it is unknown (None), unless the provider says it
+    modes               by model's name, how the schema is sent: `json_schema` (default) or `tools`
+    prices              what tokens cost, over what is known of the model; the cost of an unknown one is None, unless the provider says it
+    rates               by provider, the requests and tokens that are sent in a minute
+    timeout             seconds for one answer
     Raises UnknownModel.
     """
 
@@ -81,223 +63,141 @@ class InstructorLLM:
         base_url: str | None = None,
         api_key: str | None = None,
         strict: bool | None = None,
+        modes: Mapping[str, Mode] | None = None,
         prices: Prices | None = None,
+        rates: Mapping[str, Rate] | None = None,
+        timeout: float = TIMEOUT,
         clock: Clock | None = None,
     ) -> None:
         self.model = model
-        self._base_url, self._api_key, self._strict = base_url, api_key, strict
-        self._prices = prices or {}
+        self._own = Own(model.partition("/")[0], base_url, api_key, strict, modes or {})
+        self._prices = PriceTable(prices or {})
+        self._timeout = timeout
         self._clock = clock or SystemClock()
+        self._pace = Pace(rates or {}, self._clock)
         # Connections belong to the event loop they were opened in, and a blocking door may run several loops one after the other.
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], _Client]] = WeakKeyDictionary()
+        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
         self.endpoint(model)
-
-    async def ask(self, request: Request) -> Answer:
-        endpoint = self.endpoint(request.model or self.model)
-        digest = request_hash(request.messages)
-        arrived = _Arrived(lambda completion: self._usage(endpoint, request, completion))
-        try:
-            async with asyncio.timeout(request.timeout):
-                chosen = await self._create(endpoint, request, arrived)
-        except Exception as error:  # noqa: BLE001 - `failure` gives back what is nobody's fault but ours
-            now = self._clock.now()
-            raise failure(error, arrived.completion, endpoint.model, request.timeout, now, arrived.usage) from None
-        return Answer(chosen, arrived.usage or Usage(), _reported_model(endpoint, arrived.completion), digest)
-
-    async def close(self) -> None:
-        """Close the connections of this event loop."""
-        for client in self._clients.pop(asyncio.get_running_loop(), {}).values():
-            await client.close()
 
     def endpoint(self, model: str) -> Endpoint:
         """Where a model is asked. Raises UnknownModel: no such provider, no key, no address."""
-        provider, _, name = model.partition("/")
-        if not provider or not name:
-            raise UnknownModel(f"model {model[:80]!r}: write provider/model, as in openai/gpt-4o-mini, or 'examples'")
-        own = provider == self.model.partition("/")[0]
-        variable = re.sub(r"\W", "_", provider).upper()
-        address = (self._base_url if own else None) or os.environ.get(f"{variable}_BASE_URL")
-        known = PROVIDERS.get(provider)
-        if not address and not known:
-            raise UnknownModel(_unknown(provider, variable))
-        key = (self._api_key if own else None) or os.environ.get(f"{variable}_API_KEY", "")
-        if not key and not address and known and known.keyed:
-            raise UnknownModel(
-                f"model {model}: set {variable}_API_KEY to the provider's key, or use the offline model 'examples'"
-            )
-        if not key.isascii() or not key.isprintable() or (address and not re.match(r"https?://[^/\s]", address)):
-            raise UnknownModel(
-                f"model {model}: {variable}_API_KEY or the base URL is malformed; a URL begins with http:// or https://"
-            )
-        known = known or Provider("")
-        strict = self._strict if self._strict is not None else known.strict and not address
-        return Endpoint(model, name, (address or known.base_url).rstrip("/"), key or "none", strict, known.limit)
+        return endpoint_of(model, self._own)
 
-    async def _create(self, endpoint: Endpoint, request: Request, arrived: "_Arrived") -> Object:
-        """The one call. What comes back stands in `arrived` as soon as it is there, whatever happens to it afterwards."""
-        settings: dict[str, object] = {"model": endpoint.name, "timeout": request.timeout}
-        if request.temperature is not None:
-            settings["temperature"] = request.temperature
-        if request.max_tokens is not None:
-            settings[endpoint.limit] = request.max_tokens
-        if endpoint.strict and request.choices.strict:
-            settings["extra_body"] = {"response_format": _strict_format(request.choices)}
-        answered = await self._client(endpoint).create(
-            [{"role": message.role, "content": message.content} for message in request.messages],
-            _response(request.choices.schema_text),
-            arrived,
-            settings,
-        )
-        return cast(Object, answered.next)
+    def unpriced(self, request: Request) -> str:
+        """Why the cost of a call would be unknown, and what to do; empty where the price is known."""
+        model = request.model or self.model
+        return "" if self._prices.knows(model) else self._prices.unknown(model)
 
-    def _client(self, endpoint: Endpoint) -> "_Client":
-        clients = self._clients.setdefault(asyncio.get_running_loop(), {})
-        where = (endpoint.base_url, endpoint.api_key)
-        if where not in clients:
-            clients[where] = _Client(*where)
-        return clients[where]
+    async def ask(self, request: Request) -> Answer:
+        """One answer, at most one attempt. Raises BadCompletion, ModelUnavailable, UnknownModel."""
+        endpoint = self.endpoint(request.model or self.model)
+        digest, taken = request_hash(request.messages), _estimated(request)
+        reserved = await self._pace.enter(endpoint, taken + (request.max_tokens or ANSWER_TOKENS))
+        asked = _Asked(self._prices, endpoint, taken)
+        timeout = request.timeout or self._timeout
+        call = line.Call(_GATHERED[endpoint.api](), request.watch)
+        try:
+            async with asyncio.timeout(timeout):
+                with line.on(call):
+                    chosen = await self._line().ask(endpoint, replace(request, timeout=timeout), call.streams, asked.see)
+        except Exception as error:  # noqa: BLE001 - `failure` gives back what is nobody's fault but ours
+            usage = asked.usage or (asked.spent("") if call.heard else None)
+            wrong = failure(error, asked.reading, endpoint.model, timeout, self._clock.now(), usage)
+            self._failed(endpoint, reserved, usage, wrong)
+            raise wrong from None
+        usage = asked.usage or Usage()
+        self._pace.settle(endpoint, reserved, usage)
+        return Answer(chosen, usage, asked.model, digest)
 
-    def _usage(self, endpoint: Endpoint, request: Request, completion: object) -> Usage:
-        """Tokens as the provider counted them, else an estimate; the cost by our prices, else as the provider says."""
-        usage = getattr(completion, "usage", None)
-        counts = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
-        estimated = not all(isinstance(count, int) and 0 <= count < 2**53 for count in counts)
-        if estimated:
-            counts = [
-                sum(estimated_tokens(message.content) for message in request.messages),
-                estimated_tokens(_content(completion)),
-            ]
-        taken, given = cast(list[int], counts)
-        dollars = getattr(usage, "cost", None)
-        cost = round(dollars * 1e6) if isinstance(dollars, int | float) and 0 <= dollars < 1e6 else None
-        if endpoint.model in self._prices:
-            price_in, price_out = self._prices[endpoint.model]
-            cost = round(taken * price_in + given * price_out)  # dollars for a million tokens are millionths for one
-        return Usage(taken, given, cost, estimated)
-
-
-class _Arrived:
-    """A completion, noted before instructor looks at it: it changes the usage it finds, and may raise."""
-
-    completion: object = None
-    usage: Usage | None = None
-
-    def __init__(self, count: Callable[[object], Usage]) -> None:
-        self._count = count
-
-    def __call__(self, completion: object) -> None:
-        self.completion = completion
-        self.usage = self._count(completion)
-
-
-def _unknown(provider: str, variable: str) -> str:
-    if provider in NOT_YET:
-        return (
-            f"provider {provider!r} is not built in yet: its own API needs another adapter. Ask it through an OpenAI-compatible "
-            f"gateway (openrouter/…, or base_url=…)"
-        )
-    known = sorted(PROVIDERS)
-    return (
-        f"unknown provider {provider[:80]!r}; known are {', '.join(known)}.{did_you_mean(provider, known)} For any other "
-        f"OpenAI-compatible server set {variable}_BASE_URL or base_url"
-    )
-
-
-def _reported_model(endpoint: Endpoint, completion: object) -> str:
-    """The exact version that answered, where the server says so."""
-    reported = getattr(completion, "model", None)
-    provider, _, _ = endpoint.model.partition("/")
-    return f"{provider}/{reported[:200]}" if isinstance(reported, str) and reported else endpoint.model
-
-
-def _content(completion: object) -> str:
-    choices = getattr(completion, "choices", None)
-    first = cast(Sequence[object], choices)[0] if isinstance(choices, list) and choices else None
-    content = getattr(getattr(first, "message", None), "content", None)
-    return content if isinstance(content, str) else ""
-
-
-# --- the libraries below ------------------------------------------------------------------------------------------------------
-
-
-class _Answered(BaseModel):
-    """What instructor parses into. The choice itself stays data: `Choices.parse` is the one place that validates it."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
-    next: dict[str, object]
-    sent: ClassVar[Object] = {}
-
-    @classmethod
-    def model_json_schema(cls, *_: object, **__: object) -> dict[str, Json]:
-        return cls.sent
-
-
-class _Creates(Protocol):
-    async def create_with_completion(self, **arguments: object) -> tuple[_Answered, object]: ...
-
-
-class _Closes(Protocol):
-    async def close(self) -> None: ...
-
-
-class _Client:
-    """One connection pool, seen through instructor."""
-
-    def __init__(self, base_url: str, api_key: str) -> None:
-        import openai
-
-        instructor = _instructor()
-        below = openai.AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=0)
-        self._below: _Closes = below
-        self._create = cast(_Creates, instructor.from_openai(below, mode=instructor.Mode.JSON_SCHEMA))
-
-    async def create(
-        self,
-        messages: list[dict[str, str]],
-        response: type[_Answered],
-        seen: Callable[[object], None],
-        settings: Mapping[str, object],
-    ) -> _Answered:
-        from instructor.core.hooks import Hooks
-
-        hooks = Hooks()
-        hooks.on("completion:response", seen)
-        answered, _ = await self._create.create_with_completion(
-            messages=messages, response_model=response, max_retries=0, hooks=hooks, **settings
-        )
-        return answered
+    def _failed(self, endpoint: Endpoint, reserved: int, usage: Usage | None, wrong: Exception) -> None:
+        if isinstance(wrong, ModelError) and len(endpoint.api_key) > 7:
+            wrong.args = (str(wrong).replace(endpoint.api_key, "…"),)  # servers quote what they refuse
+        if usage is not None:
+            self._pace.settle(endpoint, reserved, usage)
+        if isinstance(wrong, ModelUnavailable) and wrong.retry_after:
+            self._pace.rest(endpoint, wrong.retry_after)
 
     async def close(self) -> None:
-        await self._below.close()
+        """Close the connections of this event loop."""
+        found = self._lines.pop(asyncio.get_running_loop(), None)
+        if found is not None:
+            await found.connections.aclose()
+
+    def _line(self) -> "_Line":
+        loop = asyncio.get_running_loop()
+        if loop not in self._lines:
+            self._lines[loop] = _Line()
+        return self._lines[loop]
 
 
-class _Instructor(Protocol):
-    """The part of instructor that is used, typed."""
+class _Line:
+    """What one event loop has open."""
 
-    class Modes(Protocol):
-        JSON_SCHEMA: object
+    def __init__(self) -> None:
+        self.connections: AsyncClient = line.connections()
+        self._chats: dict[Endpoint, chat.Chat] = {}
 
-    Mode: Modes
-    ResponseSchema: type[BaseModel]
+    async def ask(self, endpoint: Endpoint, request: Request, streams: bool, seen: _Seen) -> Object:
+        if endpoint.api == "chat":
+            known = replace(endpoint, model="", name="", strict=False)
+            if known not in self._chats:
+                self._chats[known] = chat.Chat(known, self.connections)
+            return await self._chats[known].ask(endpoint, request, streams, seen)
+        return await self._speak(_SPOKEN[endpoint.api], endpoint, request, streams, seen)
 
-    def from_openai(self, client: object, *, mode: object) -> object: ...
-
-
-@lru_cache(maxsize=1)
-def _instructor() -> _Instructor:
-    import instructor
-
-    # It logs rejected values and whole prompts, at ERROR too.
-    logging.getLogger("instructor").setLevel(logging.CRITICAL + 1)
-    return cast(_Instructor, instructor)
-
-
-@lru_cache(maxsize=256)
-def _response(schema_text: str) -> type[_Answered]:
-    """The response class of a schema. instructor sends its `__name__`, and would wrap any class that is not its own each time."""
-    members = {"sent": json.loads(schema_text), "__module__": __name__, "__annotations__": {"sent": ClassVar[Object]}}
-    return cast(type[_Answered], type(_SCHEMA_NAME, (_Answered, _instructor().ResponseSchema), members))
+    async def _speak(self, api: _Dialect, endpoint: Endpoint, request: Request, streams: bool, seen: _Seen) -> Object:
+        status, headers, content = await line.post(self.connections, *api.call(endpoint, request, streams))
+        if status != 200:
+            raise line.Status(status, headers, _body(content))
+        found = _read(api, content, endpoint)
+        seen(found)
+        return reading.chosen(found)
 
 
-def _strict_format(choices: Choices) -> Object:
-    return {"type": "json_schema", "json_schema": {"name": _SCHEMA_NAME, "strict": True, "schema": choices.schema}}
+class _Asked:
+    """One question under way: what arrived, noted before anybody looks at it, and what it cost."""
+
+    def __init__(self, prices: PriceTable, endpoint: Endpoint, taken: int) -> None:
+        self._prices, self._endpoint, self._taken = prices, endpoint, taken
+        self.reading: Reading | None = None
+        self.usage: Usage | None = None
+
+    def see(self, found: Reading) -> None:
+        self.reading = found
+        content = found.content if isinstance(found.content, str) else json.dumps(found.content)
+        self.usage = self.spent(content, found)
+
+    def spent(self, content: str, found: Reading | None = None) -> Usage:
+        """Tokens as the provider counted them, else an estimate; the cost by our prices, else as the provider says."""
+        told = found.counts if found else None
+        counts = told or Counts(self._taken, estimated_tokens(content))
+        cost = self._prices.cost(self._endpoint.model, counts)
+        if cost is None and found is not None and found.dollars is not None:
+            cost = round(found.dollars * 1e6)
+        return Usage(counts.input, counts.output, cost, told is None, counts.cached, counts.reasoning)
+
+    @property
+    def model(self) -> str:
+        """The exact version that answered, where the server says so."""
+        said = self.reading.model if self.reading else ""
+        return f"{self._endpoint.provider}/{said[:200]}" if said else self._endpoint.model
+
+
+def _estimated(request: Request) -> int:
+    return sum(estimated_tokens(message.content) for message in request.messages)
+
+
+def _body(content: bytes) -> object:
+    """What an error says; nothing where it is not JSON."""
+    try:
+        return cast(object, json.loads(content))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _read(api: _Dialect, content: bytes, endpoint: Endpoint) -> Reading:
+    """Raises ValueError and RecursionError for what is not JSON."""
+    if content.lstrip()[:1] == b"<":
+        return Reading(page=True)
+    answer: object = json.loads(content, object_pairs_hook=reading.once)
+    return api.read(cast(Object, answer), endpoint) if isinstance(answer, dict) else Reading(trouble="the answer is no object")

@@ -27,20 +27,25 @@ Script: TypeAlias = "Sequence[Line] | Mapping[str, Line | Sequence[Line]] | Spea
 class Scripted:
     """See the module. `requests` are those it was asked, in order; runs in several threads may share it.
 
+    Shadows, which are asked beside a run, take no line of the script: only a script that is a function answers them, and tells them by
+    `request.shadow`. They stand in `shadows`.
+
     Raises ScriptEnded when it is asked for more than the script says, or in a state the script does not know.
     """
 
     def __init__(self, script: Script, *, offline: bool = False, usage: Usage | None = None) -> None:
         self.requests: list[Request] = []
+        self.shadows: list[Request] = []
         self.offline = offline
         self._usage = usage or Usage(cost=0)
         self._lock = threading.Lock()
         self._speaker = _speaker(script)
+        self._computes = callable(script)
 
     async def ask(self, request: Request) -> Answer:
         with self._lock:
-            self.requests.append(request)
-            line = self._speaker(request)
+            (self.shadows if request.shadow else self.requests).append(request)
+            line = self._speaker(request) if not request.shadow or self._computes else _unanswered(request)
         if inspect.isawaitable(line):
             line = await line
         if isinstance(line, Exception):
@@ -48,6 +53,10 @@ class Scripted:
         if isinstance(line, Answer):
             return line
         return Answer(_chosen(line, request), self._usage, "scripted", request_hash(request.messages))
+
+
+def _unanswered(request: Request) -> ScriptEnded:
+    return ScriptEnded(f"the script is no function, and only such a one answers the shadows of state {request.state!r}")
 
 
 def _speaker(script: Script) -> Speaker:

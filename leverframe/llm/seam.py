@@ -1,13 +1,13 @@
 """The seam to models: one method. What goes in is data, what comes out is data, and nothing of a provider shows through."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Protocol
+from typing import Protocol, cast
 
 from leverframe.canon import Json, Object
-from leverframe.errors import BadCompletion, NotJson
+from leverframe.errors import BadCompletion, NotJson, Spent
 from leverframe.llm.choices import Choices, Picked
 from leverframe.prompt import Message, Prompt
 
@@ -16,28 +16,44 @@ from leverframe.prompt import Message, Prompt
 class Usage:
     """What one call used up. `cost` is in millionths of a dollar, None where nobody told us the price.
 
-    `estimated`: the provider reported no tokens, so they are counted by a rule of thumb.
+    `estimated`: the provider reported no tokens, so they are counted by a rule of thumb. Cached tokens are among those of the
+    input, those of reasoning among those of the output.
     """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cost: int | None = None
     estimated: bool = False
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
     def json(self) -> Object:
+        some = {"cached_tokens": self.cached_tokens, "reasoning_tokens": self.reasoning_tokens}
         return {
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
             "cost": self.cost,
             "estimated": self.estimated,
+            **{name: count for name, count in some.items() if count},
         }
+
+    def and_of(self, other: Spent) -> "Usage":
+        """Of both attempts together; the cost is unknown where that of one of them is."""
+        return replace(
+            self,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cost=None if self.cost is None or other.cost is None else self.cost + other.cost,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One question to a model: the rendered messages, and what may be answered.
 
-    `prompt` and `memory` are for models that answer without reading (`examples`); a provider gets neither.
+    `model` names one or, with commas, several in turn, over the one that is configured. `timeout` is in seconds; None: the model's
+    own. `watch` hears the answer's text piece by piece as it comes, which changes nothing of the answer. `prompt` and `memory` are
+    for models that answer without reading (`examples`); a provider gets neither. `shadow`: the answer is compared and never acted on.
     """
 
     messages: Sequence[Message]
@@ -45,28 +61,44 @@ class Request:
     model: str = ""
     temperature: float | None = None
     max_tokens: int | None = None
-    timeout: float = 60.0
+    timeout: float | None = None
     run_id: str = ""
     state: str = ""
     prompt: Prompt | None = None
     memory: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    shadow: bool = False
+    watch: Callable[[str], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A model that was asked first and was unavailable, and why; `usage` is what that attempt cost, where anybody said so."""
+
+    model: str
+    why: str
+    usage: Spent | None = None
+
+    def json(self) -> Object:
+        return {"model": self.model, "why": self.why}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a model answered: `chosen` as it came, not validated yet; `request.choices.parse` does that.
 
-    `request_hash` is the SHA-256 of the messages' bytes as sent (see `sent`).
+    `request_hash` is the SHA-256 of the messages' bytes (see `sent`). `usage` is that of all attempts, those in `tried` included.
     """
 
     chosen: Object
     usage: Usage
     model: str
     request_hash: str
+    tried: tuple[Tried, ...] = ()
 
 
 class LLM(Protocol):
-    """A model. One that answers without asking anybody has a true attribute `offline` besides."""
+    """A model. One that answers without asking anybody has a true attribute `offline` besides, and one that knows prices a method
+    `unpriced(request) -> str`, which says why a call's cost would be unknown."""
 
     async def ask(self, request: Request) -> Answer:
         """One answer, at most one attempt. Raises BadCompletion, ModelUnavailable."""
@@ -76,6 +108,12 @@ class LLM(Protocol):
 def is_offline(llm: LLM) -> bool:
     """Answers without a real model: a run remembers that and is never continued by the other kind."""
     return bool(getattr(llm, "offline", False))
+
+
+def unpriced(llm: LLM, request: Request) -> str:
+    """Why nobody could say what this call costs, and what to do about it; empty where that is known."""
+    says = cast("Callable[[Request], str] | None", getattr(llm, "unpriced", None))
+    return says(request) if says is not None else ""
 
 
 async def pick(llm: LLM, request: Request) -> tuple[Answer, Picked]:

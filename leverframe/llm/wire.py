@@ -200,3 +200,34 @@ def _meant(value: Object, node: Object) -> bool:
         return bool(node.get("additionalProperties", not properties))
     tags = ((name, _spelled(child).get("enum")) for name, child in properties.items() if isinstance(child, dict))
     return all(not isinstance(tag, list) or value.get(name) in tag or value.get(name) is None for name, tag in tags)
+
+
+def plainer(schema: Json, without: Sequence[str]) -> Object:
+    """A schema as sent, for an API that knows less: these keywords are said in the description instead."""
+    node = cast(Object, schema)
+    found: Object = {}
+    for key, value in node.items():
+        if key == "properties":
+            found[key] = {name: plainer(child, without) for name, child in cast(Object, value).items()}
+        elif key == "items":
+            found[key] = plainer(value, without)
+        elif key == "anyOf":
+            found[key] = [plainer(child, without) for child in cast(list[Json], value)]
+        elif key not in without:
+            found[key] = value
+    said = ", ".join(f"{_SAID[key]} {node[key]}" for key in without if key in node)
+    if said:
+        found["description"] = _described(found.get("description"), said)
+    return {key: found[key] for key in sorted(found, key=_place)}
+
+
+_SAID = {
+    "minimum": "at least",
+    "maximum": "at most",
+    "exclusiveMinimum": "more than",
+    "exclusiveMaximum": "less than",
+    "multipleOf": "a multiple of",
+    "minItems": "items at least",
+    "maxItems": "items at most",
+    "pattern": "matches",
+}

@@ -6,7 +6,7 @@ to run this code again. What fails after something happened is no `error` (that 
 
 from leverframe.perform.again import kept
 from leverframe.perform.asking import ask
-from leverframe.perform.calls import act, built, call_body, done, fetch, local, local_call, local_failed, recover
+from leverframe.perform.calls import act, built, call_body, calls_of, done, fetch, local, local_call, local_failed, recover
 from leverframe.perform.memory import dumped
 from leverframe.perform.plain import compacted, ended, work
 from leverframe.perform.replies import answered, read_reply, received, reply_body
@@ -25,6 +25,7 @@ __all__ = [
     "ask",
     "built",
     "call_body",
+    "calls_of",
     "compacted",
     "done",
     "dumped",

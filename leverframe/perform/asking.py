@@ -1,21 +1,24 @@
 """One question to a model. What comes is data until the choices have validated it; every fault of it is the `error` edge."""
 
+from dataclasses import replace
 from typing import cast
 
 from leverframe.canon import Object
 from leverframe.clock import SECOND
 from leverframe.errors import (
     BadCompletion,
+    ModelError,
     ModelRefused,
     ModelUnavailable,
     PromptError,
 )
-from leverframe.llm import LLM, Request, pick
+from leverframe.llm import LLM, Request, pick, unpriced
 from leverframe.perform.calls import backoff, call_body
 from leverframe.perform.memory import fault, one_line
 from leverframe.perform.replies import keep_reply, reply_body
 from leverframe.perform.step import Draft, Step, Stuck
-from leverframe.prompt import choose, render
+from leverframe.perform.telling import begin_shadows, end_shadows, prompt_of, prompts_for
+from leverframe.prompt import Prompt, render
 from leverframe.state import (
     Reply,
 )
@@ -26,15 +29,28 @@ MODEL_ATTEMPTS = 5
 
 
 async def ask(step: Step) -> Draft:
-    """One model call. What came is data until the choices have validated it; every fault of it is the `error` edge."""
-    name = step.run.state
-    body: Object = {"state": name}
+    """One model call, and those of shadows beside it, which the run does not notice."""
+    prompts = prompts_for(step)
     try:
-        request, manifest = _request(step)
+        request, manifest, variables = _request(step, prompts)
     except PromptError as error:
         raise Stuck(str(error)) from error
-    body |= {"prompt": manifest}
+    shadows = await begin_shadows(step, prompts, request, variables)
+    live: Object = {}
+    try:
+        draft = await _answered(step, request, {"state": step.run.state, "prompt": manifest})
+        live = draft.body
+    finally:
+        beside = end_shadows(shadows, live)
+    return replace(draft, body={**draft.body, **beside}) if beside and draft.type == "asked" else draft
+
+
+async def _answered(step: Step, request: Request, body: Object) -> Draft:
+    """What came is data until the choices have validated it; every fault of it is the `error` edge."""
+    name = step.run.state
     llm = cast(LLM, step.llm)
+    if step.bound.definition.limits_money and (why := unpriced(llm, request)):
+        return Draft("blocked", {"reason": f"{why}; then `leverframe retry {step.run.id}`"})
     try:
         with outside(f"model {name}"):
             answer, picked = await pick(llm, request)
@@ -43,12 +59,9 @@ async def ask(step: Step) -> Draft:
     except ModelUnavailable as error:
         return _later(step, body, error)
     except BadCompletion as error:
-        spent: Object = {}
-        if error.usage:
-            tokens = {"input_tokens": error.usage.input_tokens, "output_tokens": error.usage.output_tokens}
-            spent = {"usage": {**tokens, "cost": error.usage.cost}}
-        return Draft("asked", {**body, **spent, "outcome": "error", "error": fault(error, "model")})
+        return Draft("asked", {**body, **_spent(error), "outcome": "error", "error": fault(error, "model")})
     body |= {"model": answer.model, "usage": answer.usage.json(), "request": answer.request_hash}
+    body |= {"tried": [one.json() for one in answer.tried]} if answer.tried else {}
     body |= {} if picked.confidence is None else {"confidence": picked.confidence}
     if picked.call is not None:
         call = call_body(picked.call)
@@ -66,16 +79,16 @@ async def ask(step: Step) -> Draft:
     return Draft("asked", {**body, **keep_reply(step, reply)})
 
 
-def _request(step: Step) -> tuple[Request, Object]:
+def _request(step: Step, prompts: list[Prompt]) -> tuple[Request, Object, Object]:
     name, run = step.run.state, step.run
-    prompt = choose(step.bound.prompts_of(name), run.id)
+    prompt = prompt_of(step, prompts)
     choices = step.bound.choices_of(name)
     text, kept = step.window.text(WINDOW_TOKENS) if step.window else ("", {})
-    variables = {**run.memory, "memory": run.memory, "window": text, "choices": choices.described}
+    variables: Object = {**run.memory, "memory": run.memory, "window": text, "choices": choices.described}
     request = Request(
         messages=render(prompt, variables),
         choices=choices,
-        model=step.model or prompt.model or "",
+        model=prompt.model or step.model,
         temperature=prompt.temperature,
         max_tokens=prompt.max_tokens,
         run_id=run.id,
@@ -83,7 +96,15 @@ def _request(step: Step) -> tuple[Request, Object]:
         prompt=prompt,
         memory=run.memory,
     )
-    return request, {"name": prompt.name, "variant": prompt.variant, **kept}
+    return request, {"name": prompt.name, "variant": prompt.variant, "hash": prompt.hash, **kept}, variables
+
+
+def _spent(error: ModelError) -> Object:
+    """What the failed attempt cost, where anybody could say so."""
+    if error.usage is None:
+        return {}
+    tokens = {"input_tokens": error.usage.input_tokens, "output_tokens": error.usage.output_tokens}
+    return {"usage": {**tokens, "cost": error.usage.cost}}
 
 
 def _later(step: Step, body: Object, error: ModelUnavailable) -> Draft:
@@ -94,6 +115,7 @@ def _later(step: Step, body: Object, error: ModelUnavailable) -> Draft:
             "asked",
             {
                 **body,
+                **_spent(error),
                 "why": one_line(error),
                 "outcome": "error",
                 "error": {"type": "ModelUnavailable", "source": "model", "cause": "the model is unavailable"},
@@ -101,4 +123,5 @@ def _later(step: Step, body: Object, error: ModelUnavailable) -> Draft:
         )
     seconds = backoff(attempts - 1) if error.retry_after is None else min(error.retry_after, 3600.0)
     until = step.clock.now() + int(seconds * SECOND)
-    return Draft("postponed", {"state": step.run.state, "until": until, "attempts": attempts, "why": one_line(error)})
+    told: Object = {"until": until, "attempts": attempts, "why": one_line(error), **_spent(error)}
+    return Draft("postponed", {"state": step.run.state, **told})

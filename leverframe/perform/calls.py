@@ -29,11 +29,8 @@ from leverframe.store.boundary import outside
 
 async def fetch(step: Step) -> Draft:
     state = cast(Fetch[Memory], step.state())
-    memory = step.memory()
-    calls = cast(Sequence[Call[object]], user_code(f"{state.name}.calls", lambda: list(state.calls(memory))))
+    calls = calls_of(step, state)
     for call in calls:
-        if call.tool_name not in step.spec.tools:
-            raise Stuck(f"{state.name}.calls asks for {call.tool_name}, which its runs do not list")
         if why := unfetchable(step.bound.definition, step.run, call.tool_name):
             return Draft("quarantined", {"reason": why})
     done = await asyncio.gather(*(_repeatable(step, call) for call in calls))
@@ -46,6 +43,16 @@ async def fetch(step: Step) -> Draft:
         return Draft("fetched", {**body, "outcome": "error", "error": failed})
     got = [(call.tool_name, python) for call, (python, _, _) in zip(calls, done, strict=True)]
     return Draft("fetched", {**body, **keep_results(step, state, Got(got))})
+
+
+def calls_of(step: Step, state: Fetch[Memory]) -> Sequence[Call[object]]:
+    """What a Fetch asks for. Raises Stuck for a tool that is not its own."""
+    memory = step.memory()
+    calls = cast(Sequence[Call[object]], user_code(f"{state.name}.calls", lambda: list(state.calls(memory))))
+    for call in calls:
+        if call.tool_name not in step.spec.tools:
+            raise Stuck(f"{state.name}.calls asks for {call.tool_name}, which its runs do not list")
+    return calls
 
 
 async def _repeatable(step: Step, call: Call[object]) -> tuple[object, Json, Object | None]:

@@ -2,11 +2,12 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -28,13 +29,17 @@ main()
 """
 
 
+def has_git() -> bool:
+    return shutil.which("git") is not None
+
+
 def is_revision(project: Project, name: str) -> bool:
     """Does git know it? False too where there is no git, or no repository."""
     return not name.startswith("-") and _git(project.root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") is not None
 
 
-def machines_at(project: Project, revision: str) -> Mapping[str, Definition]:
-    """The machines of a revision by name, as definitions. Raises ProjectError where it cannot be read or its machines do not load."""
+def machines_at(project: Project, revision: str) -> tuple[Mapping[str, Definition], Sequence[str]]:
+    """The machines of a revision by name, as definitions, and why the others cannot be had. Raises ProjectError where none can be read."""
     top = _git(project.root, "rev-parse", "--show-toplevel")
     files = _git(project.root, "archive", "--format=tar", revision, ".")
     if top is None or files is None:
@@ -42,7 +47,9 @@ def machines_at(project: Project, revision: str) -> Mapping[str, Definition]:
     with tempfile.TemporaryDirectory(prefix="leverframe-") as folder:
         with tarfile.open(fileobj=io.BytesIO(files)) as archive:
             archive.extractall(folder, filter=_plain)  # noqa: S202 (filtered)
-        return {name: Definition(text) for name, text in _asked(Path(folder), project, revision).items()}
+        told = _asked(Path(folder), project, revision)
+    failed = [str(error).replace(f"{folder}/", "") for error in cast(list[str], told.get("failed") or [])]
+    return {name: Definition(text) for name, text in cast(Mapping[str, str], told["definitions"]).items()}, failed
 
 
 def _plain(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
@@ -53,7 +60,7 @@ def _plain(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
         return None
 
 
-def _asked(folder: Path, project: Project, revision: str) -> Mapping[str, str]:
+def _asked(folder: Path, project: Project, revision: str) -> Object:
     """The rooms of that folder tell what they are, in a process that sees nothing of ours."""
     command = [sys.executable, "-c", ALONE, str(project.root.resolve()), str(folder), "definition", "--json"]
     try:
@@ -62,10 +69,11 @@ def _asked(folder: Path, project: Project, revision: str) -> Mapping[str, str]:
         )
     except subprocess.TimeoutExpired:
         raise ProjectError(f"revision {revision!r}: its machines did not load within {PATIENCE} s") from None
-    if told.returncode:
+    try:
+        return cast(Object, json.loads(told.stdout))
+    except json.JSONDecodeError:
         last = (told.stderr.strip().splitlines() or ["no word"])[-1]
-        raise ProjectError(f"revision {revision!r}: its machines do not load: {last.removeprefix('error: ')}")
-    return cast(Mapping[str, str], cast(Object, json.loads(told.stdout))["definitions"])
+        raise ProjectError(f"revision {revision!r}: its machines do not load: {last.removeprefix('error: ')}") from None
 
 
 def _git(folder: Path, *words: str) -> bytes | None:

@@ -73,6 +73,12 @@ class Project:
 
     def attempt(self) -> tuple[dict[str, AnyMachine], list[Unloaded]]:
         """As `machines`, but a file that does not load stands in nobody's way. Raises ProjectError where no file can be loaded."""
+        found, failed = self._attempted
+        return dict(found), list(failed)
+
+    @cached_property
+    def _attempted(self) -> tuple[dict[str, AnyMachine], list[Unloaded]]:
+        """Once for each project: a file that does not load would be run again each time."""
         found: dict[str, AnyMachine] = {}
         failed: list[Unloaded] = []
         for file, name in _files(self):
@@ -117,15 +123,27 @@ class Project:
         scheme, separator, path = self.database_url().partition(":///")
         return not (separator and scheme.startswith("sqlite")) or Path(path.partition("?")[0]).is_file()
 
-    def llm(self, model: str | None = None) -> "LLM | None":
-        """The model that is set or given; None where none is. Raises UnknownModel."""
+    def llm(self, model: str | None = None, clock: "Clock | None" = None) -> "LLM | None":
+        """The model that is set; None where none is. One that is given answers whatever the prompts name. Raises UnknownModel."""
         from leverframe.llm import model_for
+        from leverframe.project.settings import prices
 
         settings, name = self.settings, model or self.settings.model
         if not name:
             return None
         key = settings.api_key.get_secret_value() if settings.api_key else None
-        return model_for(name, base_url=settings.base_url, api_key=key, strict=settings.strict, prices=settings.prices)
+        return model_for(
+            name,
+            base_url=settings.base_url,
+            api_key=key,
+            strict=settings.strict,
+            modes=settings.modes,
+            prices=prices(settings, self.root),
+            rates=settings.rates,
+            timeout=settings.timeout,
+            alone=model is not None,
+            clock=clock,
+        )
 
     def store(self, database_url: str | None = None) -> "Store":
         """The database, open. Raises DatabaseUnavailable, SchemaTooOld, SchemaTooNew, UnsafeDatabase."""
@@ -154,7 +172,7 @@ class Project:
 
         known = {**(self.machines if machines is None else machines), **({also.name: also} if also else {})}
         try:
-            llm = self.llm(model)
+            llm = self.llm(model, clock)
         except UnknownModel:
             if asks:
                 raise

@@ -11,6 +11,7 @@ Tables
     inbound       what reached a run from outside, once per (source, key): signals, decisions, ends of children
     schedules     what starts runs by the clock
     spending      what machines with daily limits used up, by day, reservations included
+    prompt_pins   which variant of a prompt new runs are told, and who said so; append only
 
 Transaction rule
 ----------------
@@ -33,6 +34,7 @@ writer is then never fought over inside a process, and 200 runs share an fsync. 
     committer    the thread, group commit           records      what goes in and out, as plain data
     batch        one transaction: steps, starts     pack         a run as columns and back
     commands     claim, decide, signal, want …      statements   the texts of the writing side
+    figures      what the log says of prompts
     queries      the reading side                   owner        who holds a lease, and is it alive
     boundary     where tests stop the process       migrations   Alembic's
     purse        the days' budgets in a batch
@@ -40,6 +42,7 @@ writer is then never fought over inside a process, and 200 runs share an fsync. 
 
 from leverframe.store.database import SCHEMA as SCHEMA
 from leverframe.store.database import upgrade as upgrade
+from leverframe.store.figures import PromptFigures as PromptFigures
 from leverframe.store.owner import is_dead as is_dead
 from leverframe.store.owner import me as me
 from leverframe.store.records import Claimed as Claimed
@@ -52,6 +55,7 @@ from leverframe.store.records import EffectChange as EffectChange
 from leverframe.store.records import EffectClass as EffectClass
 from leverframe.store.records import Inbound as Inbound
 from leverframe.store.records import NewRun as NewRun
+from leverframe.store.records import Pin as Pin
 from leverframe.store.records import Row as Row
 from leverframe.store.records import Spend as Spend
 from leverframe.store.records import Spending as Spending

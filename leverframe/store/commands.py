@@ -14,15 +14,16 @@ from leverframe.errors import (
     InputError,
     KeyConflict,
     Lost,
+    NotPinned,
     RunOver,
     TaskGone,
     UnknownTask,
 )
 from leverframe.run import OVER
-from leverframe.store.batch import Guard, Tx, arrive, request_hash
+from leverframe.store.batch import Guard, Skipped, Tx, arrive, request_hash
 from leverframe.store.owner import is_dead
 from leverframe.store.pack import inbound, readable, task
-from leverframe.store.records import Claimed, Decided, Inbound, Row, Task, Want
+from leverframe.store.records import Claimed, Decided, Inbound, Pin, Row, Task, Want
 
 LONGEST_WORD = 512
 
@@ -188,6 +189,20 @@ def signal(tx: Tx, arrived: Inbound) -> bool:
         raise RunOver(f"run {arrived.run_id} is {guard.status}; nothing reaches it any more")
     arrive(tx, guard, arrived)
     return True
+
+
+def pin(tx: Tx, prompt: str, variant: str | None, by: str, reason: str) -> Pin:
+    """What new runs are told from now on; said again, it is what was said. Raises NotPinned."""
+    row = next(iter(tx.all(tx.sql.last_pin, prompt, 1)), None)
+    last = Pin(*row) if row else None
+    if last is not None and last.variant == variant is not None:
+        return last
+    if variant is None and (last is None or last.variant is None):
+        raise NotPinned(f"prompt {prompt}: nothing is pinned; runs are told its variants by weight")
+    made = Pin(prompt, last.number + 1 if last else 1, variant, tx.now, by, reason)
+    if tx.run(tx.sql.insert_pin, made.prompt, made.number, made.variant, made.at, made.by, made.reason) != 1:
+        raise Skipped  # another process was first: look again
+    return made
 
 
 def save_definition(tx: Tx, hash_: str, name: str, body: str) -> None:

@@ -13,12 +13,14 @@ from leverframe.run import OVER, Event
 from leverframe.store import pack
 from leverframe.store.database import READING, refusals
 from leverframe.store.owner import is_dead
-from leverframe.store.records import Effect, Inbound, Row, Spending, Task, TaskStatus
+from leverframe.store.records import Effect, Inbound, Pin, Row, Spending, Task, TaskStatus
 from leverframe.store.tables import SUSPECT, TABLES
 
 _definitions, _runs, _events, _effects, _tasks, _inbound = (
     TABLES[name].c for name in ("definitions", "runs", "events", "effects", "human_tasks", "inbound")
 )
+_all_pins = TABLES["prompt_pins"]
+_pins = _all_pins.c
 SHORTEST_PREFIX = 6
 AT_ONCE = 500
 """Ids, or rows, in one question."""
@@ -200,6 +202,16 @@ class Queries:
         if text_hash(text) != hash_:
             raise Tampered(f"definition {hash_}: is not what was pinned; somebody changed it in the database")
         return text
+
+    def pins(self, prompts: Sequence[str]) -> dict[str, str]:
+        later = _all_pins.alias("later").c
+        last = select(func.max(later.number)).where(later.prompt == _pins.prompt).scalar_subquery()
+        wanted = select(*(_pins[name] for name in ("prompt", "variant"))).where(_pins.prompt.in_(prompts), _pins.number == last)
+        return {str(row[0]): str(row[1]) for row in self._all(wanted.where(_pins.variant.is_not(None)))}
+
+    def pin_history(self, prompt: str | None, limit: int) -> list[Pin]:
+        wanted = select(*_pins).order_by(_pins.at.desc(), _pins.number.desc()).limit(limit)
+        return [Pin(*row) for row in self._all(wanted if prompt is None else wanted.where(_pins.prompt == prompt))]
 
     def suspect_due(self, now: Micros) -> bool:
         suspicious = (

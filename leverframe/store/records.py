@@ -216,6 +216,18 @@ class Deferred:
 
 
 @dataclass(frozen=True, slots=True)
+class Pin:
+    """Somebody said which variant of a prompt new runs are told; `variant` None: by weight again."""
+
+    prompt: str
+    number: int
+    variant: str | None
+    at: Micros
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """A run that is yours, as long as `row.fence` is its fence, with what waits in its inbox, oldest first."""
 

@@ -31,7 +31,9 @@ from sqlalchemy.sql import Select, Update
 from leverframe.run import OVER
 from leverframe.store.tables import SUSPECT, TABLES
 
-_runs, _effects, _tasks, _inbound = (TABLES[name].c for name in ("runs", "effects", "human_tasks", "inbound"))
+_runs, _effects, _tasks, _inbound, _pins = (
+    TABLES[name].c for name in ("runs", "effects", "human_tasks", "inbound", "prompt_pins")
+)
 _spending = TABLES["spending"].c
 GUARD = (
     "id",
@@ -72,8 +74,9 @@ class Statements:
         self.insert = {name: self._text(insert(table), table.columns.keys()) for name, table in TABLES.items()}
         self.upsert_effect = self._text(self._upsert_effect(), TABLES["effects"].columns.keys())
         dialect_insert = postgresql.insert if self._postgres else sqlite.insert
-        table = TABLES["definitions"]
+        table, pins = TABLES["definitions"], TABLES["prompt_pins"]
         self.insert_definition = self._text(dialect_insert(table).on_conflict_do_nothing(), table.columns.keys())
+        self.insert_pin = self._text(dialect_insert(pins).on_conflict_do_nothing(), pins.columns.keys())
 
     def _upsert_effect(self) -> Executable:
         if self._postgres:
@@ -147,6 +150,8 @@ class Statements:
         arrived = select(_inbound.request_hash, _inbound.run_id)
         here = and_(_inbound.source == bindparam("at_source"), _inbound.key == bindparam("at_key"))
         self.arrived = self._text(arrived.where(here), ["at_source", "at_key"])
+        last = select(*_pins).where(_pins.prompt == bindparam("of")).order_by(_pins.number.desc()).limit(bindparam("at_most"))
+        self.last_pin = self._text(last.offset(literal_column("0")), ["of", "at_most"])
         self._due()
 
     def _purses(self) -> None:

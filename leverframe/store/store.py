@@ -14,6 +14,7 @@ from leverframe.run import Event
 from leverframe.store import commands, database
 from leverframe.store.batch import Command, Tx
 from leverframe.store.committer import Committer
+from leverframe.store.figures import Figures, PromptFigures
 from leverframe.store.queries import Queries
 from leverframe.store.records import (
     Claimed,
@@ -24,6 +25,7 @@ from leverframe.store.records import (
     Effect,
     Inbound,
     NewRun,
+    Pin,
     Row,
     Spending,
     Started,
@@ -46,6 +48,7 @@ class Store:
         self.clock = clock
         self._committer = Committer(engine, Statements(engine.dialect), clock, patience)
         self._queries = Queries(engine)
+        self._figures = Figures(engine)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="leverframe-reader")
         self._saved: set[str] = set()
 
@@ -136,7 +139,20 @@ class Store:
             await self._do((), lambda tx: commands.save_definition(tx, hash_, name, body))
             self._saved.add(hash_)
 
+    async def pin(self, prompt: str, variant: str | None, *, by: str, reason: str = "") -> Pin:
+        """Every run that starts from now on is told this variant; None: by weight again. Kept for good, with who and why. Raises NotPinned."""
+        commands.word("prompt", prompt)
+        return await self._do((), lambda tx: commands.pin(tx, prompt, variant, by, reason))
+
     # --- reading
+
+    async def pins(self, prompts: Sequence[str]) -> dict[str, str]:
+        """The variants that are pinned now, by prompt."""
+        return await self._read(lambda: self._queries.pins(prompts))
+
+    async def pin_history(self, prompt: str | None = None, limit: int = 100) -> list[Pin]:
+        """Who pinned what, newest first."""
+        return await self._read(lambda: self._queries.pin_history(prompt, limit))
 
     async def load(self, run_id: str) -> Row:
         """Raises UnknownRun."""
@@ -168,6 +184,15 @@ class Store:
             after = page[-1]
             for run_id, event in await self._read(partial(self._queries.histories, [run_id for _, run_id in page])):
                 yield run_id, event
+
+    async def prompt_figures(self, since: Micros) -> PromptFigures:
+        """What the runs that started since say of prompts; counted by the database."""
+        return await self._read(lambda: self._figures.prompts(since))
+
+    async def first_calls(self, machine: str, since: Micros) -> list[tuple[str, str | None, int]]:
+        """State, tool (None: a reply) and runs: how the first question to a model was answered in the runs of a machine since."""
+        rows = await self._read(lambda: self._figures.first_calls(machine, since))
+        return [(row["state"], row["tool"], row["runs"]) for row in rows]
 
     async def effects(self, run_id: str) -> list[Effect]:
         return await self._read(lambda: self._queries.effects(run_id))

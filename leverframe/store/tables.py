@@ -188,4 +188,17 @@ class Spending(Base, table=True):
     cost: int = Field(sa_type=Sum)  # millionths of a dollar
 
 
+class PromptPins(Base, table=True):
+    """Which variant of a prompt new runs are told, and who said so: append only, the last row of a prompt holds."""
+
+    __tablename__ = "prompt_pins"  # pyright: ignore[reportAssignmentType]
+
+    prompt: str = Field(primary_key=True, sa_type=Id)
+    number: int = Field(primary_key=True, sa_type=Count)
+    variant: str | None = Field(sa_type=Word)  # NULL: by weight again
+    at: int = Field(sa_type=Time)
+    who: str = Field(sa_type=Word)
+    reason: str = Field(sa_type=Word)
+
+
 TABLES = Base.metadata.tables
