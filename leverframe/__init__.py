@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from leverframe.engine import Engine as Engine
     from leverframe.errors import LeverframeError as LeverframeError
     from leverframe.errors import NotDone as NotDone
+    from leverframe.limits import Daily as Daily
+    from leverframe.limits import Limits as Limits
     from leverframe.machine import Accept as Accept
-    from leverframe.machine import Limits as Limits
     from leverframe.machine import Machine as Machine
     from leverframe.recollection import recall as recall
     from leverframe.rules import Absence as Absence
@@ -52,7 +53,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "engine": ("Engine",),
     "errors": ("LeverframeError", "NotDone"),
-    "machine": ("Accept", "Limits", "Machine"),
+    "limits": ("Daily", "Limits"),
+    "machine": ("Accept", "Machine"),
     "recollection": ("recall",),
     "rules": ("Absence", "BoundedExistence", "Existence", "In", "Precedence", "Response", "Universality"),
     "start": ("TriggerCommand",),

@@ -167,11 +167,14 @@ def _limits(definition: Definition, worst: Bounds) -> Iterator[str]:
     rows = (
         ("steps", definition.steps, worst.steps),
         ("model calls", definition.model_calls, worst.model_calls),
+        *([("tokens", definition.tokens, worst.tokens)] if definition.tokens is not None else []),
         ("dollars", _dollars(definition.cost), _dollars(worst.cost)),
         ("days", definition.days, None),
     )
     for what, limit, most in rows:
         yield f"| {what} | {'none' if limit is None else limit} | {'' if what == 'days' else 'unbounded' if most is None else most} |"
+    for what, most in definition.daily.items():
+        yield f"| {_A_DAY[what]} a day, of all runs | {_dollars(most) if what == 'cost' else most} | |"
     yield ""
     where = (
         f"leads to {definition.exceeded}, with steps and days granted once more"
@@ -181,6 +184,9 @@ def _limits(definition: Definition, worst: Bounds) -> Iterator[str]:
     yield f"A limit that is reached {where}."
     if worst.structural:
         yield "Every run ends by itself: there is no cycle."
+
+
+_A_DAY = {"model_calls": "model calls", "tokens": "tokens", "cost": "dollars"}
 
 
 def _dollars(cost: int | None) -> str | None:

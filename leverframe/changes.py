@@ -47,7 +47,7 @@ class Change:
     def _short(self, value: Json) -> str:
         if isinstance(value, int) and self.path[-1] == "deadline":
             return span(value)
-        if isinstance(value, int) and self.path == ("limits", "cost"):
+        if isinstance(value, int) and self.path[0] == "limits" and self.path[-1] == "cost":
             return f"{value / 1_000_000:.2f} dollars"
         text = value if isinstance(value, str) else canonical(value)
         return text if len(text) <= 60 else f"{text[:57]}..."
@@ -66,7 +66,9 @@ def _told(body: Object) -> Object:
     states = {name: _state(cast(Object, state)) for name, state in cast(Object, body["states"]).items()}
     rules = {_worded(rule): rule for rule in cast(list[Json], body["rules"])}
     accepts = {canonical(one): one for one in cast(list[Json], body.get("accepts", []))}
-    return {**body, "states": cast(Json, states), "rules": rules, "accepts": accepts}
+    limits = cast(Object, body["limits"])
+    limits = {**limits, "daily": limits.get("daily") or {}}
+    return {**body, "states": cast(Json, states), "limits": limits, "rules": rules, "accepts": accepts}
 
 
 def _worded(rule: Json) -> str:
@@ -124,7 +126,7 @@ def _named(path: Path) -> str:
         )
     first, name, *rest = path
     if first == "limits":
-        return f"limit {name}"
+        return f"limit {' '.join((name, *rest))}"
     head = f"{_PARTS.get(first, first)} {name}"
     if not rest:
         return head

@@ -56,3 +56,8 @@ def span(length: Micros) -> str:
 def iso(at: Micros) -> str:
     """`2026-11-21T03:26:00Z`, for people."""
     return datetime.fromtimestamp(at / SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def day(at: Micros) -> str:
+    """`2026-11-21`: the day in UTC, what budgets are kept by."""
+    return datetime.fromtimestamp(at / SECOND, UTC).strftime("%Y-%m-%d")

@@ -12,12 +12,14 @@ from functools import partial
 from typing import Never, Self, cast
 
 from leverframe import perform
+from leverframe.budget import Budget, denied
 from leverframe.canon import Json, Object, canonical, digest
-from leverframe.clock import SECOND, Clock, Micros, SystemClock
+from leverframe.clock import SECOND, Clock, Micros, SystemClock, day
 from leverframe.errors import (
     BadCompletion,
     DeclarationError,
     Lost,
+    Overdrawn,
     PromptError,
     Tampered,
     UnknownDefinition,
@@ -28,7 +30,7 @@ from leverframe.ledger import Ledger, reconcile_task, task_id
 from leverframe.llm import LLM, is_offline
 from leverframe.machine import Definition
 from leverframe.perform import AnyMachine, Bound, Draft, Step, Stuck
-from leverframe.reduce import Need, may_have_run, need_of, reduce, route, set_aside, unexecuted
+from leverframe.reduce import DAY, Need, charged, may_have_run, need_of, reduce, route, set_aside, unexecuted
 from leverframe.run import OVER, Event, Run, event
 from leverframe.start import TriggerCommand, child_key, id_of, new_run, read_input
 from leverframe.state import Call, Delegate
@@ -94,6 +96,7 @@ class Drive:
         self.lease, self.patience = lease, patience
         self.owner = me()
         self._watch = watch
+        self._budget = Budget()
         self.draining = False
         self._current: dict[str, Definition] = {}
         self._bound: dict[str, Bound] = {}
@@ -134,9 +137,11 @@ class Drive:
         pins: Mapping[str, str],
         *,
         parent: str | None = None,
+        reserve: bool = False,
     ) -> NewRun:
-        offline = is_offline(self.llm) if self.llm else None
-        return new_run(definition, memory, command, self.clock.now(), offline=offline, pins=pins, parent=parent)
+        offline, now = is_offline(self.llm) if self.llm else None, self.clock.now()
+        aside = self._budget.beginning(definition, memory, now) if reserve else {}
+        return new_run(definition, memory, command, now, offline=offline, pins=pins, parent=parent, aside=aside)
 
     async def _pins(self, definition: Definition) -> dict[str, str]:
         """The variants that are pinned now, of the prompts that a run of it may be told in several. Read anew for every run that
@@ -172,6 +177,9 @@ class Drive:
             except DeclarationError as error:
                 gone = str(error)
             pinned = current if current and current.hash == hash else Definition(await self.store.definition(hash))
+            if pinned.daily:
+                week = day(max(0, self.clock.now() - 7 * DAY))
+                self._budget.know(machine, await self.store.spending(machine, since=week))
             found = self._bound[hash] = Bound(pinned, code, current, gone, await self._delegated(pinned))
         return found
 
@@ -343,6 +351,8 @@ class Drive:
             return Word(wanted, clear_want=True)
         if problem := self._blocked(held):
             return Word([Draft("blocked", {"reason": problem})])
+        if (draft := self._budget.missing(held.bound.definition, run, self.clock.now())) is not None:
+            return Word([draft])
         return self._awaited(held)
 
     def _stale(self, held: Held) -> list[Inbound]:
@@ -538,8 +548,11 @@ class Drive:
         inbox_seen: int | None = None,
     ) -> None:
         await self._know_pins(held)
-        commit, lines = self._prepare(held, drafts, consume=consume, clear_want=clear_want, inbox_seen=inbox_seen)
-        await self._write(held, commit, lines)
+        word = Word(list(drafts), consume, clear_want, inbox_seen)
+        try:
+            await self._write(held, *self._prepare(held, word))
+        except Overdrawn as over:
+            await self._write(held, *self._prepare(held, word, over.limit))
 
     async def _write(self, held: Held, commit: "Commit | Deferred", lines: "list[tuple[Run, Event]]") -> None:
         safe = self._safe()
@@ -552,27 +565,23 @@ class Drive:
         if held.run.definition != held.bound.definition.hash:
             held.bound, held.window = await self._bind(held.run.definition, held.run.machine), None
         for run, line in lines:
+            self._budget.see(held.bound.definition, line)
             if held.window is not None:
                 held.window.take(line)
             self._tell(run, line)
 
-    def _prepare(
-        self,
-        held: Held,
-        drafts: Sequence[Draft],
-        *,
-        consume: Sequence[Inbound] = (),
-        clear_want: bool = False,
-        inbox_seen: int | None = None,
-    ) -> "tuple[Commit, list[tuple[Run, Event]]]":
-        """The commit of these drafts; entering a waiting state or an End comes with what opens or ends it, in the same transaction."""
+    def _prepare(self, held: Held, word: Word, over: str = "") -> "tuple[Commit, list[tuple[Run, Event]]]":
+        """The commit of these drafts; entering a waiting state or an End comes with what opens or ends it, in the same transaction.
+
+        `over`: the limit of the day that leaves no call of a model to set aside.
+        """
         definition, run, ledger = held.bound.definition, held.run, Ledger()
         lines: list[tuple[Run, Event]] = []
         starts: list[NewRun] = []
-        queue = list(drafts)
+        queue = list(word.drafts)
         while queue:
-            draft = queue.pop(0)
-            line = self._line(definition, run, draft, held.fence)
+            draft = denied(definition, run, queue.pop(0), over) if over else queue.pop(0)
+            line = self._line(definition, run, draft, held.fence, over)
             after = reduce(definition, run, line)
             ledger.add(definition, run, after, line)
             ledger.ask(after, line, draft.result)
@@ -586,7 +595,7 @@ class Drive:
             run = after
             queue += [following] if following else []
         rests, due = self._rests(held, run)
-        used_up = [*consume, *(item for item in self._stale(held) if item not in consume)]
+        used_up = [*word.consume, *(item for item in self._stale(held) if item not in word.consume)]
         commit = Commit(
             run=run,
             fence=held.fence,
@@ -599,21 +608,24 @@ class Drive:
             open_tasks=ledger.open_tasks,
             close_tasks=ledger.close_tasks,
             consume=[(item.source, item.key) for item in used_up],
-            inbox_seen=inbox_seen,
-            clear_want=clear_want,
+            inbox_seen=word.inbox_seen,
+            clear_want=word.clear_want,
             starts=starts,
             children_want="cancel" if ledger.cancel_children else None,
             notify_parent=ledger.notify_parent,
+            spends=ledger.spends,
         )
         return commit, lines
 
-    def _line(self, definition: Definition, run: Run, draft: Draft, fence: int) -> Event:
+    def _line(self, definition: Definition, run: Run, draft: Draft, fence: int, over: str = "") -> Event:
         body, now = draft.body, self.clock.now()
         if "outcome" in body:
-            where = route(definition, run, cast(str, body["outcome"]), now, cast("Object | None", body.get("call")))
+            now_run, call = charged(definition, run, body), cast("Object | None", body.get("call"))
+            where = route(definition, now_run, cast(str, body["outcome"]), now, call=call, over=over)
             body = {**body, "to": where.to, **({"exceeded": where.tripped} if where.tripped else {})}
             if definition.states[where.to].kind == "act":
                 body["fence"] = fence
+            body |= {} if over else self._budget.entering(definition, run, where, now)
         by = body.get("by")
         actor = f"human:{by}" if isinstance(by, str) and by else "engine"
         made = event(run, now, draft.type, actor, body)
@@ -654,6 +666,7 @@ class Drive:
         """A `local` call: the tool's rows and the run's step are one transaction, on the committer's thread."""
         step = Step(held.bound, run or held.run, self.clock)
         lines: list[tuple[Run, Event]] = []
+        made: list[Draft] = []
         try:
             tool, call = perform.local_call(step)
         except Stuck as error:
@@ -661,8 +674,11 @@ class Drive:
             return
 
         def commit_of(draft: Draft) -> Commit:
-            commit, made = self._prepare(held, [*before, draft])
-            lines[:] = made
+            made.append(draft)
+            return over("")
+
+        def over(limit: str) -> Commit:
+            commit, lines[:] = self._prepare(held, Word([*before, made[-1]]), limit)
             return commit
 
         def make(session: object) -> Commit:
@@ -673,7 +689,7 @@ class Drive:
 
         await self._know_pins(held)
         await self._check_lease(held)
-        await self._write(held, Deferred(held.run.id, held.fence, held.run.seq, make, fail), lines)
+        await self._write(held, Deferred(held.run.id, held.fence, held.run.seq, make, fail, over), lines)
 
     # ── leases ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

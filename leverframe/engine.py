@@ -30,15 +30,17 @@ from leverframe.errors import (
     NotPaused,
     NotRetryable,
     NotWaiting,
+    Overdrawn,
     RunOver,
     Tampered,
     UnknownRun,
     did_you_mean,
 )
+from leverframe.limits import DAILY
 from leverframe.machine import Definition
 from leverframe.perform import Bound, Draft
 from leverframe.recording import pinned
-from leverframe.reduce import begin, fold, migrated_rules, rules_of
+from leverframe.reduce import LIMIT_REACHED, begin, fold, migrated_rules, rules_of
 from leverframe.run import OVER, Event, Run, event
 from leverframe.start import TriggerCommand, id_of, read_input
 from leverframe.state import Consult, Reply, Wait
@@ -74,7 +76,13 @@ class Engine(Drive):
         machine = self.machine(command.machine)
         definition = await self._definition_of(machine)
         memory = read_input(machine, command.input)
-        new = self._new_run(definition, memory, command, await self._pins(definition))
+        pins = await self._pins(definition)
+        try:
+            return await self._start(self._new_run(definition, memory, command, pins, reserve=True), hold)
+        except Overdrawn:  # it begins all the same, and where its first call would be it goes where its limits lead
+            return await self._start(self._new_run(definition, memory, command, pins), hold)
+
+    async def _start(self, new: NewRun, hold: bool) -> Row:
         if not hold or self._has(new.run.id):
             return await self._begin(new)
         self._claiming.add(new.run.id)
@@ -82,7 +90,7 @@ class Engine(Drive):
             row = await self._begin(replace(new, owner=self.owner, lease_until=self._lease_until()))
             # The same key gives the same id: what a process before us began and left is claimed like any other run.
             if row.lease_owner == self.owner and row.run.head == new.run.head:
-                held = Held(new.run, await self._bind(definition.hash, machine.name), row.fence, row.tenant, self._safe())
+                held = Held(new.run, await self._bind(new.run.definition, new.run.machine), row.fence, row.tenant, self._safe())
                 self._reserved[new.run.id] = held
                 self._hold(held)
         finally:
@@ -315,11 +323,14 @@ class Engine(Drive):
         return await self.store.load(run_id)
 
     async def retry(self, run_id: str, *, by: str = "operator", grant: int = 0) -> Row:
-        """Goes on with a run that needed a person. `grant`: that many further portions of its limits. Raises NotRetryable, Busy."""
+        """Goes on with a run that needed a person. `grant`: that many further portions of its limits, a day's counting as many times
+        over for this run alone; also where it took `exceeded` and waits there. Raises NotRetryable, Busy."""
         row = await self._alive(run_id)
-        if row.run.status not in ("attention", "blocked", "quarantined"):
+        grants = row.run.exceeded and grant > 0 and row.run.status in ("ready", "waiting")
+        if row.run.status not in ("attention", "blocked", "quarantined") and not grants:
             raise NotRetryable(f"run {run_id} is {row.run.status}; retry is for attention, blocked and quarantined")
-        if (row.run.reason or "").startswith("limit reached") and grant < 1:
+        reason = row.run.reason or ""
+        if reason.startswith(LIMIT_REACHED) and not reason.startswith(LIMIT_REACHED + DAILY) and grant < 1:
             raise NotRetryable(f"run {run_id} is at its {row.run.reason}; grant more: `leverframe retry {run_id} --grant 1`")
         self._bound.pop(row.run.definition, None)
         await self._operate(row, Draft("retried", {"by": by, "grant": grant}))

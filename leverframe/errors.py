@@ -24,7 +24,8 @@
     │   ├── TaskGone                the task expired or was withdrawn
     │   ├── AlreadyPaused · NotPaused · RunOver · NotWaiting · NotRetryable · NotPinned
     │   ├── Busy                    another process holds the run's lease
-    │   └── Lost                    the lease was lost: what this process held back was not written
+    │   ├── Lost                    the lease was lost: what this process held back was not written
+    │   └── Overdrawn               nothing is left of a day's budget; nothing was written, the run goes where its limits lead
     ├── StoreError                  the database
     │   ├── DatabaseUnavailable     locked, read-only, full, gone
     │   ├── SchemaTooNew · SchemaTooOld
@@ -191,6 +192,14 @@ class Busy(Conflict):
 
 class Lost(Conflict):
     pass
+
+
+class Overdrawn(Conflict):
+    """`limit`: which one of the day."""
+
+    def __init__(self, message: str, *, limit: str) -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class StoreError(LeverframeError):

@@ -3,13 +3,15 @@
 One place, so that no path can forget a row: whatever the event was, an effect that appeared, changed or vanished is written.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from leverframe.canon import Json, Object, canonical, digest
 from leverframe.machine import Definition
 from leverframe.run import OVER, Event, Pending, Run
-from leverframe.store import EffectChange, Inbound, Task
+from leverframe.store import EffectChange, Inbound, Spend, Task
+from leverframe.usage import NONE, used
 
 
 @dataclass
@@ -23,11 +25,14 @@ class Ledger:
     )
     notify_parent: Inbound | None = None
     cancel_children: bool = False
+    spends: list[Spend] = field(default_factory=list[Spend])
 
     def add(self, definition: Definition, before: Run, after: Run, event: Event) -> None:
         self._pending(definition, before, after, event)
         self._doubts(definition, before, after, event)
         self._waiting(before, after, event)
+        if before.reserved is not None or after.reserved is not None:
+            self.spends += spends(definition, before, after, event)
         if after.status in OVER and before.status not in OVER and after.parent:
             success = after.status == "done"
             body: Object = {"child": after.id, "success": success, "did": after.did or bool(after.doubts)}
@@ -162,3 +167,21 @@ def _doubt_task(run: Run, call: Pending, event: Event) -> Task:
         expires_at=None,
         call={"tool_name": call.tool_name, "arguments": call.arguments},
     )
+
+
+# ── budgets ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def spends(definition: Definition, before: Run | None, after: Run, event: Event) -> Iterator[Spend]:
+    """What an event changes of its machine's days: a reservation is given back where the call was made or will not be, and what was
+    used up is counted on the day it was set aside from, whenever the answer came."""
+    was, now = before.reserved if before else None, after.reserved
+    ended, by = was is not now, used(event.body)
+    if was is not None and (ended or by is not NONE):
+        calls = (event.type == "asked") - 1 if ended else 0
+        tokens, cost = (by.tokens - was.tokens, by.cost - was.cost) if ended else (by.tokens, by.cost)
+        if any(change := (calls + by.shadows, tokens, cost)):
+            yield Spend(after.machine, was.day, *change)
+    if now is not None and ended:
+        limits = {name: limit * (1 + after.granted) for name, limit in definition.daily.items()}
+        yield Spend(after.machine, now.day, 1, now.tokens, now.cost, limits)

@@ -19,6 +19,7 @@ from leverframe.canon import Json, Object, canonical, text_hash
 from leverframe.clock import Micros, micros
 from leverframe.errors import DeclarationError, EdgeError, PromptError, did_you_mean
 from leverframe.importance import PIN, refuse_rows
+from leverframe.limits import Limits, limits_of
 from leverframe.outcomes import intents, outcomes
 from leverframe.rules import Rule, refuse_unknown
 from leverframe.series import FEWEST, FOLLOWS, MOST, NEXT, Shape, onward
@@ -62,51 +63,6 @@ Refuse: TypeAlias = Callable[[str, DeclarationError], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What a run may use up; `exceeded` is where it goes then, with steps and days granted once more. None of a limit: unlimited.
-
-    Raises DeclarationError for a limit that nothing could be held to.
-    """
-
-    steps: int = 100
-    model_calls: int | None = None
-    cost_usd: float | None = None
-    days: float | None = None
-    exceeded: AnyState | None = None
-
-    def __post_init__(self) -> None:
-        _refuse_limit("steps", self.steps, least=1)
-        if self.model_calls is not None:
-            _refuse_limit("model_calls", self.model_calls)
-        if self.cost_usd is not None:
-            _refuse_limit("cost_usd", self.cost_usd, whole=False)
-        if self.days is not None:
-            _refuse_limit("days", self.days, above=True, whole=False, most=36_500)
-
-    def json(self) -> Object:
-        target = self.exceeded.name if self.exceeded else None
-        cost = None if self.cost_usd is None else round(self.cost_usd * 1_000_000)
-        return {"steps": self.steps, "model_calls": self.model_calls, "cost": cost, "days": self.days, "exceeded": target}
-
-
-def _limits(machine: str, given: object) -> Limits:
-    if given is None:
-        return Limits()
-    if not isinstance(given, Limits):
-        raise DeclarationError(f"machine {machine}: limits is an instance of {type(given).__name__}; write Limits(steps=…, …)")
-    return given
-
-
-def _refuse_limit(
-    name: str, value: object, *, least: int = 0, above: bool = False, whole: bool = True, most: int = 1_000_000_000
-) -> None:
-    number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-    if not (number and least <= cast(float, value) <= most) or (above and value == least):  # NaN is in no range
-        kind, start = "whole number" if whole else "number", f"above {least}" if above else f"from {least}"
-        raise DeclarationError(f"limits: {name} is {value!r}; give a {kind} {start} up to {most:,}")
-
-
-@dataclass(frozen=True, slots=True)
 class Accept:
     """A finding of `leverframe check` that the machine lives with, and why: shown in every review.
 
@@ -145,7 +101,7 @@ class Machine(Generic[M]):
         self.name = checked_name(name, "machine")
         self.memory: type[Memory] = memory
         self.edges = edges
-        self.limits = _limits(self.name, limits)
+        self.limits = limits_of(self.name, limits)
         refuse_mistyped(self.name, memory, edges, self.limits.exceeded)
         self.rules = rules
         self.accepts = accepts
@@ -606,6 +562,9 @@ class Definition:
         self.cost = cast(int | None, limits["cost"])
         self.days = cast(float | None, limits["days"])
         self.exceeded = cast(str | None, limits["exceeded"])
+        self.tokens = cast(int | None, limits.get("tokens"))
+        self.daily = cast(dict[str, int], limits.get("daily") or {})  # of model_calls, tokens and cost those that are limited
+        self.limits_money = self.cost is not None or "cost" in self.daily
 
     def __repr__(self) -> str:
         return f"<definition {self.name} {self.hash[:12]}>"

@@ -17,6 +17,7 @@ Events, by what the engine does:
     ended                               over
     stuck · blocked · quarantined       a person is needed
     retried · paused · resumed · cancelled · migrated
+    reserved · limited                  a call is set aside from the day's budget; or there is none left, and the Ask is left unasked
 """
 
 from collections.abc import Callable
@@ -29,9 +30,10 @@ from leverframe.canon import Json, Object, canonical
 from leverframe.clock import SECOND, Micros
 from leverframe.errors import Tampered
 from leverframe.machine import BACK, EXCEEDED, Definition, Spec
-from leverframe.run import Event, Pending, Run, Status, Waiting, but
+from leverframe.run import Event, Pending, Reserved, Run, Status, Waiting, but
 from leverframe.series import FOLLOWS, NEXT
 from leverframe.spins import spun
+from leverframe.usage import used
 
 DAY: Micros = 86_400 * SECOND
 KEY_LIFE: Micros = 23 * 3600 * SECOND
@@ -67,6 +69,11 @@ class Need:
 
 
 NOTHING = Need("nothing")
+
+
+LIMIT_REACHED = "limit reached: "
+PRICE = "price"
+"""Trips where money is limited and a model was asked whose price nobody knows: a guess of 0 would be no limit."""
 
 
 def key_of(run_id: str, ordinal: int) -> str:
@@ -205,19 +212,24 @@ class Route:
     tripped: str | None = None
 
 
-def route(definition: Definition, run: Run, outcome: str, at: Micros, call: Object | None = None) -> Route:
-    """Where an outcome leads now. Limits are checked here, on entering: never over a result that is in flight. `call`: the one that
-    follows in a series; None where it cannot be made.
+def route(definition: Definition, run: Run, outcome: str, at: Micros, *, call: Object | None = None, over: str = "") -> Route:
+    """Where an outcome leads now. Limits are checked here, on entering: never over a result that is in flight.
 
-    Raises EdgeError for an edge that is not drawn.
+    `call`: the one that follows in a series; None where it cannot be made.
+
+    `over`: a limit of the day, of which nothing is left for another call. Raises EdgeError for an edge that is not drawn.
     """
+    if outcome == EXCEEDED:
+        return Route(definition.move(run.state, EXCEEDED, back=None), over)
     following = _following(definition, run, call) if outcome == FOLLOWS else None
     target = definition.move(run.state, outcome, back=run.back, following=following)
     tripped = _tripped(definition, run, target, at)
+    if tripped is None and definition.states[target].kind == "ask":
+        tripped = over or None
     waits_there = target == definition.exceeded and definition.states[target].kind != "ask" and target != run.state
     if tripped is None or waits_there:
         return Route(target)
-    if definition.exceeded is None or run.exceeded:
+    if not (_leads_away(definition, run) if over else definition.exceeded is not None and not run.exceeded):
         return Route(target, tripped)
     return Route(definition.move(run.state, EXCEEDED, back=None), tripped)
 
@@ -239,6 +251,33 @@ def unexecuted(definition: Definition, run: Run, event: Event) -> list[Object]:
     return list(run.queue[taken + made :])
 
 
+def reservable(definition: Definition, run: Run, where: Route) -> bool:
+    """Does a step that goes there enter an Ask, for which a call is set aside from the day's budget?"""
+    if not definition.daily or definition.states[where.to].kind != "ask":
+        return False
+    return where.tripped is None or (where.to == definition.exceeded and not run.exceeded)
+
+
+def unreserved(definition: Definition, run: Run, day: str) -> bool:
+    """Is the Ask about to be made without a call set aside from the budget of this day? It was entered on another, or came to rest."""
+    if run.status not in ("ready", "running") or run.held is not None:
+        return False
+    return definition.states[run.state].kind == "ask" and (run.reserved is None or run.reserved.day != day)
+
+
+def refused(definition: Definition, run: Run, over: str) -> tuple[str, Object]:
+    """The event, where nothing is left of a day's budget for the Ask that the run is in: it is left unasked, or a person is needed."""
+    if _leads_away(definition, run):
+        return "limited", {"state": run.state, "outcome": EXCEEDED}
+    return "stuck", {"state": run.state, "reason": f"{LIMIT_REACHED}{over}"}
+
+
+def _leads_away(definition: Definition, run: Run) -> bool:
+    """Can `exceeded` be taken where no call of a model can be made any more today?"""
+    exceeded = definition.exceeded
+    return exceeded is not None and not run.exceeded and definition.states[exceeded].kind != "ask"
+
+
 def _tripped(definition: Definition, run: Run, target: str, at: Micros) -> str | None:
     """Which limit stands against entering the target."""
     kind = definition.states[target].kind
@@ -254,9 +293,20 @@ def _tripped(definition: Definition, run: Run, target: str, at: Micros) -> str |
         return None
     if definition.model_calls is not None and run.model_calls >= definition.model_calls * portions:
         return "model_calls"
+    if definition.tokens is not None and run.tokens >= definition.tokens * portions:
+        return "tokens"
     if definition.cost is not None and run.cost >= definition.cost * portions:
         return "cost"
-    return None
+    return PRICE if run.unpriced and definition.limits_money else None
+
+
+def _why(run: Run, tripped: str) -> str:
+    if tripped != PRICE:
+        return f"{LIMIT_REACHED}{tripped}"
+    return (
+        f"what {run.unpriced} costs is unknown, and the machine limits money; set its price in pyproject.toml, "
+        f"[tool.leverframe.prices], then `leverframe retry {run.id}`"
+    )
 
 
 def _left(definition: Definition, run: Run, event: Event) -> Run:
@@ -270,7 +320,16 @@ def _left(definition: Definition, run: Run, event: Event) -> Run:
     if definition.automata:
         run = but(run, rules=_read(definition, run, outcome, to, body))
     taken = _beside(run, body)
-    run = but(run, memory=_remember(run, body), steps=run.steps + 1, postponed=None, waiting=None, held=None)
+    run = but(
+        run,
+        memory=_remember(run, body),
+        steps=run.steps + 1,
+        postponed=None,
+        waiting=None,
+        held=None,
+        reserved=_reserved(body),
+        **_spent(run, body),
+    )
     run, settled = _settle(run, spec, outcome)
     run = _counted(run, spec, outcome, body, settled)
     run = spun(run, spec.kind, outcome, body, settled)
@@ -284,10 +343,9 @@ def _left(definition: Definition, run: Run, event: Event) -> Run:
         run,
         state=to,
         status="attention" if stopped else "ready",
-        reason=f"limit reached: {tripped}" if stopped else None,
+        reason=_why(run, tripped) if stopped and tripped else None,
         exceeded=run.exceeded or moved,
-        model_calls=run.model_calls + (target.kind == "ask"),
-        cost=run.cost + _cost(body),
+        model_calls=run.model_calls + (target.kind == "ask") - (outcome == EXCEEDED),  # what is left unasked was counted
     )
 
 
@@ -304,13 +362,15 @@ def _read(definition: Definition, run: Run, outcome: str, to: str, body: Object)
 
 
 def _drawn(definition: Definition, run: Run, body: Object, to: str, tripped: str | None) -> bool:
-    edge = definition.states[run.state].edges.get(cast(str, body["outcome"]))
+    outcome = cast(str, body["outcome"])
+    edge = definition.states[run.state].edges.get(outcome)
+    limited = edge is not None or (outcome == EXCEEDED and definition.states[run.state].kind == "ask")
     meant = run.back if edge == BACK else edge
     if edge == NEXT:
         meant = _following(definition, run, cast("Object | None", body.get("call")))
         if meant is None or not _is_next(run, body):
             return False
-    return to == meant or (edge is not None and tripped is not None and to == definition.exceeded)
+    return to == meant or (limited and tripped is not None and to == definition.exceeded)
 
 
 def _is_next(run: Run, body: Object) -> bool:
@@ -329,9 +389,26 @@ def _remember(run: Run, body: Object) -> Object:
     return {**run.memory, **cast(Object, changed)} if changed else run.memory
 
 
-def _cost(body: Object) -> int:
-    usage = body.get("usage")
-    return cast(int, cast(Object, usage).get("cost") or 0) if usage else 0
+def charged(definition: Definition, run: Run, body: Object) -> Run:
+    """The run with what an event says its calls of models used up, where a limit counts it: what the next is checked against."""
+    if definition.tokens is None and definition.cost is None and not definition.daily:
+        return run
+    return but(run, **spent) if (spent := _spent(run, body)) else run
+
+
+def _spent(run: Run, body: Object) -> dict[str, object]:
+    if "usage" not in body and "shadow" not in body:
+        return {}
+    by = used(body)
+    unpriced = run.unpriced or ("" if run.offline else by.unpriced)
+    return {"cost": run.cost + by.cost, "tokens": run.tokens + by.tokens, "unpriced": unpriced}
+
+
+def _reserved(body: Object) -> Reserved | None:
+    found = cast("Object | None", body.get("reserved"))
+    if found is None:
+        return None
+    return Reserved(cast(str, found["day"]), cast(int, found.get("tokens", 0)), cast(int, found.get("cost", 0)))
 
 
 def _settle(run: Run, spec: Spec, outcome: str) -> tuple[Run, Pending | None]:
@@ -348,7 +425,7 @@ def _counted(run: Run, spec: Spec, outcome: str, body: Object, settled: Pending 
         if not refused:
             return run  # the answer is not over: what failed before it may fail on it again
         outcome, body = "error", refused
-    if outcome == "unknown":
+    if outcome in ("unknown", EXCEEDED):
         return run
     blamed = (settled.act if settled else None) or run.state
     if outcome == "error" or (settled and outcome == "not_happened"):
@@ -426,6 +503,7 @@ def begin(event: Event) -> Run:
         parent=cast(str | None, body.get("parent")),
         pins=cast(dict[str, str], body.get("pins", {})),
         model_calls=1 if body.get("asks") else 0,
+        reserved=_reserved(body),
     )
 
 
@@ -476,7 +554,8 @@ def _ended_state(definition: Definition, run: Run, event: Event) -> Run:
     held: Object = {"event": event.type, **{name: event.body[name] for name in _HELD if name in event.body}}
     reason = cast(str, event.body["stuck"])
     did = run.did or cast(str, event.body.get("effect", "read")) != "read"
-    return but(run, status="attention", reason=reason, held=held, did=did, postponed=None, cost=run.cost + _cost(event.body))
+    spent = _spent(run, event.body)
+    return but(run, status="attention", reason=reason, held=held, did=did, postponed=None, reserved=None, **spent)
 
 
 def _built(definition: Definition, run: Run, event: Event) -> Run:
@@ -504,7 +583,7 @@ def _postponed(definition: Definition, run: Run, event: Event) -> Run:
     call = run.pending
     if call is not None and definition.states[run.state].kind == "act":
         call = but(call, attempts=attempts)
-    return but(run, postponed=(until, attempts), pending=call, cost=run.cost + _cost(event.body))
+    return but(run, postponed=(until, attempts), pending=call, **_spent(run, event.body))
 
 
 def _opened(definition: Definition, run: Run, event: Event) -> Run:
@@ -568,7 +647,11 @@ def set_aside(run: Run, event: Event) -> Run:
 
 def _retried(definition: Definition, run: Run, event: Event) -> Run:
     granted = run.granted + cast(int, event.body.get("grant", 0))
-    return but(run, status=_idle(run), reason=None, granted=granted, postponed=None)
+    return but(run, status=_idle(run), reason=None, granted=granted, postponed=None, unpriced="")
+
+
+def _reserving(definition: Definition, run: Run, event: Event) -> Run:
+    return but(run, reserved=_reserved(event.body))
 
 
 def _idle(run: Run) -> Status:
@@ -597,6 +680,7 @@ def _cancelled(definition: Definition, run: Run, event: Event) -> Run:
         held=None,
         reason=None,
         was=None,
+        reserved=None,
         doubts=doubts,
         did=did,
     )
@@ -622,6 +706,8 @@ _REDUCERS: dict[str, Reducer] = {
     "edited": _edited,
     "child_ended": _child_ended,
     "settled": _settled,
+    "reserved": _reserving,
+    "limited": _left,
     "ended": _over,
     "stuck": _needs_person("attention"),
     "blocked": _needs_person("blocked"),

@@ -13,11 +13,12 @@ from leverframe import perform
 from leverframe.canon import Json, Object, ordered
 from leverframe.clock import Micros
 from leverframe.errors import LeverframeError
+from leverframe.limits import DAILY
 from leverframe.llm import LLM, Answer, Request, Usage, request_hash
 from leverframe.machine import Definition
 from leverframe.perform import AnyMachine, Bound, Draft, Step, Stuck
 from leverframe.recording import Recording
-from leverframe.reduce import begin, need_of, reduce, route, rules_of
+from leverframe.reduce import begin, charged, need_of, reduce, route, rules_of
 from leverframe.run import Event, Run, but, event
 from leverframe.state import Fetch, Memory
 from leverframe.window import Window
@@ -254,7 +255,15 @@ class _Teller:
         """With the edge that the outcome takes now."""
         if "outcome" not in body:
             return body
-        where = route(self._bound.definition, run, cast(str, body["outcome"]), line.at)
+        definition, over = self._bound.definition, str(line.body.get("exceeded", ""))
+        where = route(
+            definition,
+            charged(definition, run, body),
+            cast(str, body["outcome"]),
+            line.at,
+            call=cast("Object | None", body.get("call")),
+            over=over if over.startswith(DAILY) else "",  # what all runs of that day had used up is a fact
+        )
         led: Object = {**_without(("exceeded",), body), "to": where.to}
         led |= {"exceeded": where.tripped} if where.tripped else {}
         for what in ("exceeded", "to"):

@@ -42,7 +42,7 @@ def chain(previous: str, seq: int, at: Micros, type: str, actor: str, body_hash:
     return sha256(f"{previous}|{seq}|{at}|{type}|{actor}|{body_hash}".encode()).hexdigest()
 
 
-T = TypeVar("T", bound="Pending | Waiting | Run")
+T = TypeVar("T", bound="Pending | Waiting | Reserved | Run")
 
 
 def but(value: T, **changes: object) -> T:
@@ -93,6 +93,15 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class Reserved:
+    """What one call of a model was set aside from a day's budget; tokens and cost only where a day's are limited."""
+
+    day: str  # of UTC: `2026-11-21`
+    tokens: int = 0
+    cost: int = 0
+
+
+@dataclass(frozen=True)
 class Run:
     """All of a run that the log folds to: execution state and business state in one (factor 5)."""
 
@@ -110,6 +119,9 @@ class Run:
     steps: int = 0
     model_calls: int = 0
     cost: int = 0  # millionths of a dollar
+    tokens: int = 0  # of questions to models and their answers
+    unpriced: str = ""  # a model that was asked, and whose price nobody knows
+    reserved: Reserved | None = None  # of the day's budget, for the call that the Ask is about to make
     ordinal: int = 0  # effects so far
     exceeded: bool = False  # the drawn `exceeded` edge was taken: steps and days once more
     granted: int = 0  # further portions of all limits that people granted

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from leverframe.canon import MAX_MEMORY, Object, admit_dump, digest, ordered
 from leverframe.clock import Micros
 from leverframe.errors import InvalidMemory
+from leverframe.ledger import spends
 from leverframe.machine import Definition, Machine
 from leverframe.reduce import begin
 from leverframe.run import Run, event
@@ -43,8 +44,12 @@ def new_run(
     offline: bool | None = None,
     pins: Mapping[str, str] | None = None,
     parent: str | None = None,
+    aside: Object | None = None,
 ) -> NewRun:
-    """A run to be, after its first event; nobody holds it yet. `offline`: is the model that it would ask? None where there is none."""
+    """A run to be, after its first event; nobody holds it yet. `offline`: is the model that it would ask? None where there is none.
+
+    `aside`: what its first call is set aside of the day's budget.
+    """
     run_id = id_of(command.tenant, definition.name, command.key)
     asks = any(spec.kind == "ask" for spec in definition.states.values())
     body: Object = {
@@ -64,9 +69,10 @@ def new_run(
         "pins": {**pins} if pins else None,
     }
     body |= {name: value for name, value in optional.items() if value is not None}
-    first = event(None, now, "started", command.source, body)
+    first = event(None, now, "started", command.source, body | (aside or {}))
+    run = begin(first)
     return NewRun(
-        run=begin(first),
+        run=run,
         events=[first],
         tenant=command.tenant,
         start_key=command.key,
@@ -74,6 +80,7 @@ def new_run(
         source=command.source,
         reply_to=command.reply_to,
         wake_at=now,
+        spends=list(spends(definition, None, run, first)) if run.reserved else (),
     )
 
 

@@ -571,7 +571,7 @@ class Explorer:
         at = int(config.phase * (self.definition.days or 0) * DAY)
         body = draft.body
         if "outcome" in body:
-            where = route(self.definition, run, cast(str, body["outcome"]), at, cast("Object | None", body.get("call")))
+            where = route(self.definition, run, cast(str, body["outcome"]), at, call=cast("Object | None", body.get("call")))
             body = {**body, "to": where.to, **({"exceeded": where.tripped} if where.tripped else {})}
             if self.definition.states[where.to].kind == "act":
                 body["fence"] = config.fence

@@ -178,7 +178,7 @@ class Brute:
         for steps in (0, TOO_MANY_STEPS):
             counted = but(run, steps=steps)
             try:
-                where = route(self.definition, counted, outcome, 0, cast("Object | None", body.get("call")))
+                where = route(self.definition, counted, outcome, 0, call=cast("Object | None", body.get("call")))
             except EdgeError:
                 return  # a Compact that nothing led to: there is no way Back
             moved = where.tripped is not None and where.to == self.definition.exceeded and not run.exceeded

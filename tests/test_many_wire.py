@@ -140,7 +140,7 @@ def test_whatever_happens_calls_wait_only_behind_a_call_and_each_has_a_number_of
         body = _ended(run, outcome, more, pick)
         if body is None:
             continue
-        where = route(MACHINE, run, outcome, 0, cast("Object | None", body.get("call")))
+        where = route(MACHINE, run, outcome, 0, call=cast("Object | None", body.get("call")))
         run = reduce(MACHINE, run, Event(run.seq + 1, 0, "worked", "t", {**body, "to": where.to}, "", "", ""))
         assert bool(run.pending) or not run.queue
         assert len(run.queue) < max(1, len(before.queue)) or before.state in ("Ask", "Sign")

@@ -119,6 +119,18 @@ MUTANTS = (
         (*BOUNDARIES, "reaches_outside"),
         "AssertionError",
     ),
+    Mutant(
+        "the limit of a day",
+        (("store/purse.py", "if have >= limit or have + wanted > limit:", "if have > 9 * limit:"),),
+        ("tests/test_budget.py", "-k", "two_hundred and Think and sqlite"),
+        "Person",
+    ),
+    Mutant(
+        "what a call gives back",
+        (("ledger.py", "if was is not None and (ended or by is not NONE):", "if was is not None and by is not NONE:"),),
+        ("tests/test_budget.py", "-k", "cancelled_run"),
+        "assert",
+    ),
 )
 
 

@@ -23,7 +23,7 @@ from leverframe.errors import (
     UnknownRun,
     UnknownTask,
 )
-from leverframe.run import Pending, Run, Waiting, chain, event
+from leverframe.run import Pending, Reserved, Run, Waiting, chain, event
 from leverframe.store import Committed, Decided, Inbound, Started, Store, is_dead, me
 from leverframe.store.store import HISTORIES
 from tests.stored import CLOCK, DEFINITION, LEASE, asking, effect, letting_go, new, opened, step, task
@@ -77,6 +77,9 @@ FULL = Run(
     steps=7,
     model_calls=3,
     cost=12,
+    tokens=900,
+    unpriced="openai/new",
+    reserved=Reserved("2026-01-05", 1000, 25),
     ordinal=2,
     exceeded=True,
     granted=1,
@@ -101,7 +104,7 @@ FULL = Run(
 
 
 def test_the_full_run_of_these_tests_has_no_field_at_its_default() -> None:
-    for kind, full in ((Run, FULL), (Pending, CALL), (Waiting, FULL.waiting)):
+    for kind, full in ((Run, FULL), (Pending, CALL), (Waiting, FULL.waiting), (Reserved, FULL.reserved)):
         for field in fields(kind):
             default = field.default if field.default_factory is MISSING else field.default_factory()
             assert getattr(full, field.name) != default, f"give {kind.__name__}.{field.name} a value above"

@@ -56,7 +56,7 @@ def booking(run: Run, note: str, then: Callable[[Session], None] = lambda _: Non
     def fail(error: Exception) -> Commit:
         return step(run, fence, {"failed": f"{type(error).__name__}: {error}"})
 
-    return Deferred(run.id, fence, run.seq, make, fail)
+    return Deferred(run.id, fence, run.seq, make, fail, over=lambda limit: step(run, fence, {"over": limit}))
 
 
 async def last(store: Store, run: Run) -> object:

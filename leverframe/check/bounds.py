@@ -28,6 +28,7 @@ class Bounds:
     steps        transitions, until an End or a limit that a person must lift
     model_calls  answers of a model, whatever it took to get them
     cost         millionths of a dollar; reached by the call that goes beyond it, which is still paid for
+    tokens       of questions and answers, as cost: only a limit bounds them, for memory has no size that a definition knows
     structural   no cycle at all: the longest path is the bound; otherwise it is the limits
     cycle        a shortest cycle (without `retry`) that only limits stop; empty where every run ends by itself
     """
@@ -37,6 +38,7 @@ class Bounds:
     cost: int | None
     structural: bool
     cycle: tuple[Hop, ...] = ()
+    tokens: int | None = None
 
 
 def bounds(graph: Graph) -> Bounds:
@@ -50,8 +52,8 @@ def findings(graph: Graph, others: Mapping[str, Graph]) -> Iterator[Finding]:
         message = f"machine {graph.name}: nothing bounds {_round(found.cycle)}"
         yield _finding(graph, UNBOUNDED, message, found.cycle, bounded.to(found.cycle))
     asking = bounded.cycle(asking=True)
-    if asking and limits.get("model_calls") is None and limits.get("cost") is None:
-        message = f"machine {graph.name}: calls a model in {_round(asking)}, with no limit of calls or cost"
+    if asking and all(limits.get(name) is None for name in ("model_calls", "tokens", "cost")):
+        message = f"machine {graph.name}: calls a model in {_round(asking)}, with no limit of calls, tokens or cost"
         yield _finding(graph, MODEL_UNBOUNDED, message, asking, bounded.to(asking))
     shortest, steps = bounded.shortest(), limits.get("steps")
     if shortest and isinstance(steps, int) and len(shortest) > steps:
@@ -94,8 +96,9 @@ class _Bounded:
         longest = None if cycle else self._longest()
         steps = self._least(longest[0] if longest else None, self._limited_steps())
         calls = self._least(longest[1] if longest else None, self._limited_calls(), steps)
-        cost = cast("int | None", self.graph.limits.get("cost"))
-        return Bounds(steps, calls if asks else 0, cost if asks else 0, longest is not None and steps == longest[0], cycle)
+        cost, tokens = (cast("int | None", self.graph.limits.get(name)) if asks else 0 for name in ("cost", "tokens"))
+        structural = longest is not None and steps == longest[0]
+        return Bounds(steps, calls if asks else 0, cost, structural, cycle, tokens)
 
     def _least(self, *some: int | None) -> int | None:
         return min((each for each in some if each is not None), default=None)

@@ -180,7 +180,7 @@ _ALL = (
         "give the other machine nothing that came from outside, let a person approve its call, or accept this with the reason",
     ),
     Code("LF501", "error", "A run without a bound", "set Limits(steps=…), or lead the cycle to an End"),
-    Code("LF502", "warning", "Model calls without a bound", "set Limits(model_calls=…) or Limits(cost_usd=…)"),
+    Code("LF502", "warning", "Model calls without a bound", "set Limits(model_calls=…), Limits(tokens=…) or Limits(cost_usd=…)"),
     Code("LF503", "error", "A limit that no run can keep", "raise Limits(steps=…) above the length of this path"),
     Code(
         "LF601",

@@ -79,6 +79,8 @@ class Flow:
         self.letters: list[Letter] = []
         self._spots: dict[Spot, int] = {}
         self._letters: dict[Letter, int] = {}
+        by_day = bool(graph.limits.get("daily")) and self.exceeded is not None
+        self._by_day = by_day and self.nodes[self.exceeded or ""].kind != "ask"
         self._impatient = any(_times(node) <= 1 for node in graph.nodes.values() if node.kind == "compact")
         self.moves = cache(self._moves)
         self.back = cache(self._back)
@@ -138,6 +140,11 @@ class Flow:
         if node.kind == "approve" and spot.tool:
             edited = (self.letter(RENEWED),)
             found[Move("edited", spot, self.number(spot), KEEP, edited, (), "edited")] = None
+        if node.kind == "ask" and self._by_day and self.exceeded and not spot.exceeded:
+            for target, origin in self._entered(
+                spot, node, EXCEEDED, self.exceeded
+            ):  # left unasked: see `leverframe.reduce.refused`
+                found[self._move(spot, EXCEEDED, target._replace(exceeded=True), origin)] = None
         return tuple(found)
 
     def _followed(self, spot: Spot, node: Node, does: tuple[int, ...]) -> Iterator[Move]:

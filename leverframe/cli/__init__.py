@@ -18,9 +18,24 @@ compare     diff, definition
 records     export, replay
 context     context
 page        what a model saw, as HTML
+spending    budget
 """
 
-from leverframe.cli import compare, context, draw, operate, people, prompts, records, review, rooms, runs
+from leverframe.cli import compare, context, draw, operate, people, prompts, records, review, rooms, runs, spending
 from leverframe.cli.app import app, main
 
-__all__ = ["app", "compare", "context", "draw", "main", "operate", "people", "prompts", "records", "review", "rooms", "runs"]
+__all__ = [
+    "app",
+    "compare",
+    "context",
+    "draw",
+    "main",
+    "operate",
+    "people",
+    "prompts",
+    "records",
+    "review",
+    "rooms",
+    "runs",
+    "spending",
+]

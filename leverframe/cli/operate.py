@@ -53,7 +53,10 @@ def retry(
     runs: Runs = None,
     machine: OfMachine = None,
     status: WithStatus = None,
-    grant: Annotated[int, typer.Option(min=0, help="So many further portions of the machine's limits.")] = 0,
+    grant: Annotated[
+        int,
+        typer.Option(min=0, help="So many further portions of the machine's limits; those of a day count for these runs alone."),
+    ] = 0,
     by: Operator = "operator",
     as_json: AsJson = False,
 ) -> None:

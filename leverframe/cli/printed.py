@@ -273,12 +273,17 @@ def runs(to: Console, rows: "Sequence[Row]", more: int, now: Micros) -> None:
         (row.run.id, row.run.machine, status_of(row, now), row.run.state, iso(row.updated_at), row.start_key or "")
         for row in rows
     ]
-    words = [[line(cell) for cell in row] for row in cells]
-    widths = [max(len(column) for column in columns) for columns in zip(*words, strict=True)]
-    for row in words:
-        shown = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        to.print(Text(shown.rstrip(), style=COLOURS.get(row[2], "")))
+    columns(to, cells, [row[2] for row in cells])
     rest(to, len(rows), more)
+
+
+def columns(to: Console, rows: Sequence[Sequence[str]], statuses: Sequence[str] = ()) -> None:
+    """One line a row, each in the colour of its status."""
+    words = [[line(cell) for cell in row] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*words, strict=True)]
+    for number, row in enumerate(words):
+        shown = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        to.print(Text(shown.rstrip(), style=COLOURS.get(statuses[number], "") if statuses else ""))
 
 
 def tasks(to: Console, found: "Sequence[Task]", more: int, now: Micros, eldest: Mapping[str, str]) -> None:

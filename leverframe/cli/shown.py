@@ -55,6 +55,7 @@ def run_json(row: "Row", now: Micros) -> Object:
         "offline": run.offline,
         "steps": run.steps,
         "model_calls": run.model_calls,
+        "tokens": run.tokens,
         "cost_usd": run.cost / 1_000_000,
         "want": row.want,
         "wake_at": when(row.wake_at),

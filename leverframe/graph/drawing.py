@@ -339,10 +339,22 @@ def _limits(limits: Mapping[str, object]) -> str:
     parts = [
         f"{limits['steps']} steps",
         f"{limits['model_calls']} model calls" if limits["model_calls"] is not None else "",
+        f"{limits['tokens']} tokens" if limits.get("tokens") is not None else "",
         f"{int(cost) / 1_000_000:.2f} dollars" if isinstance(cost, int) else "",
         f"{limits['days']} days" if limits["days"] is not None else "",
     ]
-    return "at most " + ", ".join(part for part in parts if part)
+    return "at most " + ", ".join(part for part in parts if part) + _a_day(limits.get("daily"))
+
+
+def _a_day(daily: object) -> str:
+    """Of all runs of the machine together."""
+    most = cast("dict[str, int]", daily or {})
+    parts = [
+        f"{most['model_calls']} model calls" if "model_calls" in most else "",
+        f"{most['tokens']} tokens" if "tokens" in most else "",
+        f"{most['cost'] / 1_000_000:.2f} dollars" if "cost" in most else "",
+    ]
+    return f"; all runs a day {', '.join(part for part in parts if part)}" if most else ""
 
 
 def line(doc: str) -> str:

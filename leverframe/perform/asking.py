@@ -53,7 +53,7 @@ async def _answered(step: Step, request: Request, body: Object) -> Draft:
     """What came is data until the choices have validated it; every fault of it is the `error` edge."""
     name = step.run.state
     llm = cast(LLM, step.llm)
-    if step.bound.definition.cost is not None and (why := unpriced(llm, request)):
+    if step.bound.definition.limits_money and (why := unpriced(llm, request)):
         return Draft("blocked", {"reason": f"{why}; then `leverframe retry {step.run.id}`"})
     try:
         with outside(f"model {name}"):

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from leverframe.canon import Object
-from leverframe.errors import ModelError
-from leverframe.llm import LLM, Answer, Picked, Request, pick
+from leverframe.errors import ModelError, ModelRefused
+from leverframe.llm import LLM, Answer, Picked, Request, pick, unpriced
 from leverframe.perform.memory import one_line
 from leverframe.perform.replies import reply_body
 from leverframe.perform.step import Step, Stuck
@@ -68,8 +68,11 @@ async def _asked(step: Step, prompt: Prompt, request: Request, variables: Object
         prompt=prompt,
         shadow=True,
     )
+    llm = cast(LLM, step.llm)
+    if step.bound.definition.limits_money and (why := unpriced(llm, same)):
+        raise ModelRefused(why)
     with outside(f"shadow {step.run.state}"):
-        return await pick(cast(LLM, step.llm), same)
+        return await pick(llm, same)
 
 
 def _heard(answer: "asyncio.Task[tuple[Answer, Picked]]") -> None:

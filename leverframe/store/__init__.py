@@ -10,6 +10,7 @@ Tables
     human_tasks   what people are asked, and the one decision about it
     inbound       what reached a run from outside, once per (source, key): signals, decisions, ends of children
     schedules     what starts runs by the clock
+    spending      what machines with daily limits used up, by day, reservations included
     prompt_pins   which variant of a prompt new runs are told, and who said so; append only
 
 Transaction rule
@@ -36,6 +37,7 @@ writer is then never fought over inside a process, and 200 runs share an fsync. 
     figures      what the log says of prompts
     queries      the reading side                   owner        who holds a lease, and is it alive
     boundary     where tests stop the process       migrations   Alembic's
+    purse        the days' budgets in a batch
 """
 
 from leverframe.store.database import SCHEMA as SCHEMA
@@ -55,6 +57,8 @@ from leverframe.store.records import Inbound as Inbound
 from leverframe.store.records import NewRun as NewRun
 from leverframe.store.records import Pin as Pin
 from leverframe.store.records import Row as Row
+from leverframe.store.records import Spend as Spend
+from leverframe.store.records import Spending as Spending
 from leverframe.store.records import Started as Started
 from leverframe.store.records import Task as Task
 from leverframe.store.records import TaskKind as TaskKind

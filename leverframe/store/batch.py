@@ -14,9 +14,10 @@ from sqlmodel import Session
 
 from leverframe.canon import canonical, digest
 from leverframe.clock import Clock, Micros
-from leverframe.errors import KeyConflict, LeverframeError, Lost, UnknownRun
+from leverframe.errors import KeyConflict, LeverframeError, Lost, Overdrawn, UnknownRun
 from leverframe.run import OVER, Event
 from leverframe.store.pack import pack, task_columns
+from leverframe.store.purse import Purse
 from leverframe.store.records import Commit, Committed, Deferred, Inbound, NewRun, Started, Want
 from leverframe.store.statements import Statements
 
@@ -76,6 +77,7 @@ class Tx:
         self.now = clock.now()
         self.guards: dict[str, Guard] = {}
         self.known: dict[tuple[str, str, str | None], tuple[str, str, int]] = {}  # start keys: run, hash of the request, fence
+        self.purse = Purse()
         self.pile = Pile(sql)
 
     def __enter__(self) -> Self:
@@ -120,6 +122,7 @@ class Tx:
         """A savepoint was rolled back: what is known of the rows may not be so."""
         self.guards.clear()
         self.known.clear()
+        self.purse = Purse()
         self.pile = Pile(self.sql)
 
     def touch(self, run_id: str) -> None:
@@ -130,6 +133,9 @@ class Tx:
 
     def flush(self) -> None:
         """Write what is piled up."""
+        if self.purse.changed:
+            for row in self.purse.take():
+                self.pile.add(self.sql.spend, *row)
         for statement, rows in self.pile.take():
             self.many(statement, rows)
 
@@ -156,6 +162,7 @@ class Pile:
             sql.insert["inbound"],
             sql.want,
             sql.poke,
+            sql.spend,
         )
 
     def add(self, statement: str, *row: Any) -> None:
@@ -185,6 +192,7 @@ def write(tx: Tx, items: Sequence[Item]) -> list[Result]:
             results[index] = _attempt(item.do, tx)
             tx.flush()
     know_starts(tx, items)
+    know_purses(tx, items)
     for index, item in enumerate(items):
         if isinstance(item, Commit):
             results[index] = _attempt(step, tx, item)
@@ -218,7 +226,7 @@ def locks(item: Item) -> Iterable[str]:
 
 
 def step(tx: Tx, commit: Commit) -> Committed:
-    """Check the guards of a step and pile up what it writes. Raises Lost, and then has changed nothing."""
+    """Check the guards of a step and pile up what it writes. Raises Lost or Overdrawn, and then has changed nothing."""
     guard = tx.guard(commit.run.id)
     if _stands(guard, commit):
         return Committed(guard.want, guard.want_by, guard.inbox)
@@ -227,6 +235,8 @@ def step(tx: Tx, commit: Commit) -> Committed:
         raise Lost(f"run {guard.id}: something reached it in the meantime; look at its inbox and try again")
     parent = tx.guard(commit.notify_parent.run_id) if commit.notify_parent else None
     children = _children(tx, commit)
+    if commit.spends:
+        tx.purse.spend(commit.spends)
     tx.touch(guard.id)
     tx.pile.events(guard.id, commit.events)
     _advance(tx, guard, commit)
@@ -348,10 +358,18 @@ def know_starts(tx: Tx, items: Iterable[Item]) -> None:
             tx.known[tenant, machine, key] = (found[0], found[1], found[2])
 
 
+def know_purses(tx: Tx, items: Iterable[Item]) -> None:
+    """Lock the days that the batch spends of."""
+    spends = [spend for item in items if isinstance(item, Commit | NewRun) for spend in item.spends]
+    if spends:
+        tx.purse.open(tx, spends)
+
+
 def start(tx: Tx, new: NewRun) -> Started:
-    """Exactly one run per (tenant, machine, start key). Raises KeyConflict for another payload under a known key."""
+    """Exactly one run per (tenant, machine, start key). Raises KeyConflict for another payload under a known key, Overdrawn."""
     known = tx.known.get((new.tenant, new.run.machine, new.start_key)) if new.start_key is not None else None
     if known is None:
+        tx.purse.spend(new.spends)
         return _insert(tx, new)
     run_id, start_hash, fence = known
     if start_hash != new.start_hash:
@@ -391,9 +409,9 @@ def defer(tx: Tx, item: Deferred) -> Committed:
             session.commit()
     except Exception as error:  # noqa: BLE001
         savepoint.rollback()
-        return _alone(tx, item.fail(error))
+        return _affordable(tx, item, item.fail(error))
     try:
-        done = _alone(tx, commit)
+        done = _affordable(tx, item, commit)
     except BaseException:
         savepoint.rollback()
         tx.forget()
@@ -402,9 +420,17 @@ def defer(tx: Tx, item: Deferred) -> Committed:
     return done
 
 
+def _affordable(tx: Tx, item: Deferred, commit: Commit) -> Committed:
+    try:
+        return _alone(tx, commit)
+    except Overdrawn as over:  # nothing of the step is written, and what the tool did stands
+        return _alone(tx, item.over(over.limit))
+
+
 def _alone(tx: Tx, commit: Commit) -> Committed:
     tx.lock(locks(commit))
     know_starts(tx, [commit])
+    know_purses(tx, [commit])
     done = step(tx, commit)
     tx.flush()
     return done

@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemy
 from leverframe.errors import DatabaseUnavailable, InputError, SchemaTooNew, SchemaTooOld, StoreError, UnsafeDatabase
 from leverframe.store.boundary import AFTER_COMMIT, BEFORE_COMMIT, probe
 
-SCHEMA = "0002"  # the newest file in migrations/versions; they are numbered, so that older and newer can be told apart
+SCHEMA = "0003"  # the newest file in migrations/versions; they are numbered, so that older and newer can be told apart
 VERSION_TABLE = "leverframe_version"  # alembic's own name may belong to an application in the same database
 MIGRATIONS = Path(__file__).parent / "migrations"
 READING = {"reading": True}  # execution option: begin without the write lock

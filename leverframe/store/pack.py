@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from leverframe.canon import Json, canonical
 from leverframe.errors import Tampered
-from leverframe.run import Event, Pending, Run, Waiting
+from leverframe.run import Event, Pending, Reserved, Run, Waiting
 from leverframe.store.records import Effect, Inbound, Row, Task
 from leverframe.store.tables import TABLES
 
@@ -80,7 +80,7 @@ def _plain(value: object) -> object:
 
 
 _NESTED: dict[type, _Shape] = {}
-for _kind in (Pending, Waiting):
+for _kind in (Pending, Waiting, Reserved):
     _NESTED[_kind] = _Shape(_kind)
 _EXECUTION = _Shape(Run, without=COLUMNS)
 _NAMES = {name: tuple(table.columns.keys()) for name, table in TABLES.items()}

@@ -13,7 +13,7 @@ from leverframe.run import OVER, Event
 from leverframe.store import pack
 from leverframe.store.database import READING, refusals
 from leverframe.store.owner import is_dead
-from leverframe.store.records import Effect, Inbound, Pin, Row, Task, TaskStatus
+from leverframe.store.records import Effect, Inbound, Pin, Row, Spending, Task, TaskStatus
 from leverframe.store.tables import SUSPECT, TABLES
 
 _definitions, _runs, _events, _effects, _tasks, _inbound = (
@@ -169,6 +169,12 @@ class Queries:
     def run_ids(self, after: str, limit: int) -> list[str]:
         wanted: Select[Any] = select(_runs.id).where(_runs.id > after).order_by(_runs.id)
         return [row[0] for row in self._all(wanted.limit(limit))]
+
+    def spending(self, machine: str | None, since: str) -> list[Spending]:
+        spent = TABLES["spending"].c
+        wanted: Select[Any] = select(*spent).where(spent.day >= since)
+        wanted = wanted if machine is None else wanted.where(spent.machine == machine)
+        return [Spending(*row) for row in self._all(wanted.order_by(spent.machine, spent.day.desc()))]
 
     def machines(self) -> list[str]:
         names: Select[Any] = select(_definitions.name).distinct()

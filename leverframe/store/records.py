@@ -1,6 +1,6 @@
 """What goes into the store and what comes out of it: plain frozen data, no sessions, no rows that know a database."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeAlias, TypeVar
 
@@ -114,6 +114,29 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
+class Spend:
+    """A change of what a machine used up on a day. With `limits` it is a reservation: nothing is written where it would go beyond."""
+
+    machine: str
+    day: str
+    model_calls: int
+    tokens: int
+    cost: int
+    limits: Mapping[str, int] | None = None  # by the name of what is limited
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What a machine used up on a day, reservations of calls in flight included; `cost` in millionths of a dollar."""
+
+    machine: str
+    day: str
+    model_calls: int
+    tokens: int
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
 class NewRun:
     """A run to be, as it is after its first events. With an `owner` it is born claimed: fence 1."""
 
@@ -127,6 +150,7 @@ class NewRun:
     owner: str | None = None
     lease_until: Micros | None = None
     wake_at: Micros | None = None
+    spends: Sequence[Spend] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +187,7 @@ class Commit:
     starts: Sequence[NewRun] = ()
     children_want: Want | None = None
     notify_parent: Inbound | None = None
+    spends: Sequence[Spend] = ()  # a reservation that goes beyond a limit is Overdrawn, and nothing of the step is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +204,7 @@ class Deferred:
     """A step whose `local` tool runs inside our transaction: `make` calls it and says what to commit.
 
     It runs on the committer's thread under a SAVEPOINT of its own. Whatever it raises rolls its rows back, and what `fail`
-    makes of the error is committed instead.
+    makes of the error is committed instead. What `over` makes of a limit is, where the step is Overdrawn: the tool has run.
     """
 
     run_id: str
@@ -187,6 +212,7 @@ class Deferred:
     base_seq: int
     make: Callable[[Session], Commit]
     fail: Callable[[Exception], Commit]
+    over: Callable[[str], Commit]
 
 
 @dataclass(frozen=True, slots=True)

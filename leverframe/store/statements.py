@@ -34,6 +34,7 @@ from leverframe.store.tables import SUSPECT, TABLES
 _runs, _effects, _tasks, _inbound, _pins = (
     TABLES[name].c for name in ("runs", "effects", "human_tasks", "inbound", "prompt_pins")
 )
+_spending = TABLES["spending"].c
 GUARD = (
     "id",
     "fence",
@@ -49,6 +50,7 @@ GUARD = (
     "want_by",
     "inbox",
 )
+SUMS = ("model_calls", "tokens", "cost")  # of spending
 CHANGES = ("status", "attempts", "first_at", "marked_at", "done_at", "error", "result")  # of an effect that is known
 
 
@@ -62,6 +64,7 @@ class Statements:
         self._steps()
         self._small_changes()
         self._questions()
+        self._purses()
 
     def many(self, values: Sequence[str]) -> Any:
         """Many values as the one parameter that `_among` takes."""
@@ -150,6 +153,19 @@ class Statements:
         last = select(*_pins).where(_pins.prompt == bindparam("of")).order_by(_pins.number.desc()).limit(bindparam("at_most"))
         self.last_pin = self._text(last.offset(literal_column("0")), ["of", "at_most"])
         self._due()
+
+    def _purses(self) -> None:
+        """A day's row is locked by whoever reads or makes it, and written as a whole."""
+        sums = [_spending[name] for name in SUMS]
+        here = and_(_spending.machine == bindparam("at_machine"), _spending.day == bindparam("at_day"))
+        found = select(*sums).where(here)
+        self.purse = self._text(found.with_for_update() if self._postgres else found, ["at_machine", "at_day"])
+        new = (postgresql.insert if self._postgres else sqlite.insert)(TABLES["spending"])
+        made = new.on_conflict_do_update(index_elements=["machine", "day"], set_={"day": new.excluded.day})
+        self.open_purse = self._text(made.returning(*sums), TABLES["spending"].columns.keys())
+        to: list[Any] = [(_spending[name], bindparam(f"to_{name}")) for name in SUMS]
+        spend = update(TABLES["spending"]).ordered_values(*to).where(here)
+        self.spend = self._text(spend, [*(f"to_{name}" for name in SUMS), "at_machine", "at_day"])
 
     def _due(self) -> None:
         due = and_(_runs.wake_at <= bindparam("by_now"), _runs.wake_at.is_not(None))

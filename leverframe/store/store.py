@@ -27,6 +27,7 @@ from leverframe.store.records import (
     NewRun,
     Pin,
     Row,
+    Spending,
     Started,
     Task,
     TaskStatus,
@@ -86,7 +87,7 @@ class Store:
         return started
 
     async def commit(self, step: Commit | Deferred) -> Committed:
-        """Write a step; returns when it is safe. Raises Lost if the fence, the log's end or the inbox is not what it says."""
+        """Write a step; returns when it is safe. Raises Lost if the fence, the log's end or the inbox is not what it says, Overdrawn."""
         committed: Committed = await self._committer.submit(step)
         return committed
 
@@ -236,6 +237,10 @@ class Store:
     async def run_ids(self, after: str = "", limit: int = 500) -> list[str]:
         """By id, from the one after; reads no more of a run, so that a damaged one hides no other."""
         return await self._read(lambda: self._queries.run_ids(after, limit))
+
+    async def spending(self, machine: str | None = None, *, since: str = "") -> list[Spending]:
+        """What machines with daily limits used up, by machine, the newest day first; `since`: a day of UTC, `2026-11-21`."""
+        return await self._read(lambda: self._queries.spending(machine, since))
 
     async def machines(self) -> list[str]:
         """The names of all machines that ever stored a definition here."""

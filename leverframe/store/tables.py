@@ -11,7 +11,7 @@ from sqlmodel import Field, SQLModel
 
 # Compared byte by byte on PostgreSQL too, so that a prefix of an id is a range of its index.
 Id = Text().with_variant(Text(collation="C"), "postgresql")
-Word, Json, Time, Count = Text, Text, BigInteger, Integer
+Word, Json, Time, Count, Sum = Text, Text, BigInteger, Integer, BigInteger
 
 SUSPECT = 3
 """Claims of a run without a commit between them, from which on it is suspected of taking its process down, and goes alone."""
@@ -176,6 +176,16 @@ class Schedules(Base, table=True):
     input: str = Field(sa_type=Json)
     next_at: int | None = Field(sa_type=Time)  # NULL: switched off
     last_at: int | None = Field(sa_type=Time)
+
+
+class Spending(Base, table=True):
+    """What a machine with daily limits used up on a day. Calls in flight are in it as what they reserved."""
+
+    machine: str = Field(primary_key=True, sa_type=Id)
+    day: str = Field(primary_key=True, sa_type=Id)  # of UTC: 2026-11-21
+    model_calls: int = Field(sa_type=Sum)
+    tokens: int = Field(sa_type=Sum)
+    cost: int = Field(sa_type=Sum)  # millionths of a dollar
 
 
 class PromptPins(Base, table=True):
