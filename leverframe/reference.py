@@ -102,5 +102,5 @@ def _index(part: str) -> bool:
 
 
 def _nothing(parts: Sequence[str]) -> str:
-    place = "/".join(("", *parts))
+    place = "/".join(parts)  # not as a pointer: what begins with a slash reads like a file, and errors name none
     return f"the result has nothing at {place if len(place) <= 60 else place[:59] + '…'!r}"

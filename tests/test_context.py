@@ -42,7 +42,7 @@ async def test_what_is_kept_of_a_question_does_not_grow(house: House, tmp_path: 
     engine = house(agent(tmp_path, Patient), llm=Scripted([*[peek.call(n) for n in range(40)], Stop()]))
     run = await begin(engine, "desk")
     kept = [line.body["prompt"] for line in await engine.store.events(run.id) if line.type == "asked"]
-    assert all(isinstance(one, dict) and list(one) == ["budget", "name", "tokens", "variant"] for one in kept)
+    assert all(isinstance(one, dict) and list(one) == ["budget", "hash", "name", "tokens", "variant"] for one in kept)
 
 
 async def test_a_run_that_moves_to_another_definition_is_made_again_under_both(house: House, tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def vault(prompt: str) -> Graph:
 
 
 def test_the_secret_fields_of_a_memory_are_known_also_inside_of_others() -> None:
-    assert secret_fields(vault("")) == [*EVERY, "pin"]
+    assert secret_fields(vault("")) == EVERY
 
 
 @pytest.mark.parametrize(

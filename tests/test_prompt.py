@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from leverframe.canon import Json, Object
 from leverframe.errors import PromptError
-from leverframe.prompt import Message, Partial, Prompt, choose, fill, find, pinned, pinned_partials, pins, readable, render
+from leverframe.prompt import Message, Partial, Prompt, choose, fill, find, pinned, pinned_partials, pins, render
+from leverframe.readable import readable
 
 TRIAGE = """---
 model: openai/gpt-4o-mini

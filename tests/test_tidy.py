@@ -23,7 +23,7 @@ Rule: TypeAlias = Callable[[Tree], list[str]]
 ORDER = (
     ("errors", "clock", "words", "threads"),
     ("canon", "importance"),
-    ("schema", "faults"),
+    ("schema", "faults", "readable"),
     ("state",),
     ("prompt", "table", "tool"),
     ("automaton", "series", "reference", "recollection", "wording"),

@@ -317,7 +317,7 @@ def quote(to: Console, words: object, by: str = "  ", style: str = "") -> None:
 
 def readable(value: Json, *, inline: int = 0) -> str:
     """JSON data as compact YAML."""
-    from leverframe.prompt import readable as shown
+    from leverframe.readable import readable as shown
 
     return plain(shown(value, inline=inline))
 

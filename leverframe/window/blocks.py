@@ -7,7 +7,7 @@ from typing import cast
 
 from leverframe.canon import Json, Object
 from leverframe.llm import estimated_tokens
-from leverframe.prompt import readable
+from leverframe.readable import readable
 
 LONGEST = 6_000
 """Characters of a block; what is longer is shortened, and can be asked for with `recall`."""
