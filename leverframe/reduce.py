@@ -397,7 +397,7 @@ def charged(definition: Definition, run: Run, body: Object) -> Run:
 
 
 def _spent(run: Run, body: Object) -> dict[str, object]:
-    if "usage" not in body and "shadow" not in body:
+    if "usage" not in body:
         return {}
     by = used(body)
     unpriced = run.unpriced or ("" if run.offline else by.unpriced)

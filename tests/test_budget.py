@@ -38,7 +38,7 @@ from leverframe.state import State
 from leverframe.store import Spend, Store
 from leverframe.store.purse import Purse, Totals
 from leverframe.testing import CrashPoints, FakeClock, Scripted
-from leverframe.usage import Used, used
+from leverframe.usage import used
 from tests import yard
 from tests.explorer import Anywhere
 from tests.house import Box, Done, Failed, House, Person, Short, Stop, Think, answer, asked, charge, deskwork, types
@@ -394,10 +394,13 @@ async def test_what_a_call_just_cost_counts_before_the_next_is_entered(house: Ho
     assert (len(model.requests), run.cost, run.reason) == (2, 600_000, "limit reached: cost")
 
 
-def test_a_shadow_is_paid_for_beside_the_call_that_acts_and_stops_no_run() -> None:
+def test_a_shadow_counts_for_the_day_and_not_for_the_run() -> None:
     shadow: Object = {"b": {"usage": {"input_tokens": 10, "cost": None}}, "c": {"error": "never asked"}, "d": {"late": True}}
-    body: Object = {"usage": {"input_tokens": 1, "output_tokens": 2, "cost": 3}, "shadow": shadow}
-    assert used(body) == Used(tokens=13, cost=3, shadows=2)
+    log = Log(DESK, "Think", asks=True, reserved={"day": TODAY, "tokens": 100})
+    before = log.run
+    run = log.add("asked", outcome="stop", usage={"input_tokens": 1, "output_tokens": 2, "cost": 3}, shadow=shadow)
+    assert (run.tokens, run.cost, run.unpriced) == (3, 3, "")
+    assert list(spends(DESK, before, run, log.events[-1])) == [Spend("desk", TODAY, 2, 13 - 100, 3)]
 
 
 # ── the parts by themselves ──────────────────────────────────────────────────────────────────────────────────────────────────
