@@ -103,6 +103,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "worked": ("work",),
     "fetched": ("fetch",),
     "asked": ("ask",),
+    "reserved": ("ask",),
+    "limited": ("ask",),
     "built": ("act",),
     "marked": ("act",),
     "acted": ("act",),
@@ -252,7 +254,7 @@ class _Teller:
                 raise self._parted(run, line, what, was, now)
 
     def _led(self, run: Run, line: Event, body: Object) -> Object:
-        """With the edge that the outcome takes now."""
+        """With the edge that the outcome takes now. What was left of a day is the world's, and is as it was."""
         if "outcome" not in body:
             return body
         definition, over = self._bound.definition, str(line.body.get("exceeded", ""))

@@ -32,7 +32,9 @@ from leverframe.graph import drawing
 from leverframe.ledger import spends
 from leverframe.llm import Answer, Usage
 from leverframe.machine import Definition
+from leverframe.recording import record
 from leverframe.reduce import DAY, begin, reduce
+from leverframe.replay import replay
 from leverframe.run import Reserved, Run
 from leverframe.state import State
 from leverframe.store import Spend, Store
@@ -258,6 +260,15 @@ async def test_children_and_forks_count_like_any_run(house: House) -> None:
     assert (await engine.advance(fork.run.id)).run.state == "Person"
     assert await spent(engine) == {TODAY: (2, 200, 14)}
     assert await told(engine, machine("Think", a_day(2)).definition()) == {TODAY: (2, 200, 14)}
+
+
+@pytest.mark.parametrize("first", ["Think", "Prepare"])
+async def test_a_recorded_run_that_found_the_day_used_up_is_told_again(house: House, first: str) -> None:
+    desk = machine(first, a_day(1))
+    engine = house(desk, llm=Scripted([SAYS_STOP]))
+    for run in (await begun(engine, "desk"), await begun(engine, "desk")):
+        told_again = await replay(await record(engine.store, run.id), desk, desk.definition({}))
+        assert told_again.divergence is None
 
 
 async def test_a_grant_lets_a_run_go_beyond_the_day_by_one_more_portion_of_it(house: House) -> None:
