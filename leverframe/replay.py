@@ -21,7 +21,7 @@ from leverframe.recording import Recording
 from leverframe.reduce import begin, charged, need_of, reduce, route, rules_of
 from leverframe.run import Event, Run, but, event
 from leverframe.state import Fetch, Memory
-from leverframe.window import Window
+from leverframe.window import Window, window_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class _Teller:
             self._run = reduce(definition, run, again)
         except LeverframeError as error:
             raise self._parted(run, line, "stuck", line.body.get("outcome"), str(error)) from error
-        self._window.add(again.type, again.body)
+        self._window.take(again)
 
     def _begin(self, line: Event) -> None:
         definition = self._bound.definition
@@ -166,7 +166,7 @@ class _Teller:
             raise self._parted(run, line, "memory", run.memory, str(error)) from error
         again = event(None, line.at, line.type, line.actor, {**line.body, "definition": definition.hash, "memory": memory})
         self._run = begin(again)
-        self._window.add(again.type, again.body)
+        self._window = window_of(definition, [again])
 
     def _possible(self, run: Run, line: Event) -> None:
         """Can this happen in this state, and would the engine let it?"""
@@ -232,7 +232,7 @@ class _Teller:
         draft = await perform.ask(step)
         if draft.body.get("request") != line.body.get("request"):
             self.reworded.append(line.seq)
-        return draft
+        return Draft(draft.type, _without(("usage", "model", "tried"), draft.body))  # what it cost is a fact; limits count it
 
     def _choose_prompt(self, step: Step, line: Event) -> None:
         """The variant that is wanted, or that was asked with, where the definition has it."""
@@ -329,11 +329,8 @@ class _Recorded:
     line: Event
 
     async def ask(self, request: Request) -> Answer:
-        body = self.line.body
-        usage = cast(Object, body.get("usage") or {})
-        counted = Usage(cast(int, usage.get("input_tokens", 0)), cast(int, usage.get("output_tokens", 0)))
-        chosen = _chosen(body, several=request.choices.most > 1)
-        return Answer(chosen, counted, cast(str, body.get("model", "")), request_hash(request.messages))
+        chosen = _chosen(self.line.body, several=request.choices.most > 1)
+        return Answer(chosen, Usage(), "", request_hash(request.messages))
 
 
 def _chosen(body: Object, *, several: bool) -> Json:

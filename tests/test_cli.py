@@ -224,6 +224,7 @@ def test_an_exported_run_is_told_again(leverframe: Command, tmp_path: Path) -> N
     told = leverframe("replay", str(file), "--json")
     (found,) = told.rows("replays")
     assert (told.code, found["run"], found["divergence"], found["told"]) == (0, run, None, found["events"])
+    assert found["reworded"] == []
     assert "come out as recorded" in leverframe("replay", str(file), "--model", "examples").out
     assert leverframe("replay", str(file), "--variant", "b").code == 2
     assert leverframe("replay", str(tmp_path / "none.json")).code == 2
