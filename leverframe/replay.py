@@ -21,7 +21,7 @@ from leverframe.recording import Recording
 from leverframe.reduce import begin, charged, need_of, reduce, route, rules_of
 from leverframe.run import Event, Run, but, event
 from leverframe.state import Fetch, Memory
-from leverframe.window import Window, window_of
+from leverframe.window import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,8 @@ class _Teller:
             raise self._parted(run, line, "memory", run.memory, str(error)) from error
         again = event(None, line.at, line.type, line.actor, {**line.body, "definition": definition.hash, "memory": memory})
         self._run = begin(again)
-        self._window = window_of(definition, [again])
+        self._window = Window(definition)
+        self._window.take(again)
 
     def _possible(self, run: Run, line: Event) -> None:
         """Can this happen in this state, and would the engine let it?"""
