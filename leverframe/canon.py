@@ -31,9 +31,11 @@ def ordered(value: object) -> str:
     return _encode_as_is(value)
 
 
-def stored(value: Object) -> Object:
-    """As a database gives it back: keys sorted, at every depth."""
-    return cast(Object, json.loads(_encode(value)))
+def stored(value: Json) -> Json:
+    """JSON data as a database gives it back: keys sorted, at every depth."""
+    if isinstance(value, dict):
+        return {key: stored(value[key]) for key in sorted(value)}
+    return [stored(item) for item in value] if isinstance(value, list) else value
 
 
 def digest(value: object) -> str:

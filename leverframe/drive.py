@@ -152,7 +152,7 @@ class Drive:
 
     async def _know_pins(self, held: Held) -> None:
         """Before a commit that may start child runs: they are new runs, too."""
-        if held.bound.definition.may_delegate(held.run.state):
+        if held.bound.delegated and held.bound.definition.may_delegate(held.run.state):
             held.pins = {hash: await self._pins(child) for hash, child in held.bound.delegated.items()}
 
     async def _definition_of(self, machine: AnyMachine) -> Definition:
@@ -567,7 +567,7 @@ class Drive:
         for run, line in lines:
             self._budget.see(held.bound.definition, line)
             if held.window is not None:
-                held.window.take(line)
+                held.window.add(line.type, line.body)
             self._tell(run, line)
 
     def _prepare(self, held: Held, word: Word, over: str = "") -> "tuple[Commit, list[tuple[Run, Event]]]":

@@ -543,6 +543,7 @@ class Definition:
     def __init__(self, text: str) -> None:
         self.text = text
         self.hash = text_hash(text)
+        self._ways: dict[tuple[str, str, str | None, str | None], str] = {}
         body = cast(Object, json.loads(text))
         if body.get("leverframe") != 1:
             raise DeclarationError("not a leverframe definition of format 1")
@@ -593,7 +594,16 @@ class Definition:
         return onward(shapes, self.exceeded)
 
     def move(self, state: str, outcome: str, *, back: str | None, following: str | None = None) -> str:
-        """Where an outcome leads; `back` and `following` are what `Back` and `Next` mean. Raises EdgeError for an edge that is not drawn."""
+        """Where an outcome leads; `back` and `following` are what `Back` and `Next` mean. Raises EdgeError for an edge that is not drawn.
+
+        The compiled machine is asked once for each way: what it answers depends on nothing else.
+        """
+        way = (state, outcome, back, following)
+        if (found := self._ways.get(way)) is None:
+            found = self._ways[way] = self._moved(*way)
+        return found
+
+    def _moved(self, state: str, outcome: str, back: str | None, following: str | None) -> str:
         cursor = Cursor(state, back, following)
         event = self.compiled.events.get(outcome)
         try:

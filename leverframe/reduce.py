@@ -448,12 +448,11 @@ def _carried(run: Run, spec: Spec, target: Spec, outcome: str, event: Event, tak
     made, maker = cast(Object | None, body.get("call")), spec.name
     if spec.kind == "act" and call is not None:
         maker = call.maker
-        run = but(run, ordinal=run.ordinal + taken)
         did = run.did or (outcome != "error" and cast(str, body.get("effect", "read")) != "read")
         if outcome == "unknown":
             marked = body.get("effect") == "once"  # its mark counted the attempt
             run = but(run, doubts=(*run.doubts, call if marked else but(call, attempts=call.attempts + 1)))
-        run, call = but(run, did=did), None
+        run, call = but(run, did=did, ordinal=run.ordinal + taken), None
     elif call is not None and made is None:
         if spec.kind == "approve" and outcome == "approved":  # a Work that ends in such a word is no person
             call = but(call, approved=call.digest, by=cast(str, body.get("by", "")))

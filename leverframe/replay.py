@@ -150,7 +150,7 @@ class _Teller:
             self._run = reduce(definition, run, again)
         except LeverframeError as error:
             raise self._parted(run, line, "stuck", line.body.get("outcome"), str(error)) from error
-        self._window.take(again)
+        self._window.add(again.type, again.body)
 
     def _begin(self, line: Event) -> None:
         definition = self._bound.definition
@@ -167,7 +167,7 @@ class _Teller:
         again = event(None, line.at, line.type, line.actor, {**line.body, "definition": definition.hash, "memory": memory})
         self._run = begin(again)
         self._window = Window(definition)
-        self._window.take(again)
+        self._window.add(again.type, again.body)
 
     def _possible(self, run: Run, line: Event) -> None:
         """Can this happen in this state, and would the engine let it?"""

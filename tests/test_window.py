@@ -57,6 +57,7 @@ def said(text: str) -> tuple[str, Object]:
 
 
 def test_a_run_reads_like_a_thread() -> None:
+    # what is nested stands by the alphabet, as a database gives it back: the same bytes whoever goes on with the run
     approval: Object = {"content": "Pay back 45.50", "approver": "finance", "call": ASKED["call"]}
     opened: Object = {"state": "Release", "task": "t1", "tool_name": "send_approval_notification", "arguments": approval}
     decision: Object = {"decision": "approved", "by": "ann", "comment": "looks right:\nthe photo shows it"}
@@ -73,13 +74,14 @@ def test_a_run_reads_like_a_thread() -> None:
     assert text == (
         "<request>\nsource: cli\nmessage: Order 1042 arrived broken\n</request>\n"
         "<fetched>\ntool_name: find_order\narguments: {order_id: 1042}\n"
-        "result: {id: 1042, status: delivered, refundable: 45.5}\n</fetched>\n"
+        "result: {id: 1042, refundable: 45.5, status: delivered}\n</fetched>\n"
         "<fetched>\ntool_name: earlier_refunds\narguments: {days: 90}\nresult: []\n</fetched>\n"
-        '<asked>\ntool_name: issue_refund\narguments: {order_id: 1042, amount: "45.50"}\n</asked>\n'
-        "<opened>\ntool_name: send_approval_notification\narguments:\n  content: Pay back 45.50\n  approver: finance\n  call:\n"
-        '    tool_name: issue_refund\n    arguments: {order_id: 1042, amount: "45.50"}\n    digest: ab12\n</opened>\n'
-        "<decided>\ntool_name: get_human_feedback\narguments:\n  decision: approved\n  by: ann\n"
-        "  comment: |-\n    looks right:\n    the photo shows it\n</decided>\n"
+        '<asked>\ntool_name: issue_refund\narguments: {amount: "45.50", order_id: 1042}\n</asked>\n'
+        "<opened>\ntool_name: send_approval_notification\narguments:\n  approver: finance\n  call:\n"
+        '    arguments: {amount: "45.50", order_id: 1042}\n    digest: ab12\n    tool_name: issue_refund\n'
+        "  content: Pay back 45.50\n</opened>\n"
+        "<decided>\ntool_name: get_human_feedback\narguments:\n  by: ann\n"
+        "  comment: |-\n    looks right:\n    the photo shows it\n  decision: approved\n</decided>\n"
         "<acted>\ntool_name: issue_refund\nresult: {payment: p-7}\n</acted>\n"
     )
 
@@ -99,10 +101,10 @@ def test_answers_events_and_replies_stand_as_they_were_given() -> None:
     )
     assert text.partition("</request>\n")[2] == (
         "<asked>\nintent: decline\nreason: Too late\n</asked>\n"
-        '<asked>\ntool_name: issue_refund\narguments: {order_id: 1042, amount: "45.50"}\nunsure: true\n</asked>\n'
+        '<asked>\ntool_name: issue_refund\narguments: {amount: "45.50", order_id: 1042}\nunsure: true\n</asked>\n'
         "<answered>\nby: bob\nintent: answered\ntext: It is 1042\n</answered>\n"
         "<received>\nevent: delivered\ndata: {at: noon}\n</received>\n"
-        "<returned>\nresults: [{success: true, result: null}]\n</returned>\n"
+        "<returned>\nresults: [{result: null, success: true}]\n</returned>\n"
         "<expired>\nstate: Release\n</expired>\n"
     )
 

@@ -126,6 +126,9 @@ async def act(step: Step, lease: Callable[[], Awaitable[None]]) -> Draft:
 
 async def _looked(step: Step, call: Pending) -> Draft:
     """A `read` call, and with it those of the same answer that would follow it right here."""
+    if not step.run.queue:
+        python, result, failed = await _repeatable(step, Call(call.tool_name, call.arguments))
+        return _acted(step, call, {"error": failed}) if failed else _done(step, call, python, result)
     waiting = beside(step.bound.definition, step.run)
     more: list[Call[object]] = [Call(cast(str, item["tool_name"]), cast(Object, item["arguments"])) for item in waiting]
     every: list[Call[object]] = [Call(call.tool_name, call.arguments), *more]

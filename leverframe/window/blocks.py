@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
-from leverframe.canon import Json, Object
+from leverframe.canon import Json, Object, stored
 from leverframe.llm import estimated_tokens
 from leverframe.readable import readable
 
@@ -57,8 +56,7 @@ bonjour bonsoir salut merci beaucoup cordialement hola buenos días gracias much
 _CHATTER = frozenset(_GREETINGS.split())
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """What of an event is one block: its tag, its content, and the reference that `recall` takes."""
 
     reference: str
@@ -195,10 +193,11 @@ def _picked(body: Object, keys: tuple[str, ...]) -> Object:
     for key in keys:
         value = body.get(key)
         if isinstance(value, dict) and key in _SPREAD:
-            wanted = _SPREAD[key] or tuple(value)
-            content |= {name: value[name] for name in wanted if value.get(name) not in (None, [], {}, "")}
+            for name in _SPREAD[key] or sorted(value):
+                if value.get(name) not in (None, [], {}, ""):
+                    content[name] = stored(value[name])
         elif value is not None or (key == "result" and key in body):
-            content[key] = value
+            content[key] = stored(value)
     if body.get("error") is not None and "error" not in keys:
         content["failed"] = True  # why stands in the error that follows
     return content

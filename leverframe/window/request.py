@@ -3,12 +3,12 @@
 Made of data alone, so that it can be made again from the log, byte for byte (`leverframe.window.rebuild`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
-from leverframe.canon import Json, Object, stored
+from leverframe.canon import Object, stored
 from leverframe.errors import WindowOverflow
 from leverframe.llm import estimated_tokens
 from leverframe.machine import Spec
@@ -37,7 +37,7 @@ def question(
     prompt: Prompt,
     spec: Spec,
     window: Window,
-    memory: Mapping[str, Json],
+    memory: Object,
     choices: str,
     *,
     budget: int | None = None,
@@ -47,7 +47,7 @@ def question(
 
     Raises PromptError, WindowOverflow.
     """
-    known = stored(dict(memory))
+    known = cast(Object, stored(memory))
     if budget is None:
         budget = _budget(prompt, window.factor(), context, lambda: render(prompt, _variables(known, choices, "")))
     variables = _variables(known, choices, window.text(view(spec, budget)) if _shows(prompt) else "")
@@ -57,7 +57,7 @@ def question(
 
 def _shows(prompt: Prompt) -> bool:
     """May a template of it use the window? One that does not need not have room for it."""
-    return any(word in section.text for section in prompt.sections for word in ("window", "include", "import"))
+    return "window" in prompt.text or bool(prompt.partials)
 
 
 def view(spec: Spec, budget: int) -> View:

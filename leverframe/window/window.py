@@ -4,7 +4,6 @@ A block is made once, when its event is added. What is resolved, and what is sai
 more is held than any question could show. So what a question costs depends on its budget, never on how long the run is.
 """
 
-import json
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -100,7 +99,7 @@ class Window:
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def add(self, type: str, body: Object) -> None:
-        """The next event. Types that say nothing to a model only count."""
+        """The next event, as it was written or as the log gives it back. Types that say nothing to a model only count."""
         self._seq += 1
         if type == "asked":
             self._report(body)
@@ -121,10 +120,6 @@ class Window:
             self._add_pieces(type, body, None)
         while self._tokens > self._keep and self._forget():
             pass
-
-    def take(self, line: Event) -> None:
-        """As `add`, of an event that was just written: read as it stands in the log, so that it looks the same to whoever reads it there."""
-        self.add(line.type, cast(Object, json.loads(line.text)) if line.type in SHOWN or line.body.get("void") else line.body)
 
     def _add_pieces(self, type: str, body: Object, blamed: str | None) -> list[int]:
         found = pieces(self._seq, type, body)
