@@ -19,11 +19,12 @@ from leverframe.reduce import Route, refused, reservable, unreserved
 from leverframe.run import Event, Run
 from leverframe.store import Spending
 from leverframe.usage import NONE, Used, used
+from leverframe.window import BUDGET
 
 RECENT = 20
 """Calls of a state that say what the next one takes."""
-QUESTION_TOKENS, ANSWER_TOKENS = 8000, 1000
-"""What a window may take; and an answer, where its prompt sets no `max_tokens`."""
+ANSWER_TOKENS = 1000
+"""What an answer may take, where its prompt sets no `max_tokens`."""
 Asked: TypeAlias = tuple[str, str]  # machine, state
 
 
@@ -81,7 +82,7 @@ class Budget:
             return Guess(max(each.tokens for each in seen), max(each.cost for each in seen))
         if (average := self._average.get(definition.name)) is not None:
             return average
-        return Guess(self._of_prompt(definition, state) + estimated_tokens(canonical(memory)) + QUESTION_TOKENS, 0)
+        return Guess(self._of_prompt(definition, state) + estimated_tokens(canonical(memory)) + BUDGET, 0)
 
     def _of_prompt(self, definition: Definition, state: str) -> int:
         found = self._prompts.get((definition.hash, state))

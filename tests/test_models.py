@@ -23,6 +23,7 @@ from leverframe.llm import (
     Request,
     Scripted,
     Usage,
+    context_of,
     model_for,
     pick,
     unpriced,
@@ -230,6 +231,16 @@ def test_prices_are_the_projects_own_else_known_else_there_are_none(monkeypatch:
     assert "here/b" in unpriced(model_for(known), asking(model="here/b"))
     assert unpriced(model_for("here/a", prices={"here/a": (0.0, 0.0)}), asking()) == ""
     assert unpriced(model_for("examples"), asking()) == unpriced(Scripted([]), asking()) == ""
+
+
+def test_how_much_a_model_takes_is_known_of_many_and_the_least_of_several_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for provider in ("OPENAI", "ANTHROPIC", "OLLAMA"):
+        monkeypatch.setenv(f"{provider}_API_KEY", "key")
+    one = model_for("openai/gpt-4o-mini")
+    assert (context_of(one, ""), context_of(one, "anthropic/claude-sonnet-4-5")) == (128_000, 200_000)
+    assert context_of(one, "ollama/own") is None
+    assert context_of(model_for("anthropic/claude-sonnet-4-5, openai/gpt-4o-mini"), "") == 128_000
+    assert context_of(Scripted([]), "") is None
 
 
 def test_settings_name_several_models_prices_modes_and_rates(tmp_path: Path) -> None:

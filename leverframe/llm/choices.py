@@ -139,7 +139,7 @@ class Choices:
             wired["properties"] = {name: _or_reference(child) for name, child in cast(Object, wired["properties"]).items()}
         first: Object = {"intent": {"type": "string", "enum": [choice.intent]}}
         if self.threshold is not None:
-            first["confidence"] = {"type": "number", "description": "How sure you are, from 0 to 1"}
+            first["confidence"] = {"type": "number", "minimum": 0, "maximum": 1}
         properties = {**first, **({"arguments": wired} if choice.is_tool else cast(Object, wired["properties"]))}
         doc: Object = {"description": choice.doc} if choice.doc else {}
         closed: Object = {"properties": properties, "required": list(properties), "additionalProperties": False}

@@ -34,6 +34,10 @@ class LocalLLM:
         self._remote: RemoteLLM | None = None
         self._opening = threading.Lock()
 
+    def context(self, model: str) -> int:
+        """How many tokens it takes, its answer included."""
+        return CONTEXT
+
     async def ask(self, request: Request) -> Answer:
         """One answer. Raises BadCompletion, ModelUnavailable."""
         remote = await asyncio.to_thread(self._open)

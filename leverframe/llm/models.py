@@ -14,7 +14,7 @@ from leverframe.llm.local import LocalLLM
 from leverframe.llm.pace import Rate
 from leverframe.llm.prices import Prices
 from leverframe.llm.remote import RemoteLLM
-from leverframe.llm.seam import LLM, Answer, Request, Tried, Usage, unpriced
+from leverframe.llm.seam import LLM, Answer, Request, Tried, Usage, context_of, unpriced
 
 
 def model_for(
@@ -114,6 +114,11 @@ class Models:
                 return replace(answer, usage=_with_tried(answer.usage, tried), tried=tuple(tried))
         raise _all(unavailable)
 
+    def context(self, model: str) -> int | None:
+        """How many tokens any of the models takes that may answer, its answer included; None where that is not known of one."""
+        known = [context_of(self._known.get(name) or self._far, name) for name in self._wanted(model)]
+        return min((size for size in known if size is not None), default=None)
+
     def unpriced(self, request: Request) -> str:
         """Why the cost of a call would be unknown: of any of the models that may answer."""
         for name in self._asked(request):
@@ -131,7 +136,10 @@ class Models:
                 await llm.close()
 
     def _asked(self, request: Request) -> list[str]:
-        return self._names if self._alone else split(request.model) or self._names
+        return self._wanted(request.model)
+
+    def _wanted(self, model: str) -> list[str]:
+        return self._names if self._alone else split(model) or self._names
 
     def _one(self, name: str) -> LLM:
         try:

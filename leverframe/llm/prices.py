@@ -5,10 +5,13 @@ A model without a known price has no cost, which is not the same as costing noth
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from leverframe.llm.endpoints import is_free
 from leverframe.llm.reading import Counts
+
+if TYPE_CHECKING:
+    from genai_prices.types import Provider
 
 Prices: TypeAlias = Mapping[str, tuple[float, ...]]
 """Dollars for a million tokens in, out and, where that differs, read from a cache: `{"openai/gpt-4o-mini": (0.15, 0.60, 0.075)}`."""
@@ -40,9 +43,21 @@ class PriceTable:
         )
 
 
-def _known(model: str, counts: Counts) -> int | None:
+def context_window(model: str) -> int | None:
+    """How many tokens a model takes, its answer included; None where the package does not know."""
+    provider, name = _listed(model)
+    found = _providers()[provider].find_model(name) if provider in _providers() else None
+    return found.context_window if found else None
+
+
+def _listed(model: str) -> tuple[str, str]:
+    """Provider and model as the package calls them."""
     provider, _, name = model.partition("/")
-    provider = _CALLED_ELSEWHERE.get(provider, provider)
+    return _CALLED_ELSEWHERE.get(provider, provider), name
+
+
+def _known(model: str, counts: Counts) -> int | None:
+    provider, name = _listed(model)
     if provider not in _providers():
         return None
     from genai_prices import Usage, calc_price
@@ -55,7 +70,7 @@ def _known(model: str, counts: Counts) -> int | None:
 
 
 @lru_cache(maxsize=1)
-def _providers() -> frozenset[str]:
+def _providers() -> "Mapping[str, Provider]":
     from genai_prices.data import providers  # a table of 1.6 MB, looked at by the first question
 
-    return frozenset(provider.id for provider in providers)
+    return {provider.id: provider for provider in providers}

@@ -18,7 +18,7 @@ from leverframe.llm import chat, gemini, line, messages, reading
 from leverframe.llm.endpoints import Endpoint, Mode, Own, endpoint_of
 from leverframe.llm.failures import failure
 from leverframe.llm.pace import Pace, Rate
-from leverframe.llm.prices import Prices, PriceTable
+from leverframe.llm.prices import Prices, PriceTable, context_window
 from leverframe.llm.reading import Counts, Reading
 from leverframe.llm.seam import Answer, Request, Usage, estimated_tokens, request_hash
 
@@ -82,6 +82,10 @@ class RemoteLLM:
     def endpoint(self, model: str) -> Endpoint:
         """Where a model is asked. Raises UnknownModel: no such provider, no key, no address."""
         return endpoint_of(model, self._own)
+
+    def context(self, model: str) -> int | None:
+        """How many tokens that model takes, its answer included, where that is known."""
+        return context_window(model or self.model)
 
     def unpriced(self, request: Request) -> str:
         """Why the cost of a call would be unknown, and what to do; empty where the price is known."""
