@@ -44,7 +44,7 @@ OURS = {
         "least",
         "most",
     ),
-    # the JSON Schema that is sent: its keywords, and the one description of ours
+    # the JSON Schema that is sent: its keywords
     *(
         "properties",
         "required",
@@ -59,7 +59,6 @@ OURS = {
         "title",
     ),
     *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "pattern", "format", "const"),
-    *("How", "sure", "you", "are"),
 }
 """Every word of the engine's that can reach a model. It is no place for instructions: who adds one says here what it is for."""
 
