@@ -136,7 +136,7 @@ MUTANTS = (
 
 def outcome(tree: Path, tests: tuple[str, ...]) -> "subprocess.CompletedProcess[str]":
     """These tests, of that tree and by its own code, until one fails."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=short", *tests]
+    command = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "-p", "no:cacheprovider", "--tb=short", *tests]
     env = {**repository.environment(PYTHONPATH=str(tree)), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True, timeout=300, check=False)
 
