@@ -435,11 +435,11 @@ def _counted(run: Run, spec: Spec, outcome: str, body: Object, settled: Pending 
         )
         failures = {**run.failures, blamed: run.failures.get(blamed, 0) + 1}
         return but(run, failures=failures, in_a_row=run.in_a_row + 1, error={"state": blamed, **cause})
-    if spec.kind == "compact":
+    if spec.kind == "compact" or not (run.failures or run.in_a_row):
         return run
     failures = {state: count for state, count in run.failures.items() if state not in (blamed, run.state)}
     progress = spec.kind in ("fetch", "act", "delegate") or (spec.kind in ("approve", "consult", "wait") and outcome != "expired")
-    return but(run, failures=failures if run.failures else run.failures, in_a_row=0 if progress else run.in_a_row)
+    return but(run, failures=failures, in_a_row=0 if progress else run.in_a_row)
 
 
 def _carried(run: Run, spec: Spec, target: Spec, outcome: str, event: Event, taken: int) -> Run:

@@ -41,11 +41,10 @@ class _Shape:
         self.decoders = {field.name: decode for field in own if (decode := _decoder(str(field.type)))}
 
     def plain(self, value: object) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, default in self.defaults:
-            part = getattr(value, name)
-            if part is not default and part != default:
-                found[name] = _plain(part)
+        held: dict[str, Any] = value.__dict__
+        found = {name: part for name, default in self.defaults if (part := held[name]) is not default and part != default}
+        for name in self.decoders.keys() & found.keys():
+            found[name] = _plain(found[name])
         return found
 
     def parts(self, found: dict[str, Any]) -> dict[str, Any]:
