@@ -282,12 +282,13 @@ def attempt(world: World, way: Way, at: tuple[int, ...] = (), restart: Restart =
 
     async def happens_and_is_looked_at(engine: Engine) -> None:
         row = await happens(engine)
-        points.at = frozenset()  # nobody crashes while it is looked at
+        points.at, passed = frozenset(), len(points.passed)  # nobody crashes while it is looked at
         payment = cast("Object | None", cast(Object, row.run.result or {}).get("payment"))
         amount = payment["amount"] if payment else None
         trial.end = (row.run.status, row.run.state, amount, row.run.memory["reason"], row.run.memory["note"])
         trial.effects = await engine.store.effects(row.run.id)
         trial.wrong += [*await _untrue(engine, row), *_undone(world, trial), *await _unreleased(engine, row, world)]
+        del points.passed[passed:]
 
     try:
         points.run(happens_and_is_looked_at)
