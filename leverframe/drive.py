@@ -556,7 +556,7 @@ class Drive:
 
     async def _write(self, held: Held, commit: "Commit | Deferred", lines: "list[tuple[Run, Event]]") -> None:
         safe = self._safe()
-        committed = await self.store.commit(commit)
+        committed = await self.store.commit(commit, alone=len(self._held) == 1)
         held.run = lines[-1][0]
         held.safe_until = safe
         held.given = self._rests(held, held.run)[0] if isinstance(commit, Deferred) else commit.lease_until is None

@@ -127,11 +127,11 @@ class JustBefore(Store):
 
     first: "Callable[[], Awaitable[object]] | None" = None
 
-    async def commit(self, step: Commit | Deferred) -> Committed:
+    async def commit(self, step: Commit | Deferred, *, alone: bool = False) -> Committed:
         first, self.first = self.first, None
         if first is not None:
             await first()
-        return await super().commit(step)
+        return await super().commit(step, alone=alone)
 
 
 async def test_a_decision_in_time_is_not_overruled_by_a_deadline_that_is_just_being_written(world: World) -> None:

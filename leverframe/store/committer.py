@@ -69,14 +69,19 @@ class Committer:
 
     # --- on the event loops
 
-    async def submit(self, item: Item) -> Any:
-        """Have the item written; gives its result when it is safe on disk, or raises why it was not written."""
+    async def submit(self, item: Item, *, alone: bool = False) -> Any:
+        """Have the item written; gives its result when it is safe on disk, or raises why it was not written.
+
+        `alone`: nobody else has anything to write, so there is no reason to wait for what others ask for in this turn of the loop.
+        """
         loop = asyncio.get_running_loop()
         outbox = self._outboxes.get(loop) or self._open(loop)
         async with outbox.room:
             ticket = Ticket(item, loop, loop.create_future())
             outbox.tickets.append(ticket)
-            if len(outbox.tickets) == 1:
+            if alone:
+                self._hand_over(outbox)
+            elif len(outbox.tickets) == 1:
                 loop.call_soon(self._hand_over, outbox)
             return await ticket.future
 

@@ -86,9 +86,12 @@ class Store:
         started: Started = await self._committer.submit(new)
         return started
 
-    async def commit(self, step: Commit | Deferred) -> Committed:
-        """Write a step; returns when it is safe. Raises Lost if the fence, the log's end or the inbox is not what it says, Overdrawn."""
-        committed: Committed = await self._committer.submit(step)
+    async def commit(self, step: Commit | Deferred, *, alone: bool = False) -> Committed:
+        """Write a step; returns when it is safe. Raises Lost if the fence, the log's end or the inbox is not what it says, Overdrawn.
+
+        `alone`: this process holds no other run whose step could be written with it.
+        """
+        committed: Committed = await self._committer.submit(step, alone=alone)
         return committed
 
     # --- holding a run
