@@ -198,6 +198,16 @@ class Statements:
         return str(compiled)
 
 
+_known: dict[str, Statements] = {}
+
+
+def statements(dialect: Dialect) -> Statements:
+    """The texts for this dialect. Making them takes 20 ms and more, so it is done once."""
+    if dialect.name not in _known:
+        _known[dialect.name] = Statements(dialect)
+    return _known[dialect.name]
+
+
 def _calm() -> ColumnElement[bool]:
     return _runs.claims < literal_column(str(SUSPECT))
 

@@ -33,7 +33,7 @@ from leverframe.store.records import (
     TaskStatus,
     Want,
 )
-from leverframe.store.statements import Statements
+from leverframe.store.statements import statements
 
 T = TypeVar("T")
 READERS = 4
@@ -46,7 +46,7 @@ class Store:
     def __init__(self, engine: Engine, clock: Clock, patience: float) -> None:
         self.engine = engine
         self.clock = clock
-        self._committer = Committer(engine, Statements(engine.dialect), clock, patience)
+        self._committer = Committer(engine, statements(engine.dialect), clock, patience)
         self._queries = Queries(engine)
         self._figures = Figures(engine)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="leverframe-reader")
