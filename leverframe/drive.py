@@ -611,7 +611,7 @@ class Drive:
             inbox_seen=word.inbox_seen,
             clear_want=word.clear_want,
             starts=starts,
-            children_want="cancel" if ledger.cancel_children else None,
+            children_want=ledger.children_want,
             notify_parent=ledger.notify_parent,
             spends=ledger.spends,
         )
