@@ -318,7 +318,8 @@ class Engine(Drive):
         waiting = row.run.waiting
         if waiting is None or waiting.kind != "children":
             return []
-        return [child for child in await self.store.load_all(waiting.children) if child.run.status not in OVER]
+        awaited = set(waiting.children)  # not those that an earlier Delegate cut off
+        return [child for child in await self.store.children(row.run.id) if child.run.id in awaited]
 
     async def resume(self, run_id: str, *, by: str = "operator") -> Row:
         """What was paused goes on; children too. Deadlines ran meanwhile. Raises NotPaused, Busy, RunOver."""
