@@ -18,6 +18,7 @@ from leverframe.clock import SECOND, Clock, Micros, SystemClock, day
 from leverframe.errors import (
     BadCompletion,
     DeclarationError,
+    InputError,
     Lost,
     Overdrawn,
     PromptError,
@@ -28,12 +29,12 @@ from leverframe.errors import (
 )
 from leverframe.ledger import Ledger, reconcile_task, task_id
 from leverframe.llm import LLM, is_offline
-from leverframe.machine import Definition
+from leverframe.machine import Definition, Spec
 from leverframe.perform import AnyMachine, Bound, Draft, Step, Stuck
 from leverframe.reduce import DAY, Need, charged, may_have_run, need_of, reduce, route, set_aside, unexecuted
 from leverframe.run import OVER, Event, Run, event
 from leverframe.start import TriggerCommand, child_key, id_of, new_run, read_input
-from leverframe.state import Call, Delegate
+from leverframe.state import Call, Delegate, Memory
 from leverframe.store import Claimed, Commit, Deferred, Inbound, NewRun, Row, Store, me
 from leverframe.window import Window, window_of
 
@@ -487,8 +488,10 @@ class Drive:
         if spec.kind == "wait":
             return Draft("opened", {**body, "kind": "wait"})
         if spec.kind == "delegate":
-            count = len(perform.inputs(step))
             machine = cast(str, spec.body["machine"])
+            count = len(
+                [self._child_memory(spec, given) for given in perform.inputs(step)]
+            )  # each must be one, before any starts
             children: list[Json] = [id_of(held.tenant, machine, child_key(run, index)) for index in range(count)]
             return Draft("opened", {**body, "kind": "children", "machine": spec.body["machine"], "children": children})
         content, answers = perform.shown_to_person(step)
@@ -508,9 +511,8 @@ class Drive:
             return []
         spec = held.bound.definition.states[run.state]
         at_once, total = cast(int, spec.body["concurrency"]), len(waiting.children)
-        done = before.waiting.ended if before.waiting and before.waiting.id == waiting.id else None
-        first = 0 if done is None else min(total, done + at_once)
         last = min(total, waiting.ended + at_once)
+        first = _first_child(before, run, at_once)
         if first >= last:
             return []
         machine = self.machine(cast(str, spec.body["machine"]))
@@ -522,13 +524,20 @@ class Drive:
         return [
             self._new_run(
                 definition,
-                read_input(machine, given[index]),
+                self._child_memory(spec, given[index]),
                 TriggerCommand(machine.name, given[index], key=child_key(run, index), source="delegate", tenant=held.tenant),
                 held.pins.get(pinned, {}),
                 parent=run.id,
             )
             for index in range(first, last)
         ]
+
+    def _child_memory(self, spec: Spec, given: Memory) -> Object:
+        """The input of a child as data. Raises Stuck where it does not fit its machine."""
+        try:
+            return read_input(self.machine(cast(str, spec.body["machine"])), given)
+        except InputError as error:
+            raise Stuck(f"{spec.name}.give: {error}") from None
 
     async def _collect(self, held: Held, step: Step) -> Draft:
         waiting = held.run.waiting
@@ -611,7 +620,7 @@ class Drive:
             inbox_seen=word.inbox_seen,
             clear_want=word.clear_want,
             starts=starts,
-            children_want="cancel" if ledger.cancel_children else None,
+            children_want=ledger.children_want,
             notify_parent=ledger.notify_parent,
             spends=ledger.spends,
         )
@@ -728,6 +737,16 @@ class Drive:
     def _tell(self, run: Run, line: Event) -> None:
         if self._watch:
             self._watch(run, line)
+
+
+def _first_child(before: Run, run: Run, at_once: int) -> int:
+    """The first of the children that this step may have to start; who was started before is not started again."""
+    was, now = before.waiting, run.waiting
+    if was is None or now is None or was.id != now.id:
+        return 0
+    missed = before.status in ("attention", "blocked") and run.status == "waiting"  # the step before failed to start them
+    ended = now.ended - 1 if missed else was.ended
+    return ended + at_once if ended >= 0 else 0
 
 
 def _unless_prompt(state: str, error: DeclarationError) -> None:

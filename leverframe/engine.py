@@ -279,7 +279,7 @@ class Engine(Drive):
         raise InvalidAnswer(f"event {name}: {problem}")
 
     async def pause(self, run_id: str, *, by: str = "operator") -> Row:
-        """Accepted at any moment, in effect at the next commit. Raises AlreadyPaused, RunOver."""
+        """Accepted at any moment, in effect at the next commit; children too. Raises AlreadyPaused, RunOver."""
         row = await self._alive(run_id)
         if row.run.status == "paused" or row.want == "pause":
             raise AlreadyPaused
@@ -290,67 +290,90 @@ class Engine(Drive):
         row = await self.store.load(run_id)
         if row.run.status == "cancelled" or row.want == "cancel":
             return row
-        return await self._wish(await self._alive(run_id), "cancel", by)
+        try:
+            return await self._wish(await self._alive(run_id), "cancel", by)
+        except RunOver:
+            row = await self.store.load(run_id)
+            if row.run.status != "cancelled":
+                raise
+            return row  # somebody cancelled it at the same moment
 
     async def _wish(self, row: Row, want: Want, by: str) -> Row:
-        """Leaves word, and carries it out at once where nobody else holds the run. Children are meant too."""
+        """Leaves word, and carries it out at once where nobody else holds the run. Children are meant too: the commit that heeds the
+        word leaves word for them."""
         await self.store.want(row.run.id, want, by, self.clock.now())
         held = await self._claim(row.run.id)
         if held is not None:
             with suppress(Lost):  # then whoever has it by now finds the word
                 await self._drive(held, steps=0)
+        row = await self.store.load(row.run.id)
         for child in await self._unfinished(row):
             if child.run.status != "paused" or want == "cancel":
-                await self._wish(child, want, by)
-        return await self.store.load(row.run.id)
+                with suppress(RunOver, AlreadyPaused):  # by now
+                    await self._wish(child, want, by)
+        return row
 
     async def _unfinished(self, row: Row) -> list[Row]:
         """The child runs a run waits for that were started and are not over."""
         waiting = row.run.waiting
         if waiting is None or waiting.kind != "children":
             return []
-        return [child for child in await self.store.load_all(waiting.children) if child.run.status not in OVER]
+        awaited = set(waiting.children)  # not those that an earlier Delegate cut off
+        return [child for child in await self.store.children(row.run.id) if child.run.id in awaited]
 
     async def resume(self, run_id: str, *, by: str = "operator") -> Row:
-        """What was paused goes on; children too. Deadlines ran meanwhile. Raises NotPaused, Busy."""
+        """What was paused goes on; children too. Deadlines ran meanwhile. Raises NotPaused, Busy, RunOver."""
+
+        def resumed(run: Run) -> Draft:
+            if run.status != "paused":
+                raise NotPaused(f"run {run_id} is {run.status}, not paused")
+            return Draft("resumed", {"by": by})
+
         row = await self._alive(run_id)
-        if row.run.status != "paused":
-            raise NotPaused(f"run {run_id} is {row.run.status}, not paused")
-        await self._operate(row, Draft("resumed", {"by": by}))
-        for child in await self._unfinished(row):
+        resumed(row.run)
+        for child in await self._unfinished(row):  # first: whoever is cut off here, and says it again, is still understood
             if child.run.status == "paused":
-                await self.resume(child.run.id, by=by)
-        return await self.store.load(run_id)
+                with suppress(NotPaused, RunOver):  # by now
+                    await self.resume(child.run.id, by=by)
+        return await self._operate(run_id, resumed)
 
     async def retry(self, run_id: str, *, by: str = "operator", grant: int = 0) -> Row:
         """Goes on with a run that needed a person. `grant`: that many further portions of its limits, a day's counting as many times
-        over for this run alone; also where it took `exceeded` and waits there. Raises NotRetryable, Busy."""
-        row = await self._alive(run_id)
-        grants = row.run.exceeded and grant > 0 and row.run.status in ("ready", "waiting")
-        if row.run.status not in ("attention", "blocked", "quarantined") and not grants:
-            raise NotRetryable(f"run {run_id} is {row.run.status}; retry is for attention, blocked and quarantined")
-        reason = row.run.reason or ""
-        if reason.startswith(LIMIT_REACHED) and not reason.startswith(LIMIT_REACHED + DAILY) and grant < 1:
-            raise NotRetryable(f"run {run_id} is at its {row.run.reason}; grant more: `leverframe retry {run_id} --grant 1`")
-        self._bound.pop(row.run.definition, None)
-        await self._operate(row, Draft("retried", {"by": by, "grant": grant}))
-        return await self.store.load(run_id)
+        over for this run alone; also where it took `exceeded` and waits there. Raises NotRetryable, Busy, RunOver."""
 
-    async def _operate(self, row: Row, draft: Draft | Callable[[Run], Draft]) -> None:
-        held = await self._claim(row.run.id)
+        def retried(run: Run) -> Draft:
+            grants = run.exceeded and grant > 0 and run.status in ("ready", "waiting")
+            if run.status not in ("attention", "blocked", "quarantined") and not grants:
+                raise NotRetryable(f"run {run_id} is {run.status}; retry is for attention, blocked and quarantined")
+            reason = run.reason or ""
+            if reason.startswith(LIMIT_REACHED) and not reason.startswith(LIMIT_REACHED + DAILY) and grant < 1:
+                raise NotRetryable(f"run {run_id} is at its {reason}; grant more: `leverframe retry {run_id} --grant 1`")
+            return Draft("retried", {"by": by, "grant": grant})
+
+        row = await self._alive(run_id)
+        retried(row.run)
+        self._bound.pop(row.run.definition, None)
+        return await self._operate(run_id, retried)
+
+    async def _operate(self, run_id: str, draft: Callable[[Run], Draft]) -> Row:
+        """Commits what an operator wants of a run. `draft` judges it as it is once it is held: two may want the same, or one of them
+        its end."""
+        held = await self._claim(run_id)
         if held is None:
-            raise Busy(f"run {row.run.id} is held by another process; try again")
+            raise Busy(f"run {run_id} is held by another process; try again")
         try:
-            with _lost_is_busy(row.run.id):
-                await self._commit(held, [draft if isinstance(draft, Draft) else draft(held.run)])
-                await self._let_go(held)
+            with _lost_is_busy(run_id):
+                try:
+                    await self._commit(held, [draft(_not_over(held.run))])
+                finally:
+                    await self._let_go(held)
         finally:
             self._drop(held)
+        return await self.store.load(run_id)
 
     async def _alive(self, run_id: str) -> Row:
         row = await self.store.load(run_id)
-        if row.run.status in OVER:
-            raise RunOver(f"run {run_id} is {row.run.status}; it is over")
+        _not_over(row.run)
         return row
 
     # ── history ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -409,11 +432,13 @@ class Engine(Drive):
         moves = not against and not dry_run and target.hash != row.run.definition
 
         def migrated(run: Run) -> Draft:
+            if run.seq != row.run.seq:
+                raise Busy(f"run {run_id} went on in the meantime; nothing was moved, try again")
             rules: Object = {"rules": list(read)} if (read := migrated_rules(pinned.definition, target, run)) else {}
             return Draft("migrated", {"from": run.definition, "to": target.hash, "by": by, **rules})
 
         if moves:
-            await self._operate(row, migrated)
+            await self._operate(run_id, migrated)
         return Migration(row.run.id, row.run.definition, target.hash, changes(pinned.definition, target), against, moves)
 
     async def impact(self, name: str) -> list[Parked]:
@@ -466,6 +491,12 @@ class Migration:
     changes: list[Change]
     against: list[str]
     moved: bool
+
+
+def _not_over(run: Run) -> Run:
+    if run.status in OVER:
+        raise RunOver(f"run {run.id} is {run.status}; it is over")
+    return run
 
 
 @contextmanager

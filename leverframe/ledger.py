@@ -10,7 +10,7 @@ from typing import Literal, cast
 from leverframe.canon import Json, Object, canonical, digest
 from leverframe.machine import Definition
 from leverframe.run import OVER, Event, Pending, Run
-from leverframe.store import EffectChange, Inbound, Spend, Task
+from leverframe.store import EffectChange, Inbound, Spend, Task, Want
 from leverframe.usage import NONE, shadows, used
 
 
@@ -24,7 +24,7 @@ class Ledger:
         default_factory=list[tuple[str, Literal["expired", "withdrawn"]]]
     )
     notify_parent: Inbound | None = None
-    cancel_children: bool = False
+    children_want: Want | None = None
     spends: list[Spend] = field(default_factory=list[Spend])
 
     def add(self, definition: Definition, before: Run, after: Run, event: Event) -> None:
@@ -93,12 +93,14 @@ class Ledger:
 
     def _waiting(self, before: Run, after: Run, event: Event) -> None:
         was = before.waiting
+        if was is not None and was.kind == "children" and event.type == "paused":
+            self.children_want = "pause"
         if was is None or (after.waiting is not None and after.waiting.id == was.id):
             return
         if was.kind in ("approve", "answer") and event.type in ("expired", "cancelled", "settled"):
             self.close_tasks.append((was.id, "expired" if event.type == "expired" else "withdrawn"))
         if was.kind == "children" and event.type in ("expired", "cancelled"):
-            self.cancel_children = True
+            self.children_want = "cancel"
 
     def _effect(self, definition: Definition, call: Pending, event: Event, status: str) -> None:
         tool = definition.tools[call.tool_name]

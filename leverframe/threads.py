@@ -1,12 +1,13 @@
-"""Plain code beside the event loop: every call in a thread of its own.
+"""Other people's code: what is plain runs beside the event loop, every call in a thread of its own, and nothing of it ends the process.
 
 A shared pool would queue a call behind other runs' slow tools, while its time-out already runs and its "started" mark already says that
 it may have happened. And a process that is told to stop would wait for the slowest of them. A thread costs 35 µs more than a pool's.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from contextvars import copy_context
 from threading import Thread
 from typing import TypeVar
@@ -22,11 +23,32 @@ async def in_thread(function: Callable[[], R], name: str) -> R:
     def run() -> None:
         done.set_running_or_notify_cancel()
         try:
-            done.set_result(context.run(function))
-        except StopIteration as error:  # which no future can carry
-            done.set_exception(RuntimeError(f"{name} raised StopIteration: {error}"))
+            with contained():
+                done.set_result(context.run(function))
         except BaseException as error:  # noqa: BLE001 (whatever it is, it is the caller's)
             done.set_exception(error)
 
     Thread(target=run, name=name, daemon=True).start()
     return await asyncio.wrap_future(done)
+
+
+@contextmanager
+def contained() -> Generator[None]:
+    """Around other people's code: what would end the process, and all the runs it holds, or look as if somebody had cancelled a run, is an
+    error like any other. Raises RuntimeError."""
+    try:
+        yield
+    except (SystemExit, GeneratorExit, StopIteration, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            raise
+        said = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise RuntimeError(said) from None  # one that has a StopIteration for its cause would become that again
+
+
+def _is_cancelled() -> bool:
+    """Is it us who cancel, as a time-out does?"""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop in this thread
+        return False
+    return task is not None and task.cancelling() > 0

@@ -212,11 +212,12 @@ class Tool(Generic[W, P, T_co, R_co]):
     async def _called(self, function: Callable[..., object], *given: object, **named: object) -> object:
         import asyncio  # declaring a tool does not pay for it
 
+        from leverframe.threads import contained, in_thread
+
         async with asyncio.timeout(self.options.timeout):
             if _is_async(function):
-                return await cast(Callable[..., Awaitable[object]], function)(*given, **named)
-            from leverframe.threads import in_thread
-
+                with contained():
+                    return await cast(Callable[..., Awaitable[object]], function)(*given, **named)
             return await in_thread(partial(function, *given, **named), self.name)
 
     @cached_property

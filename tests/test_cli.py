@@ -74,6 +74,15 @@ def test_a_run_stops_where_a_person_is_needed_and_prints_the_command_that_goes_o
     assert "done in Refunded" in done.out
 
 
+def test_the_command_that_is_printed_decides_what_is_shown_however_often_it_is_given(leverframe: Command) -> None:
+    shown = leverframe("run", "refund", BROKEN, "--key", "twice")
+    (command,) = re.findall(r"^  (leverframe reject \S+ --by YOU --comment .+)$", shown.out, re.MULTILINE)
+    leverframe(*shlex.split(command)[1:])  # asks the model again, and waits for another decision
+    (task,) = leverframe("show", "twice", "--json").rows("tasks")
+    again = leverframe(*shlex.split(command)[1:], "--json")
+    assert (again.code, again.rows("tasks")) == (0, [task])
+
+
 def test_the_json_of_a_run_has_the_keys_that_scripts_read(leverframe: Command) -> None:
     run = leverframe("run", "refund", BROKEN, "--json").data
     assert {"run", "machine", "status", "state", "memory", "seq", "tasks", "effects", "queue"} <= run.keys()
@@ -180,7 +189,7 @@ def test_the_tasks_of_a_child_run_are_its_parents_too_and_deciding_one_goes_on_w
     (task,) = parent.rows("tasks")
     assert (child["machine"], child["parent"], task["run"]) == ("restock", parent.data["run"], child["run"])
     shown = leverframe("show", str(parent.data["run"]))
-    assert f"leverframe answer {child['run']} --by YOU" in shown.out
+    assert f"leverframe answer {task['task']} --by YOU" in shown.out
     done = leverframe("answer", str(parent.data["run"]), "--by", "will", "--value", "drove there", "--json")
     assert (done.data["run"], done.data["status"]) == (parent.data["run"], "done")
 

@@ -12,6 +12,7 @@ from tests.crash_child import DIED
 from tests.crashes import WAYS, Way, World, attempt, violations
 
 DISTANCE = 12  # of the second crash from the first
+SHARES = 8
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +64,10 @@ def test_a_crash_at_any_point_changes_nothing(world: World, way: Way, restart: R
 
 
 @pytest.mark.pairs
-@pytest.mark.parametrize("first", [1, 2, 3])  # a third of the pairs each, so that no test takes minutes
+@pytest.mark.parametrize("first", range(1, SHARES + 1))  # a share of the pairs each, so that no test takes minutes
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 def test_two_crashes_near_each_other_change_nothing(world: World, way: Way, first: int) -> None:
-    assert not matrix(world, way, pairs=True, first=first, every=3)
+    assert not matrix(world, way, pairs=True, first=first, every=SHARES)
 
 
 @pytest.mark.long

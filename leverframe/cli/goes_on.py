@@ -36,17 +36,17 @@ def with_run(row: "Row", model: str | None = None, events: Sequence[Object] = ()
             return []
 
 
-def with_task(task: "Task", now: Micros, *, named: str = "", eldest: str = "", model: str | None = None) -> list[str]:
-    """What decides a task; once its deadline has passed nobody can, and the run goes on by the edge for that."""
+def with_task(task: "Task", now: Micros, *, eldest: str = "", model: str | None = None) -> list[str]:
+    """What decides exactly this task: given once more it must not decide the run's next one, which nobody has seen. Once its deadline has
+    passed nobody can, and the run goes on by the edge for that."""
     if is_overdue(task, now):
         return [f"leverframe advance {eldest or task.run_id}{_model(model)}"]
-    named = named or task.id
     if task.kind == "approve":
         return [
-            f"leverframe approve {named} --by YOU{_model(model)}",
-            f'leverframe reject {named} --by YOU --comment "…"{_model(model)}',
+            f"leverframe approve {task.id} --by YOU{_model(model)}",
+            f'leverframe reject {task.id} --by YOU --comment "…"{_model(model)}',
         ]
-    given = [f"leverframe {verb(task)} {named} --by YOU --value {shlex.quote(value)}" for value in _values(task)]
+    given = [f"leverframe {verb(task)} {task.id} --by YOU --value {shlex.quote(value)}" for value in _values(task)]
     return [command + _model(model) for command in given]
 
 

@@ -158,8 +158,7 @@ async def standing(to: Console, store: "Store", run_id: str, model: str | None =
         names = ", ".join(line(call["tool_name"]) for call in run.queue)
         to.print(Text(f"  behind it, of the same answer: {names}", style="dim"))
     for task in tasks:
-        named = task.run_id if len(tasks) == 1 and task.kind != "reconcile" else task.id
-        _print_task(to, task, now, goes_on.with_task(task, now, named=named, eldest=run_id, model=model))
+        _print_task(to, task, now, goes_on.with_task(task, now, eldest=run_id, model=model))
     await _print_way_on(to, store, row, model)
     for child in await children_of(store, run_id) if _waits_for(run, "children") else []:
         if child.run.status in STOPPED or _waits_for(child.run, "wait"):

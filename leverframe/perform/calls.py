@@ -28,6 +28,7 @@ from leverframe.state import (
     Memory,
 )
 from leverframe.store.boundary import outside
+from leverframe.threads import contained
 
 _Came: TypeAlias = "tuple[object, Json, Object | None]"
 """Of a `read` call: its result as Python and as JSON, or the compact error."""
@@ -210,6 +211,8 @@ async def recover(step: Step) -> Draft | None:
             happened = await tool.reconcile(call.key)
     except Exception as error:
         return _unknown(step, call, f"reconcile raised {one_line(error)}")
+    if not isinstance(cast(object, happened), bool | None):
+        return _unknown(step, call, f"reconcile gave an instance of {type(happened).__name__}, not True, False or None")
     if happened is None:
         return _unknown(step, call, "the process stopped between dispatch and record")
     if not happened:
@@ -226,7 +229,7 @@ def local_call(step: Step) -> tuple[AnyTool, Pending]:
 
 def local(step: Step, tool: AnyTool, call: Pending, session: object) -> Draft:
     """Runs a `local` tool inside the transaction that will commit the step."""
-    with outside(f"tool {tool.name}"):
+    with outside(f"tool {tool.name}"), contained():
         value = tool.function(**tool.bind(call.arguments, session=session))
     return done(step, call, tool, value)
 

@@ -15,6 +15,7 @@ from leverframe.perform.step import Step, Stuck
 from leverframe.state import (
     Memory,
 )
+from leverframe.threads import contained
 from leverframe.tool import compact
 
 CAUSE_LIMIT = 300
@@ -44,7 +45,8 @@ def changed(before: Object, memory: Memory) -> Object:
 
 def user_code(where: str, code: Callable[[], object]) -> object:
     try:
-        return code()
+        with contained():
+            return code()
     except Stuck:
         raise
     except Exception as error:

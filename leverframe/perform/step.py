@@ -107,7 +107,12 @@ class Bound:
         return self.machine.states[name]
 
     def tool(self, name: str) -> AnyTool:
-        return self.machine.tools[name]
+        found = self.machine.tools.get(name)
+        if found is None:
+            raise Stuck(
+                f"tool {name} is not in machine {self.machine.name} any more; bring the code back, or `leverframe migrate`"
+            )
+        return found
 
     def choices_of(self, name: str) -> Choices:
         found = self.choices.get(name)

@@ -42,13 +42,21 @@ def shown_edited(step: Step, call: Object, by: str) -> Object:
 
 
 def inputs(step: Step) -> list[Memory]:
-    """What a Delegate gives to its children."""
+    """What a Delegate gives to its children. Raises Stuck for anything but Memory."""
     state = cast(Delegate[Memory, BaseModel], step.state())
     memory = step.memory()
-    given = cast("Memory | Sequence[Memory]", user_code(f"{state.name}.give", lambda: state.give(memory)))
+    where, machine = f"{state.name}.give", step.spec.body["machine"]
+    given = user_code(where, lambda: state.give(memory))
     if step.spec.body.get("many") is False and not isinstance(given, Memory):
-        raise Stuck(f"{state.name}.give gave a list, and its annotation promises one {step.spec.body['machine']} run")
-    return [given] if isinstance(given, Memory) else list(given)
+        raise Stuck(f"{where} gave an instance of {type(given).__name__}, and its annotation promises one {machine} run")
+    listed = (
+        [given]
+        if isinstance(given, Memory)
+        else cast(list[object], user_code(where, lambda: list(cast(Sequence[object], given))))
+    )
+    if strange := next((each for each in listed if not isinstance(each, Memory)), None):
+        raise Stuck(f"{where} gave an instance of {type(strange).__name__}; give the Memory of {machine}, or a list of them")
+    return cast(list[Memory], listed)
 
 
 def returned(step: Step, results: Sequence[tuple[bool, Json]], *, did: bool) -> Draft:

@@ -54,7 +54,7 @@ async def task_of(store: "Store", given: str, *kinds: str) -> "Task":
     if tasks:
         wanted = WORDS[tasks[0].kind]
         raise NotWaiting(f"run {run} waits for {wanted}: `leverframe {verb(tasks[0])} {run} …`")
-    decided = [task for task in await store.tasks(run, status="decided") if task.kind in kinds]
+    decided = [task for task in await store.tasks(run, status="decided", limit=10_000) if task.kind in kinds]
     if decided:
         return max(decided, key=lambda task: task.decided_at or 0)
     row = await store.load(run)

@@ -275,7 +275,7 @@ def _children(tx: Tx, commit: Commit) -> list[Guard]:
 
 def _want(tx: Tx, child: Guard, commit: Commit) -> None:
     want = commit.children_want
-    if child.status in OVER or want is None or child.want == "cancel":
+    if child.status in OVER or want is None or child.want == "cancel" or (want, child.status) == ("pause", "paused"):
         return
     child.want, child.want_by, child.wake_at = want, f"run {commit.run.id}", tx.now
     tx.pile.add(tx.sql.want, child.want, child.want_by, child.wake_at, child.id)

@@ -49,6 +49,10 @@ class Queries:
             found |= {row.run.id: row for row in pack.readable(some)[0]}
         return [found[run_id] for run_id in run_ids if run_id in found]
 
+    def children(self, run_id: str) -> list[Row]:
+        wanted = select(*_runs).where(_runs.parent == run_id, _runs.status.not_in(sorted(OVER)))
+        return pack.readable(self._all(wanted.order_by(_runs.created_at, _runs.id)))[0]
+
     def keyed(self, start_key: str) -> list[str]:
         return [row[0] for row in self._all(select(_runs.id).where(_runs.start_key == start_key).limit(100))]
 

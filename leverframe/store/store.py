@@ -165,6 +165,10 @@ class Store:
         """Those of them that there are, in the order of the ids."""
         return await self._read(lambda: self._queries.load_all(run_ids))
 
+    async def children(self, run_id: str) -> list[Row]:
+        """The child runs of a run that are not over."""
+        return await self._read(lambda: self._queries.children(run_id))
+
     async def keyed(self, start_key: str) -> list[str]:
         """The ids of the runs that were started under this key, by whatever machine and tenant; at most 100."""
         return await self._read(lambda: self._queries.keyed(start_key))
