@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
@@ -347,14 +348,16 @@ def _refuse_clash(rooms: Path, room: str) -> None:
 
 
 def _import(project: Project, name: str, file: Path) -> object:
+    """Runs the user's code: what it prints is no part of our output, and it ends nothing."""
     _put_first(project)
     try:
-        return import_module(name)
+        with redirect_stdout(sys.stderr):
+            return import_module(name)
     except LeverframeError:
         raise
     except SyntaxError as error:
         raise ProjectError(f"{error.filename}:{error.lineno}: {error.msg}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ProjectError(f"{_where(error, project) or file}: {type(error).__name__}: {error}") from error
 
 
