@@ -276,7 +276,10 @@ class _Reader:
     def _refuse_next(self, box: Box, kind: Kind | None, arrows: list[Arrow]) -> None:
         """Of an Act it would lead to the next call of an answer; how many there are, and who makes them, no drawing says."""
         if kind in ("act", None):
-            self._say(arrows[0].line, f"{box.id} leads on in 'next', to another call of the same answer. Draw one call an answer: {_SEVERAL}")
+            self._say(
+                arrows[0].line,
+                f"{box.id} leads on in 'next', to another call of the same answer. Draw one call an answer: {_SEVERAL}",
+            )
         else:
             self._refuse_twice(FOLLOWS, arrows)
 

@@ -9,8 +9,7 @@ machine opens no database and asks no provider.
 import sys
 import tomllib
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
-from contextlib import redirect_stdout
+from contextlib import asynccontextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
@@ -106,7 +105,7 @@ class Project:
             if one.file.stem == name:
                 raise one.error
         listed = ", ".join(sorted(known)) or "none"
-        broken = f" Not loaded: {failed[0].error}." if failed else ""
+        broken = f" Not loaded: {str(failed[0].error).rstrip('.')}." if failed else ""
         raise UnknownMachine(
             f"no machine is called {name!r}; in {self.rooms / 'machines'}: {listed}.{did_you_mean(name, sorted(known))}{broken}"
         )
