@@ -140,6 +140,7 @@ def test_the_example_of_the_docs_is_sound_and_can_be_executed() -> None:
         (changed("rules", to=[{"rule": "precedence", "first": [["Read"]]}]), "LF001 $.rules[0]: lacks 'first' and 'before' or 'events'"),
         (changed("accepts", to=[{"code": "LF101", "reason": " "}]), "LF001 $.accepts[0].reason"),
         ("[]", "LF001 is a list; a definition is a JSON object"),
+        ("\ufeff[]", "LF001 is a list; a definition is a JSON object"),
         ("", "LF001 is not JSON"),
         ("{'name': 1}", "LF001 is not JSON"),
         (text(BODY).replace("40", "NaN"), "LF001 $.limits.steps: nan is not JSON"),
