@@ -121,14 +121,14 @@ def per_call(rule: Object) -> bool:
     return isinstance(rule.get("before"), str)
 
 
-def enforceable(rule: Object) -> bool:
-    """Can a run follow it? It does not see what its children do."""
-    return not any(letter.machine for letter in atoms(rule))
-
-
 def _letters(holder: Object, key: str) -> list[Letter]:
+    return letters_of(holder.get(key))
+
+
+def letters_of(items: Json) -> list[Letter]:
+    """Letters of their data, as `data` gives it."""
     found: list[Letter] = []
-    for item in cast(list[Object], holder.get(key) or []):
+    for item in cast(list[Object], items or []):
         machine = str(item.get("machine") or "")
         if "tool" in item:
             found.append(executed(str(item["tool"]), machine))

@@ -7,11 +7,12 @@ can go on with any run.
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Never, Self, cast
 
 from leverframe import perform
+from leverframe.automaton import data
 from leverframe.budget import Budget, denied
 from leverframe.canon import Json, Object, canonical, digest
 from leverframe.clock import SECOND, Clock, Micros, SystemClock, day
@@ -27,6 +28,7 @@ from leverframe.errors import (
     UnknownMachine,
     did_you_mean,
 )
+from leverframe.inside import heard
 from leverframe.ledger import Ledger, reconcile_task, task_id
 from leverframe.llm import LLM, is_offline
 from leverframe.machine import Definition, Spec
@@ -545,6 +547,12 @@ class Drive:
         did = any(row.run.did or row.run.doubts for row in rows)
         return perform.returned(step, [(row.run.status == "done", row.run.result) for row in rows], did=did)
 
+    async def _hearing(self, held: Held, draft: Draft) -> Draft:
+        """A Delegate ends: what its children did, for the rules that are about them."""
+        if "outcome" not in draft.body or not (said := await heard(self.store, held.bound.definition, held.run)):
+            return draft
+        return replace(draft, body={**draft.body, "inside": data(said)})
+
     # ── committing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _commit(
@@ -557,7 +565,7 @@ class Drive:
         inbox_seen: int | None = None,
     ) -> None:
         await self._know_pins(held)
-        word = Word(list(drafts), consume, clear_want, inbox_seen)
+        word = Word([await self._hearing(held, draft) for draft in drafts], consume, clear_want, inbox_seen)
         try:
             await self._write(held, *self._prepare(held, word))
         except Overdrawn as over:

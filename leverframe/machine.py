@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, Never, TypeAlias, cast
 
 from leverframe import schema
-from leverframe.automaton import Automaton, atoms, compiled, enforceable, per_call
+from leverframe.automaton import Automaton, atoms, compiled, per_call
 from leverframe.canon import Json, Object, canonical, text_hash
 from leverframe.clock import Micros, micros
 from leverframe.errors import DeclarationError, EdgeError, PromptError, did_you_mean
@@ -552,7 +552,7 @@ class Definition:
         self.start = cast(str, body["start"])
         self.rules = cast(list[Object], body["rules"])
         self.call_rules = [rule for rule in self.rules if per_call(rule)]
-        self.run_rules = [rule for rule in self.rules if not per_call(rule) and enforceable(rule)]
+        self.run_rules = [rule for rule in self.rules if not per_call(rule)]
         self.tools = {name: _tool_spec(name, cast(Object, tool)) for name, tool in cast(Object, body["tools"]).items()}
         raw = cast(dict[str, Object], body["states"])
         settlers = {cast(dict[str, str], state["edges"]).get("unknown") for state in raw.values()}
@@ -579,6 +579,11 @@ class Definition:
     def automata(self) -> tuple[Automaton, ...]:
         """Of `run_rules`."""
         return tuple(map(compiled, self.run_rules))
+
+    @cached_property
+    def listens(self) -> bool:
+        """Are any of its rules about the runs inside of it?"""
+        return any(automaton.machines for automaton in self.automata)
 
     @cached_property
     def compiled(self) -> "Compiled":

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal, TypeAlias, cast
 
-from leverframe.automaton import Letter, ended, entered, executed, in_words
+from leverframe.automaton import ended, entered, executed, in_words, letters_of
 from leverframe.canon import Json, Object, canonical
 from leverframe.clock import SECOND, Micros
 from leverframe.errors import Tampered
@@ -97,7 +97,8 @@ def need_of(definition: Definition, run: Run, fence: int) -> Need:
     if spec.kind == "act":
         return _act_needs(definition, run, spec, until, fence)
     if run.waiting is None:
-        return Need("open", until)
+        broken = _broken(definition, run) if spec.kind == "delegate" else ""
+        return Need("refuse", why=broken) if broken else Need("open", until)
     if run.waiting.kind == "children" and run.waiting.ended == len(run.waiting.children):
         return Need("collect")
     return Need("wait", run.waiting.expires_at)
@@ -156,6 +157,14 @@ def forbidden(definition: Definition, run: Run, tool: str) -> str:
     for automaton, rule, state in zip(definition.automata, definition.run_rules, rules_of(definition, run), strict=True):
         if automaton.step(state, executed(tool)) in automaton.broken:
             return f"{tool} would break the rule: {in_words(rule)}"
+    return ""
+
+
+def _broken(definition: Definition, run: Run) -> str:
+    """Which rule over the run is broken already, so that nothing may be started; empty for none."""
+    for automaton, rule, state in zip(definition.automata, definition.run_rules, rules_of(definition, run), strict=True):
+        if state in automaton.broken:
+            return f"{run.state} would start runs after the rule was broken: {in_words(rule)}"
     return ""
 
 
@@ -350,8 +359,8 @@ def _left(definition: Definition, run: Run, event: Event) -> Run:
 
 
 def _read(definition: Definition, run: Run, outcome: str, to: str, body: Object) -> tuple[int, ...]:
-    """What the automata of the rules know after the step: the tools it executed, its outcome, the state that is entered."""
-    letters: list[Letter] = []
+    """What the automata of the rules know after the step: what children did, the tools it executed, its outcome, the state entered."""
+    letters = letters_of(body.get("inside"))
     if definition.states[run.state].kind == "act" and run.pending is not None:
         letters.append(executed(run.pending.tool_name))
     for call in cast(list[Object], body.get("calls") or (run.held or {}).get("calls") or []):

@@ -34,8 +34,8 @@ Own: TypeAlias = SomeState | tuple[SomeState, str] | Runs[object]
 class In:
     """What happens in the runs of a machine that a Delegate starts, however deep: `In("restock", Ship)`.
 
-    Such a rule is proven, and not enforced while a run goes on: runs do not see each other's steps. The runs of a map are taken to
-    come as many as there may be, at the same time where `concurrency` lets them, and each may be cut off wherever it is.
+    A run learns of it when the Delegate ends: what children did is done, what breaks the rule afterwards is refused. The runs of a map
+    are taken to come as many as there may be, at the same time where `concurrency` lets them, and each may be cut off wherever it is.
     """
 
     def __init__(self, machine: str, event: Own) -> None:

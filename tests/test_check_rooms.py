@@ -408,6 +408,7 @@ def test_every_file_that_does_not_load_is_one_finding_and_the_others_are_checked
         "machines/edges.py": AGENT.replace('"yes": Over', '"yse": Over'),
         "machines/syntax.py": "x = 1\ndef (\n",
         "machines/imports.py": "\nimport nothing_of_that_name\n",
+        "machines/leaves.py": "print('what code prints is no part of the report')\nraise SystemExit(0)\n",
         "machines/twice.py": AGENT,
     }
     done = rooms(files)("--json")
@@ -415,6 +416,7 @@ def test_every_file_that_does_not_load_is_one_finding_and_the_others_are_checked
     assert done.places == [
         "machines/edges.py:26: LF002",
         "machines/imports.py:2: LF002",
+        "machines/leaves.py:2: LF002",
         "machines/syntax.py:2: LF002",
         "machines/twice.py:1: LF002",
     ]

@@ -145,6 +145,14 @@ REFUSED: dict[str, tuple[str, list[tuple[int, str]]]] = {
     "conditions at an edge": (HEAD + EDGES + "Read --> Lost : if n > 1\n", [(4, "conditions belong into a Work")]),
     "two outcomes at an edge": (HEAD + EDGES + "Read --> Lost : a, b\n", [(4, "an edge for each outcome")]),
     "one outcome, two places": (HEAD + EDGES + "Read --> Lost : ok\n", [(4, "twice, here to Lost and in line 3 to Done")]),
+    "a next call": (
+        machine("Start:::act --> Closed : ok", "Start --> Shorten : error", "Start --> Start : next", "Start --> Hand : next"),
+        [(4, "Start leads on in 'next', to another call of the same answer.*docs/many.md")],
+    ),
+    "next, twice, of code": (
+        machine("Start --> Closed : next", "Start --> Hand : next"),
+        [(3, "twice, here to Hand and in line 2 to Closed")],
+    ),
     "an edge drawn twice": (HEAD + EDGES + "Read --> Done : ok\n", [(4, "drawn in line 3 already")]),
     "nested": (HEAD + EDGES + "state Done {\n[*] --> A\n}\n", [(4, "a nested state")]),
     "nested in one line": (HEAD + EDGES + "state Done { x }\n", [(4, "a nested state")]),

@@ -291,7 +291,7 @@ def test_a_definition_from_a_file_is_drawn_also_a_broken_one(leverframe: Callabl
     assert "Release (approve, team lead, 2 days)" in leverframe("graph", "--definition", str(file))
     body = json.loads(file.read_text())
     body["states"]["Pay"]["edges"]["ok"] = "Nowhere"
-    file.write_text(json.dumps(body))
+    file.write_text("\ufeff" + json.dumps(body), "utf-8")  # as some editors begin a file
     shown = leverframe("graph", "--definition", str(file))
     assert "ok      → Nowhere" in shown
     assert "Nowhere (missing)" in shown

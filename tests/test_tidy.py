@@ -40,7 +40,7 @@ ORDER = (
     ("window",),
     ("perform", "ledger"),
     ("budget",),
-    ("audit", "recording", "start"),
+    ("audit", "inside", "recording", "start"),
     ("replay", "context"),
     ("drive",),
     ("engine",),

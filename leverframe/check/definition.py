@@ -38,15 +38,15 @@ def read(text: str, file: str) -> tuple[Object | None, list[Finding]]:
     if len(text) > LARGEST:
         return None, [_unshaped(f"is over {LARGEST // 1024 // 1024} MiB")]
     try:
-        data = admit(json.loads(text, object_pairs_hook=pairs), what="$", limit=LARGEST)
+        data = admit(json.loads(text.removeprefix("\ufeff"), object_pairs_hook=pairs), what="$", limit=LARGEST)
     except RecursionError:
         return None, [_unshaped("is nested too deeply")]
     except InputError as error:
         return None, [_unshaped(str(error))]
     except json.JSONDecodeError as error:
         return None, [_unshaped(f"is not JSON: {error}", Place(file, error.lineno))]
-    except ValueError as error:  # a number of thousands of digits
-        return None, [_unshaped(f"is not JSON: {error}")]
+    except ValueError:
+        return None, [_unshaped("holds a number of thousands of digits; a number has at most 308")]
     if not isinstance(data, dict):
         return None, [_unshaped(f"is {_what(data)}; a definition is a JSON object")]
     doubled = "the key {!r} stands twice in one object, so the first is lost"

@@ -157,9 +157,9 @@ def definition_in(file: Path, what: str) -> "Definition":
     from leverframe.check import misshapen
     from leverframe.machine import Definition
 
-    text = text_of(file, what).strip()
+    text = text_of(file, what).removeprefix("\ufeff").strip()
     if found := misshapen(text, str(file)):
-        said = list(dict.fromkeys(one.message for one in found))
+        said = sorted({one.message for one in found})
         more = f" (and {len(said) - 3} more: `leverframe check --definition {file}`)" if len(said) > 3 else ""
         raise misused(f"{what}: no definition: {'; '.join(said[:3])}{more}")
     return Definition(text)

@@ -14,7 +14,7 @@ from leverframe.errors import DeclarationError, DiagramError, did_you_mean
 from leverframe.machine import BACK, EXCEEDED, back_targets
 from leverframe.project import kinds
 from leverframe.project.sketch import HINTS, LONGEST_LINE, Arrow, Box, Sketch, refused_sign
-from leverframe.series import NEXT
+from leverframe.series import FOLLOWS, NEXT
 from leverframe.state import Kind, checked_name
 
 LARGEST = 2_000_000
@@ -234,7 +234,8 @@ class _Reader:
                 rows[arrow.source].setdefault(arrow.label, []).append(arrow)
         for id, box in self._boxes.items():
             for outcome, arrows in rows[id].items():
-                self._refuse_twice(outcome, arrows)
+                if outcome != FOLLOWS:
+                    self._refuse_twice(outcome, arrows)
             if box.ends and id in left:
                 self._say(box.line, f"{id} leads to [*] and goes on too; draw an End of its own: {id} --> Done : …, Done --> [*]")
             if not rows[id] and id not in entered and not box.ends and self._names[id] != self.exceeded:
@@ -272,6 +273,16 @@ class _Reader:
                     f"{arrows[0].target}; give the ways different names, or decide in a Work",
                 )
 
+    def _refuse_next(self, box: Box, kind: Kind | None, arrows: list[Arrow]) -> None:
+        """Of an Act it would lead to the next call of an answer; how many there are, and who makes them, no drawing says."""
+        if kind in ("act", None):
+            self._say(
+                arrows[0].line,
+                f"{box.id} leads on in 'next', to another call of the same answer. Draw one call an answer: {_SEVERAL}",
+            )
+        else:
+            self._refuse_twice(FOLLOWS, arrows)
+
     # ── kinds ──
 
     def _draw(self, box: Box, row: Mapping[str, list[Arrow]]) -> None:
@@ -291,6 +302,8 @@ class _Reader:
             self._say(box.line, f"{box.id} stands for the limits, but has no edge 'exceeded'; add {box.id} --> … : exceeded")
         elif kind is None:
             kind = self._inferred(box, row)
+        if FOLLOWS in row:
+            self._refuse_next(box, kind, row[FOLLOWS])
         if kind is not None:
             doc = " ".join(text for text in texts if text)
             edges = {outcome: self._names[arrows[0].target] for outcome, arrows in row.items()}

@@ -8,7 +8,7 @@ import json
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from leverframe.machine import BACK
 from leverframe.project.diagram import Diagram, Drawn
@@ -30,14 +30,15 @@ _OPEN: Mapping[Kind, str] = {  # what is open about a state of that kind
 }
 
 
-def draft(diagram: Diagram, agent: str, file: str, prefix: str = "") -> dict[str, str]:
-    """The files by their path in the project. `prefix` is of the package that the rooms are in, with a dot. Raises DiagramError."""
+def draft(diagram: Diagram, agent: str, file: str, prefix: str = "", machines: Collection[str] = ()) -> dict[str, str]:
+    """The files by their path in the project. `prefix` is of the package that the rooms are in, with a dot; `machines` are those that
+    are there already. Raises DiagramError."""
     planned = plan(diagram, agent, file)
     files = {
         f"machines/{agent}.py": _machine(planned, prefix),
         f"states/{agent}.py": _states(planned, prefix),
         f"tools/{agent}.py": _tools(planned),
-        f"tests/agents/test_{agent}.py": _test(planned, prefix),
+        f"tests/agents/test_{agent}.py": _test(planned, prefix, machines),
     }
     prompts = {f"prompts/{agent}/{stem}.md": _prompt(planned, diagram.named[name]) for name, stem in planned.prompts.items()}
     return files | prompts
@@ -252,13 +253,14 @@ def _said(intent: str) -> str:
     return " ".join(re.split(r"[\W_]+", intent))
 
 
-def _test(made: Plan, prefix: str) -> str:
-    unnamed = [state for state in made.diagram.states if state.kind == "delegate" and not state.machine]
+def _test(made: Plan, prefix: str, machines: Collection[str]) -> str:
+    delegates = [state.machine or TODO for state in made.diagram.states if state.kind == "delegate"]
+    missing = [machine for machine in delegates if machine not in machines]
     agent = made.agent
     start = f'blocking.run({agent}, {made.memory}(message="hello"), model="examples", database_url=url)'
-    if unnamed:
-        title = "it_cannot_run_before_the_machine_of_every_delegate_is_named"
-        body = [f"    with pytest.raises(LeverframeError, match=\"delegates to '{TODO}'\"):", f"        {start}"]
+    if missing:
+        title = "it_cannot_run_before_the_machine_of_every_delegate_is_there"
+        body = [f"    with pytest.raises(LeverframeError, match=\"delegates to '{missing[0]}'\"):", f"        {start}"]
     else:
         title = "until_they_are_written_a_run_comes_no_further_than_this"
         body = [f"    run = {start}", f"    assert {_rests(made)}"]
@@ -269,8 +271,8 @@ def _test(made: Plan, prefix: str) -> str:
         "",
         "from pathlib import Path",
         "",
-        *(["import pytest"] if unnamed else []),
-        *_import("leverframe", ["blocking", *(["LeverframeError"] if unnamed else [])]),
+        *(["import pytest"] if missing else []),
+        *_import("leverframe", ["blocking", *(["LeverframeError"] if missing else [])]),
         "",
         *_import(f"{prefix}machines.{agent}", [agent]),
         *_import(f"{prefix}states.{agent}", [made.memory]),

@@ -9,7 +9,7 @@ machine opens no database and asks no provider.
 import sys
 import tomllib
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
@@ -105,7 +105,7 @@ class Project:
             if one.file.stem == name:
                 raise one.error
         listed = ", ".join(sorted(known)) or "none"
-        broken = f" Not loaded: {failed[0].error}." if failed else ""
+        broken = f" Not loaded: {str(failed[0].error).rstrip('.')}." if failed else ""
         raise UnknownMachine(
             f"no machine is called {name!r}; in {self.rooms / 'machines'}: {listed}.{did_you_mean(name, sorted(known))}{broken}"
         )
@@ -347,14 +347,16 @@ def _refuse_clash(rooms: Path, room: str) -> None:
 
 
 def _import(project: Project, name: str, file: Path) -> object:
+    """Runs the user's code: what it prints is no part of our output, and it ends nothing."""
     _put_first(project)
     try:
-        return import_module(name)
+        with redirect_stdout(sys.stderr):
+            return import_module(name)
     except LeverframeError:
         raise
     except SyntaxError as error:
         raise ProjectError(f"{error.filename}:{error.lineno}: {error.msg}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ProjectError(f"{_where(error, project) or file}: {type(error).__name__}: {error}") from error
 
 

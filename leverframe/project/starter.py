@@ -156,7 +156,14 @@ def drawn(project: Project, name: str, text: str, file: str) -> Made:
 
     _check_name(name)
     prefix = f"{project.package}." if project.package else ""
-    return _written(project, draft(read(text, file), name, file, prefix))
+    diagram = read(text, file)
+    there = [state.machine for state in diagram.states if state.machine and _declares(project, state.machine)]
+    return _written(project, draft(diagram, name, file, prefix, there))
+
+
+def _declares(project: Project, machine: str) -> bool:
+    """As the files tell: what does not load must not stop who begins something new."""
+    return any(f'"{machine}"' in file.read_text("utf-8") for file in (project.rooms / "machines").glob("*.py"))
 
 
 def _check_name(name: str) -> None:
