@@ -46,6 +46,8 @@ PATIENCE: float = 90.0
 """Seconds a command waits for a call that was postponed."""
 POISON = 5
 """Claims without a commit between them, after which a run is quarantined; the last two of them when nothing else was in hand."""
+WAITS = 16
+"""Delegates whose children's inputs are kept at hand."""
 
 
 @dataclass
@@ -106,6 +108,7 @@ class Drive:
         self._held: dict[str, Held] = {}
         self._reserved: dict[str, Held] = {}  # born held, and nobody goes on with them yet
         self._claiming: set[str] = set()
+        self._given: dict[str, list[Memory]] = {}  # to children, by the id of the wait
         self._heart: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -492,8 +495,8 @@ class Drive:
         if spec.kind == "delegate":
             machine = cast(str, spec.body["machine"])
             count = len(
-                [self._child_memory(spec, given) for given in perform.inputs(step)]
-            )  # each must be one, before any starts
+                [self._child_memory(spec, given) for given in self._inputs(step, cast(str, body["task"]))]
+            )  # before any starts
             children: list[Json] = [id_of(held.tenant, machine, child_key(run, index)) for index in range(count)]
             return Draft("opened", {**body, "kind": "children", "machine": spec.body["machine"], "children": children})
         content, answers = perform.shown_to_person(step)
@@ -520,8 +523,9 @@ class Drive:
         machine = self.machine(cast(str, spec.body["machine"]))
         pinned = cast(str, spec.body["definition"])
         definition = held.bound.delegated[pinned]
-        given = perform.inputs(Step(held.bound, run, self.clock))
+        given = self._inputs(Step(held.bound, run, self.clock), waiting.id)
         if len(given) != total:
+            del self._given[waiting.id]
             raise Stuck(f"{spec.name}.give gave {total} inputs and now {len(given)}; it must depend on the memory alone")
         return [
             self._new_run(
@@ -533,6 +537,14 @@ class Drive:
             )
             for index in range(first, last)
         ]
+
+    def _inputs(self, step: Step, wait: str) -> list[Memory]:
+        """What the children of a wait are given: asked once for many of them, not with each that ends."""
+        if wait not in self._given:
+            if len(self._given) == WAITS:
+                del self._given[next(iter(self._given))]
+            self._given[wait] = perform.inputs(step)
+        return self._given[wait]
 
     def _child_memory(self, spec: Spec, given: Memory) -> Object:
         """The input of a child as data. Raises Stuck where it does not fit its machine."""
