@@ -12,7 +12,8 @@ from leverframe.canon import Object, stored
 from leverframe.errors import WindowOverflow
 from leverframe.llm import estimated_tokens
 from leverframe.machine import Spec
-from leverframe.prompt import Message, Prompt, fill, render
+from leverframe.prompt import Message, Prompt, render
+from leverframe.template import fill
 from leverframe.window.window import BUDGET, LEAST, View, Window
 
 ANSWER = 1_024
