@@ -177,8 +177,8 @@ def _environment() -> "ImmutableSandboxedEnvironment":
     for name in ("lipsum", "cycler", "joiner"):
         environment.globals.pop(name, None)
     environment.filters.pop("random", None)
-    environment.filters["_rounds"] = pass_context(_rounds)
-    environment.filters["_bounded"] = _bounded
+    filters = cast(dict[str, object], environment.filters)
+    filters |= {"_rounds": pass_context(_rounds), "_bounded": _bounded}
     return environment
 
 

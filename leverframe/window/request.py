@@ -48,7 +48,7 @@ def question(
 
     Raises PromptError, WindowOverflow.
     """
-    known = cast(Object, stored(memory))
+    known = cast(Object, stored(window.secrets.memory(memory)))
     if budget is None:
         budget = _budget(prompt, window.factor(), context, lambda: render(prompt, _variables(known, choices, "")))
     variables = _variables(known, choices, window.text(view(spec, budget)) if _shows(prompt) else "")

@@ -79,7 +79,7 @@ class Window:
 
     def __init__(self, definition: Definition | None = None, *, keep: int = KEEP, remembers: bool = False) -> None:
         self._keep = keep
-        self._secrets = Secrets(definition)
+        self.secrets = Secrets(definition)
         self._lasting = _highest(definition)
         self._seq = 0
         self._number = 0
@@ -103,9 +103,9 @@ class Window:
         self._seq += 1
         if type == "asked":
             self._report(body)
+        body = self.secrets.without(body)
         if type not in SHOWN and not body.get("void"):
             return
-        body = self._secrets.without(body)
         if type == "compacted":
             self._cuts |= cast(dict[str, int], body.get("cut") or {})
             self._add_error(type, body)
@@ -145,7 +145,7 @@ class Window:
     def _add(self, piece: Piece) -> int:
         """What is said again stands once, where it was said last."""
         self._number += 1
-        new = block(piece, self._number)
+        new = block(piece._replace(content=self.secrets.shown(piece.content)), self._number)
         before = self._latest.get(new.words)
         if before is not None:
             new.times = self._remove(before, "hidden", "said again later").times + 1
