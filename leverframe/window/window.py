@@ -59,6 +59,10 @@ class Told:
     fate: Fate
     why: str
 
+    @property
+    def name(self) -> str:
+        return f"{self.tag} {self.tool}".strip()
+
     def json(self) -> Object:
         return {
             "reference": self.reference,
