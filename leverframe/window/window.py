@@ -110,6 +110,8 @@ class Window:
         body = self.secrets.without(body)
         if type not in SHOWN and not body.get("void"):
             return
+        if type == "acted":
+            body = self._with_call(body)
         if type == "compacted":
             self._cuts |= cast(dict[str, int], body.get("cut") or {})
             self._add_error(type, body)
@@ -124,6 +126,15 @@ class Window:
             self._add_pieces(type, body, None)
         while self._tokens > self._keep and self._forget():
             pass
+
+    def _with_call(self, body: Object) -> Object:
+        """A result says what was called, so that neither is shown without the other; a choice that says no more is not shown again."""
+        chosen = self._buckets[self._keys[self._chosen]][self._chosen] if self._chosen in self._keys else None
+        if chosen is None or chosen.tool != body.get("tool_name") or "then" in chosen.piece.content:
+            return body
+        if chosen.piece.content.keys() <= {"tool_name", "arguments"}:
+            self._remove(self._chosen, "hidden", "stands with its result")
+        return {**body, "arguments": chosen.piece.content.get("arguments", {})}
 
     def _add_pieces(self, type: str, body: Object, blamed: str | None) -> list[int]:
         found = pieces(self._seq, type, body)
