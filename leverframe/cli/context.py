@@ -132,7 +132,9 @@ def _print(to: Console, one: Seen, before: Seen | None, *, whole: bool) -> None:
                 f"  {told.reference:<7} {told.name:<28.28} {told.score:>3} {told.tokens:>6,} tokens  {told.fate:<9} {told.why}"
             )
             to.print(Text(line(words), style=LOOKS[told.fate]))
-    for (name, fate, why), (count, tokens) in {} if whole else left_out(one).items():
+    if whole:
+        return
+    for (name, fate, why), (count, tokens) in left_out(one).items():
         words = f"  {count:>6,} × {name:<27.27} {tokens:>8,} tokens  {fate:<9} {why}"
         to.print(Text(line(words), style=LOOKS[fate]))
 
