@@ -38,7 +38,7 @@ from leverframe.run import OVER, Event, Run, event
 from leverframe.start import TriggerCommand, child_key, id_of, new_run, read_input
 from leverframe.state import Call, Delegate, Memory
 from leverframe.store import Claimed, Commit, Deferred, Inbound, NewRun, Row, Store, me
-from leverframe.window import Window, window_of
+from leverframe.window import Window, hushed, window_of
 
 LEASE: float = 30.0
 """Seconds a silent holder keeps a run; every commit and heartbeat extends it."""
@@ -647,7 +647,7 @@ class Drive:
         return commit, lines
 
     def _line(self, definition: Definition, run: Run, draft: Draft, fence: int, over: str = "") -> Event:
-        body, now = draft.body, self.clock.now()
+        body, now = hushed(definition, run, draft.body), self.clock.now()
         if "outcome" in body:
             now_run, call = charged(definition, run, body), cast("Object | None", body.get("call"))
             where = route(definition, now_run, cast(str, body["outcome"]), now, call=call, over=over)

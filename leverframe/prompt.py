@@ -3,7 +3,7 @@
 A file is YAML front matter (model, temperature, max_tokens, window, context, variables, weight, shadow, examples, otherwise) and the sections
 `# system`, `# user`, `# assistant`, each a Jinja2 template; what prompts share stands in partials, `prompts/<agent>/_<name>.md`.
 Nothing is forgiving here: a name that is not there, a key that is not known, a value that is missing at rendering is an error with
-file and line. This module hides YAML and Jinja2, and imports them when a prompt first needs them.
+file and line. This module hides YAML, and imports it when a prompt first needs it.
 """
 
 import re
@@ -15,29 +15,25 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
-from pydantic_core import to_jsonable_python
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from leverframe.canon import Json, Object, admit, canonical, text_hash
 from leverframe.errors import InputError, PromptError, did_you_mean
-from leverframe.readable import readable
+from leverframe.template import Steps, includes, not_among, rendered, steps_read, used
 
 if TYPE_CHECKING:
-    from jinja2 import Template, nodes
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
     from yaml import Node
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
-Steps: TypeAlias = tuple[str | int, ...]
 ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
 
 _NAME = re.compile(r"[\w-]+(/[\w-]+)*")
 _VARIANT = re.compile(r"[\w-]+")
-_PARTIAL = re.compile(r"([\w-]+/)*_[\w-]+\.md")
 BASE = "base"
 """What the variant without a name is called where people name one."""
+LARGEST = 256 * 1024
+"""Characters of a file."""
 _HEADING = re.compile(r"#[ \t]+(\w+)[ \t]*")
-_LONE_EXPRESSION = re.compile(r"\s*\{\{((?:(?!\{\{|\}\}).)*)\}\}\s*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +128,13 @@ class Prompt:
         that cannot be read."""
         for name in self.variables or ():
             if name not in available:
-                yield self.where, None, f"declares the variable {name!r}, which {_not_among(name, available)}"
+                yield self.where, None, f"declares the variable {name!r}, which {not_among(name, available)}"
         allowed = available if self.variables is None else self.variables
         for text, where, first in self._templates():
             of = "the file" if where == self.where else f"{self.where}, which includes it: its file"
-            for name, line in _used(text, where, first):
+            for name, line in used(text, where, first):
                 if name not in allowed:
-                    whose = f"is not in {of}'s 'variables'" if name in available else _not_among(name, allowed)
+                    whose = f"is not in {of}'s 'variables'" if name in available else not_among(name, allowed)
                     yield where, line, f"uses {name!r}, which {whose}"
         for reply, line in self._replies():
             for at, message in self._misplaced(reply, line, available, intents):
@@ -153,10 +149,10 @@ class Prompt:
         or as far as it is spelled out what of it, `("memory", "customer", "name")`. Raises PromptError."""
         found: dict[Steps, int] = {}
         for section in self.sections:
-            for steps, line in _steps_read(section.text, self.where, section.line):
+            for steps, line in steps_read(section.text, self.where, section.line):
                 found[steps] = min(line, found.get(steps, line))
         for partial in self.partials:
-            for steps, _ in _steps_read(partial.text, partial.where, 1):
+            for steps, _ in steps_read(partial.text, partial.where, 1):
                 found[steps] = min(partial.line, found.get(steps, partial.line))
         return found
 
@@ -170,12 +166,12 @@ class Prompt:
     ) -> Iterator[tuple[int, str]]:
         intent = str(reply["intent"])
         if intents is not None and intent not in intents:
-            yield line, f"an example replies {intent!r}, which {_not_among(intent, intents)}"
+            yield line, f"an example replies {intent!r}, which {not_among(intent, intents)}"
         known = {*available, *EXAMPLE_VARIABLES}
         for text in _strings(reply):
-            for name, _ in _used(text, self.where, line):
+            for name, _ in used(text, self.where, line):
                 if name not in known:
-                    yield line, f"an example's reply uses {name!r}, which {_not_among(name, known)}"
+                    yield line, f"an example's reply uses {name!r}, which {not_among(name, known)}"
 
 
 EXAMPLE_VARIABLES = ("memory", "numbers", "text")
@@ -242,7 +238,9 @@ def choose(prompts: Sequence[Prompt], run_id: str, pinned: str | None = None) ->
 
 def _read(path: Path) -> str:
     try:
-        return path.read_bytes().decode()
+        with path.open("rb") as file:
+            found = file.read(4 * LARGEST + 1)
+        return found.decode() if len(found) <= 4 * LARGEST else "x" * len(found)
     except UnicodeDecodeError as error:
         raise PromptError(f"{path}: not UTF-8 text at byte {error.start}; save it as UTF-8") from None
     except OSError as error:
@@ -287,10 +285,6 @@ def pins(prompts: Sequence[Prompt], *, chosen: bool) -> Object:
     return {"texts": texts, **({"partials": partials} if partials else {})}
 
 
-def _not_among(name: str, known: Collection[str]) -> str:
-    return f"is not one of {', '.join(sorted(known))[:300] or '(nothing)'}.{did_you_mean(name, sorted(known))}"
-
-
 # --- parsing ------------------------------------------------------------------------------------------------------------------
 
 
@@ -298,6 +292,7 @@ def _not_among(name: str, known: Collection[str]) -> str:
 def _parsed(name: str, variant: str, text: str, path: Path | None, known: tuple[Partial, ...]) -> Prompt:
     text = _clean(text)
     where = str(path or f"prompts/{label(name, variant)}.md")
+    _refuse_unfit(text, where)
     front_text, lines, first = _split(text, where)
     front, line_of = _front(front_text, where)
     sections = tuple(_sections(lines, first, where))
@@ -328,17 +323,25 @@ def _clean(text: str) -> str:
     return text.removeprefix("\ufeff").replace("\r\n", "\n")
 
 
+def _refuse_unfit(text: str, where: str) -> None:
+    if len(text) > LARGEST:
+        raise PromptError(f"{where}: over {LARGEST // 1024} KiB, which is no prompt; let a tool read what is long")
+    if (at := text.find("\0")) >= 0:
+        line = text.count("\n", 0, at) + 1
+        raise PromptError(f"{where}:{line}: holds a NUL character, which databases cannot keep; remove it")
+
+
 def _included(sections: Sequence[Section], where: str, known: Mapping[str, Partial]) -> tuple[Partial, ...]:
     """What the sections include, itself or through others. Raises PromptError where that is not there, or includes itself."""
     found: dict[str, Partial] = {}
 
     def follow(text: str, place: str, first: int, way: tuple[str, ...], top: int) -> None:
-        for name, line in _includes(text, place, first):
+        for name, line in includes(text, place, first):
             if name in way:
                 circle = " → ".join((*way[way.index(name) :], name))
                 raise PromptError(f"{place}:{line}: includes {name!r}, which leads back here: {circle}")
             if name not in known:
-                raise PromptError(f"{place}:{line}: includes {name!r}, which {_not_among(name, known)}")
+                raise PromptError(f"{place}:{line}: includes {name!r}, which {not_among(name, known)}")
             if name not in found:
                 found[name] = replace(known[name], line=top or line)
                 _refuse_sections(found[name])
@@ -350,24 +353,10 @@ def _included(sections: Sequence[Section], where: str, known: Mapping[str, Parti
 
 
 def _refuse_sections(partial: Partial) -> None:
+    _refuse_unfit(partial.text, partial.where)
     for role, start, _ in _headings(["# user", *partial.text.split("\n")], 0, partial.where):
         if start > 1:
             raise PromptError(f"{partial.where}:{start - 1}: a partial has no sections; take '# {role}' out")
-
-
-def _includes(text: str, where: str, first: int) -> Iterator[tuple[str, int]]:
-    from jinja2 import nodes
-
-    if "{%" not in text:
-        return
-    for node in _tree(text, where, first).find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
-        plain = isinstance(node, nodes.Include) and node.with_context and not node.ignore_missing
-        template = node.template if isinstance(node, nodes.Include) and plain else None
-        name: object = template.value if isinstance(template, nodes.Const) else None
-        if not isinstance(name, str) or not _PARTIAL.fullmatch(name):
-            form = '{% include "agent/_name.md" %}'
-            raise PromptError(f"{where}:{first + node.lineno - 1}: what is shared is included by its name in prompts/: {form}")
-        yield name, first + node.lineno - 1
 
 
 class _Said(BaseModel):
@@ -378,7 +367,7 @@ class _Said(BaseModel):
 
 class _Front(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
-    model: str | None = Field(None, min_length=1)
+    model: str | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     max_tokens: int | None = Field(None, gt=0)
     window: int | None = Field(None, gt=0)
@@ -388,6 +377,17 @@ class _Front(BaseModel):
     shadow: bool = False
     examples: list[_Said] = []
     otherwise: dict[str, JsonValue] | None = None
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _several(cls, given: object) -> object:
+        """The next of a list is asked where one is unavailable; settings name them with commas."""
+        if not isinstance(given, str | list):
+            return given
+        names = given.split(",") if isinstance(given, str) else cast(list[object], given)
+        if not names or not all(isinstance(name, str) and name.strip() for name in names):
+            raise ValueError("name a model as provider/model, or several in a list")
+        return ", ".join(str(name).strip() for name in names)
 
 
 _Lines: TypeAlias = Callable[[Sequence[str | int]], int]
@@ -448,29 +448,30 @@ def _yaml(text: str, where: str) -> tuple["Node | None", object]:
     """The front matter as nodes that know their lines, and as data."""
     import yaml
 
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is None:
             return None, {}
-        _refuse_duplicates(node, where)
+        _refuse_duplicates(node, where, set())
         return node, cast(_Constructs, loader).construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 2 if error.problem_mark else 1
         raise PromptError(f"{where}:{line}: front matter is not YAML: {error.problem or error.context}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise PromptError(f"{where}:1: front matter is not YAML: {str(error)[:200]}") from None
-    finally:
-        loader.dispose()
+        raise PromptError(f"{where}:1: front matter is not YAML: {' '.join(str(error).split())[:200]}") from None
 
 
-def _refuse_duplicates(node: "Node", where: str) -> None:
-    """YAML would keep the last one silently."""
+def _refuse_duplicates(node: "Node", where: str, known: set[int]) -> None:
+    """YAML would keep the last one silently. What is repeated by an alias is one node, looked at once."""
     from yaml import MappingNode, ScalarNode, SequenceNode
 
+    if id(node) in known:
+        return
+    known.add(id(node))
     if isinstance(node, SequenceNode):
         for item in node.value:
-            _refuse_duplicates(item, where)
+            _refuse_duplicates(item, where, known)
     if isinstance(node, MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
@@ -478,7 +479,7 @@ def _refuse_duplicates(node: "Node", where: str) -> None:
                 if key.value in seen:
                     raise PromptError(f"{where}:{key.start_mark.line + 2}: the key {key.value!r} stands here a second time")
                 seen.add(key.value)
-            _refuse_duplicates(value, where)
+            _refuse_duplicates(value, where, known)
 
 
 def _line_of(node: "Node | None", place: Sequence[str | int]) -> int:
@@ -538,163 +539,12 @@ def _headings(lines: Sequence[str], first: int, where: str) -> Iterator[tuple[Ro
 
 
 def render(prompt: Prompt, variables: Mapping[str, object]) -> list[Message]:
-    """The messages to send. Mappings, lists and models are shown as compact YAML. Raises PromptError with file and line."""
+    """The messages to send. Raises PromptError with file and line."""
+    included = tuple((one.name, one.text, one.where) for one in prompt.partials)
     return [
-        Message(section.role, _rendered(section, prompt, variables) if "{" in section.text else section.text)
-        for section in prompt.sections
+        Message(each.role, rendered(each.text, variables, prompt.where, each.line, included) if "{" in each.text else each.text)
+        for each in prompt.sections
     ]
-
-
-def _rendered(section: Section, prompt: Prompt, variables: Mapping[str, object]) -> str:
-    template = _template(section.text, prompt.where, section.line, prompt.partials)
-    try:
-        return template.render(variables)
-    except Exception as error:
-        raise PromptError(f"{_place(error, prompt, section)}: {_cause(error)}") from error
-
-
-def fill(value: Json, variables: Mapping[str, object], where: str = "template") -> Json:
-    """Data with its strings rendered. One that is a lone expression, `"{{ order.refundable }}"`, becomes what it evaluates to."""
-    if isinstance(value, dict):
-        return {key: fill(item, variables, where) for key, item in value.items()}
-    if isinstance(value, list):
-        return [fill(item, variables, where) for item in value]
-    if not isinstance(value, str) or "{" not in value:
-        return value
-    try:
-        if lone := _LONE_EXPRESSION.fullmatch(value):
-            return admit(to_jsonable_python(_evaluate(lone.group(1), variables)), what=where)
-        return _template(value, where, 1).render(variables)
-    except Exception as error:
-        raise PromptError(f"{where}: {value[:80]!r}: {_cause(error)}") from error
-
-
-def _evaluate(expression: str, variables: Mapping[str, object]) -> object:
-    from jinja2 import Undefined
-
-    value = _expression(expression)(**variables)
-    if isinstance(value, Undefined):
-        str(value)  # a strict one raises, and says what is missing
-    return value
-
-
-class _Expression(Protocol):
-    def __call__(self, **variables: object) -> object: ...
-
-
-@lru_cache(maxsize=1024)
-def _expression(text: str) -> _Expression:
-    return cast(_Expression, _environment().compile_expression(text, undefined_to_none=False))
-
-
-@lru_cache(maxsize=1024)
-def _template(text: str, where: str, first: int, partials: tuple[Partial, ...] = ()) -> "Template":
-    from jinja2 import TemplateSyntaxError
-
-    try:
-        return (_including(partials) if partials else _environment()).from_string(text)
-    except TemplateSyntaxError as error:
-        raise PromptError(f"{where}:{first + error.lineno - 1}: {error.message}") from None
-
-
-@lru_cache(maxsize=256)
-def _including(partials: tuple[Partial, ...]) -> "ImmutableSandboxedEnvironment":
-    """The environment in which exactly these can be included."""
-    from jinja2 import FunctionLoader
-
-    texts = {partial.name: (partial.text, partial.where, None) for partial in partials}
-    return _environment().overlay(loader=FunctionLoader(texts.get))
-
-
-@lru_cache(maxsize=1)
-def _environment() -> "ImmutableSandboxedEnvironment":
-    """Strict and repeatable: nothing undefined, nothing random, no files, no attributes that a template has no business with."""
-    from jinja2 import StrictUndefined, Undefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Strict(ImmutableSandboxedEnvironment):
-        def getattr(self, obj: object, attribute: str) -> object:
-            # A field called `items` is the field, not the method of dict; a missing one names what is there.
-            if isinstance(obj, dict):
-                fields = cast(dict[str, object], obj)
-                if attribute in fields:
-                    return fields[attribute]
-                if not hasattr(dict, attribute):
-                    return self.undefined(f"there is no field {attribute!r}: it {_not_among(attribute, fields)}")
-            return cast(object | Undefined, super().getattr(obj, attribute))
-
-    environment = Strict(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown)
-    for name in ("lipsum", "cycler", "joiner"):
-        environment.globals.pop(name, None)
-    environment.filters.pop("random", None)
-    return environment
-
-
-def _shown(value: object) -> object:
-    """How a value stands in the text."""
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        return value
-    if value is None or isinstance(value, bool | dict | list | tuple | BaseModel):
-        return readable(cast(Json, to_jsonable_python(value)))
-    return value
-
-
-@lru_cache(512)
-def _used(text: str, where: str, first: int) -> list[tuple[str, int]]:
-    """The variables a template uses, each with the line where it first stands."""
-    from jinja2 import meta, nodes
-
-    environment, tree = _environment(), _tree(text, where, first)
-    lines: dict[str, int] = {}
-    for node in tree.find_all(nodes.Name):
-        lines[node.name] = min(lines.get(node.name, node.lineno), node.lineno)
-    names = meta.find_undeclared_variables(tree) - environment.globals.keys()
-    return sorted(((name, first + lines[name] - 1) for name in names), key=lambda found: found[1])
-
-
-def _tree(text: str, where: str, first: int) -> "nodes.Template":
-    """The template as parsed. Raises PromptError."""
-    from jinja2 import TemplateSyntaxError
-
-    try:
-        _environment().compile(text)  # unknown filters and tests show only here
-        return _environment().parse(text)
-    except TemplateSyntaxError as error:
-        raise PromptError(f"{where}:{first + error.lineno - 1}: {error.message}") from None
-
-
-def _steps_read(text: str, where: str, first: int) -> Iterator[tuple[Steps, int]]:
-    """Each place where a template reads a variable that it does not make itself; also where a field has the name of one of Jinja's."""
-    from jinja2 import meta, nodes
-
-    tree = _tree(text, where, first)
-    given = meta.find_undeclared_variables(tree) | _environment().globals.keys()
-    todo: list[nodes.Node] = [tree]
-    while todo:
-        steps, owner = _steps(todo.pop())
-        if not isinstance(owner, nodes.Name):
-            todo += owner.iter_child_nodes()
-        elif owner.name in given:
-            yield (owner.name, *steps), first + owner.lineno - 1
-
-
-def _steps(node: "nodes.Node") -> "tuple[Steps, nodes.Node]":
-    """The steps that are spelled out at the end of an expression, and what they are taken from. What is computed is none (`memory[name]`,
-    `memory.items()`): it may be any field."""
-    from jinja2 import nodes
-
-    steps: list[str | int] = []
-    while True:
-        if isinstance(node, nodes.Getattr):
-            step: object = node.attr
-        elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
-            step = node.arg.value
-        else:
-            step = None
-        if not isinstance(node, nodes.Getattr | nodes.Getitem) or not isinstance(step, str | int) or hasattr(dict, str(step)):
-            return tuple(reversed(steps)), node
-        steps.append(step)
-        node = node.node
 
 
 def _strings(value: Json) -> Iterator[str]:
@@ -703,21 +553,3 @@ def _strings(value: Json) -> Iterator[str]:
     elif isinstance(value, dict | list):
         for item in cast(Iterable[Json], value.values() if isinstance(value, dict) else value):
             yield from _strings(item)
-
-
-def _place(error: BaseException, prompt: Prompt, section: Section) -> str:
-    """File and line of the template that raised: Jinja2 puts them into the traceback."""
-    partials = {partial.where for partial in prompt.partials}
-    place, at = f"{prompt.where}:{section.line}", error.__traceback__
-    while at is not None:
-        file = at.tb_frame.f_code.co_filename
-        if file in ("<template>", "<unknown>"):
-            place = f"{prompt.where}:{section.line + at.tb_lineno - 1}"
-        elif file in partials:
-            place = f"{file}:{at.tb_lineno}"
-        at = at.tb_next
-    return place
-
-
-def _cause(error: Exception) -> str:
-    return str(error)[:300] or type(error).__name__

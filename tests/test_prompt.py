@@ -13,8 +13,9 @@ from pydantic import BaseModel
 
 from leverframe.canon import Json, Object
 from leverframe.errors import PromptError
-from leverframe.prompt import Message, Partial, Prompt, choose, fill, find, pinned, pinned_partials, pins, render
+from leverframe.prompt import Message, Partial, Prompt, choose, find, pinned, pinned_partials, pins, render
 from leverframe.readable import readable
+from leverframe.template import fill
 
 TRIAGE = """---
 model: openai/gpt-4o-mini
@@ -121,6 +122,20 @@ def test_a_file_that_cannot_be_read_as_text_says_where(tmp_path: Path) -> None:
     write(tmp_path, "a/b", b"# user\nGr\xfc\xdfe")
     with pytest.raises(PromptError, match=r"a/b\.md: not UTF-8 text at byte 9"):
         find(tmp_path, "a/b")
+
+
+def test_several_models_are_a_list_or_have_commas() -> None:
+    for written in ("[openai/a, anthropic/b]", "openai/a,anthropic/b", "\n  - openai/a\n  - anthropic/b"):
+        assert Prompt.parse("a/b", "", FRONT.format(f"model: {written}")).model == "openai/a, anthropic/b"
+
+
+def test_a_file_of_any_size_and_any_depth_is_refused_at_once(tmp_path: Path) -> None:
+    write(tmp_path, "a/b", "# user\n" + "x" * 20_000_000)
+    with pytest.raises(PromptError, match=r"a/b\.md: over 256 KiB"):
+        find(tmp_path, "a/b")
+    doubled = "".join(f"  a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+    with pytest.raises(PromptError, match="over 256 KiB"):
+        Prompt.parse("a/b", "", f"---\notherwise:\n  intent: x\n  a0: &a0 [x]\n{doubled}---\n# user\nx")
 
 
 def test_variants_that_cannot_be_chosen_are_refused(tmp_path: Path) -> None:
@@ -244,6 +259,13 @@ MALFORMED = [
     (FRONT.format("weight: -1"), ":2: weight: "),
     (FRONT.format("weight: true"), ":2: weight: "),
     (FRONT.format("model: x\nmodel: y"), ":3: the key 'model' stands here a second time"),
+    (FRONT.format('model: ""'), ":2: model: .*name a model as provider/model, or several in a list"),
+    (FRONT.format("model: [a/b, 7]"), ":2: model: .*name a model"),
+    (FRONT.format("model: [a/b, ' ']"), ":2: model: .*name a model"),
+    (FRONT.format("model: 'a\0'"), ":2: holds a NUL character"),
+    (FRONT.format("window: " + "9" * 5_000), ":1: front matter is not YAML"),
+    (FRONT.format("otherwise: &a {intent: x, again: *a}"), ":2: front matter.otherwise"),
+    ("# user\n" + "x" * 300_000, "over 256 KiB, which is no prompt"),
     (FRONT.format("model: [x"), r":\d: front matter is not YAML"),
     (FRONT.format("model: !!python/object:os.system x"), ":2: front matter is not YAML: could not determine a constructor"),
     (FRONT.format("just a text"), "front matter is not a mapping"),
@@ -303,6 +325,47 @@ def test_a_template_that_is_none_is_found_with_its_line() -> None:
     }.items():
         with pytest.raises(PromptError, match=rf"prompts/a/b\.md:3: {words}"):
             checked(f"# user\nx\n{text}")
+
+
+def test_a_template_that_python_cannot_compile_is_found_by_the_check() -> None:
+    for text in (
+        "{% for x in [1] %}" * 30 + "x" + "{% endfor %}" * 30,
+        "{% if message %}" * 200 + "x" + "{% endif %}" * 200,
+        "{{ " + "(" * 3_000 + "1" + ")" * 3_000 + " }}",
+    ):
+        with pytest.raises(PromptError, match=r"prompts/a/b\.md:2: nested too deeply"):
+            checked(f"# user\n{text}")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{% for i in range(1000000000) %}x{% endfor %}", "Range too big"),
+        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "more than 100,000 rounds"),
+        ("{% macro a(n) %}{% if n %}{{ a(n-1) }}{{ a(n-1) }}{% endif %}{% endmacro %}{{ a(40) }}", "more than 100,000 rounds"),
+        (
+            "{% set n = namespace(x='x' * 99) %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+            "4,194,304 characters",
+        ),
+        ("{{ 'x' * 3000000000 }}", "4,194,304 characters"),
+        ("{{ [1] * 3000000000 }}", "4,194,304 characters"),
+        ("{{ '%3000000000d' % 1 }}", "4,194,304 characters"),
+        ("{{ 10 ** (10 ** 9) }}", "a power of more than 1,000"),
+        ("{% for i in range(99) %}{{ 'x' * 99999 }}{% endfor %}", "4,194,304 characters"),
+    ],
+)
+def test_a_template_comes_to_an_end(text: str, words: str) -> None:
+    with pytest.raises(PromptError, match=rf":3: .*{words}"):
+        told(f"\n{text}")
+
+
+def test_loops_are_what_they_are_in_jinja() -> None:
+    text = "{% for i in [3, 4] %}{{ loop.index }}/{{ loop.length }}:{{ i * 2 }}{{ '' if loop.last else ',' }}{% else %}none{% endfor %}"
+    assert told(text) == "1/2:6,2/2:8"
+    assert (
+        told("{% for i in [] %}x{% else %}none{% endfor %} {{ 'a' ~ (1 + 1) }} {{ '%.2f' % 0.5 }} {{ 2 ** 10 }}")
+        == "none a2 0.50 1024"
+    )
 
 
 def test_examples_are_checked_too() -> None:

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from leverframe import Back, Machine, TriggerCommand, prompt_by
+from leverframe import Back, Engine, Machine, TriggerCommand, prompt_by
 from leverframe.canon import Object
 from leverframe.card import written
 from leverframe.check import check
@@ -220,6 +220,14 @@ async def test_a_shadow_is_asked_the_same_and_never_acts(house: House, tmp_path:
     assert shadow["call"] == {"tool_name": "refund", "arguments": {"cents": 5, "why": "broken"}}
     assert (shadow["intent"], shadow["same_intent"], shadow["same"]) == ("refund", True, True)
     assert (cast(Object, shadow["usage"])["cost"], run.cost) == (7, 7)  # its own price is with it, and not the run's
+
+
+async def test_a_shadow_is_asked_of_its_own_model(house: House, tmp_path: Path) -> None:
+    model = Scripted(lambda request: refunds(0))
+    machine = answering(tmp_path, answer=USER, answer_dark=DARK.replace("shadow", "model: far/away\nshadow"))
+    async with Engine(house().store, [machine], llm=model, model="near/by", clock=house.clock) as engine:
+        await begin(engine, "desk")
+    assert [request.model for request in (*model.requests, *model.shadows)] == ["near/by", "far/away"]
 
 
 async def test_how_far_a_shadow_agrees_is_recorded(house: House, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ ORDER = (
     ("errors", "clock", "words", "threads"),
     ("canon", "importance"),
     ("schema", "faults", "readable"),
-    ("state",),
+    ("state", "template"),
     ("prompt", "table", "tool"),
     ("automaton", "series", "reference", "recollection", "wording"),
     ("outcomes",),

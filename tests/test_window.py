@@ -76,14 +76,30 @@ def test_a_run_reads_like_a_thread() -> None:
         "<fetched>\ntool_name: find_order\narguments: {order_id: 1042}\n"
         "result: {id: 1042, refundable: 45.5, status: delivered}\n</fetched>\n"
         "<fetched>\ntool_name: earlier_refunds\narguments: {days: 90}\nresult: []\n</fetched>\n"
-        '<asked>\ntool_name: issue_refund\narguments: {amount: "45.50", order_id: 1042}\n</asked>\n'
         "<opened>\ntool_name: send_approval_notification\narguments:\n  approver: finance\n  call:\n"
         '    arguments: {amount: "45.50", order_id: 1042}\n    digest: ab12\n    tool_name: issue_refund\n'
         "  content: Pay back 45.50\n</opened>\n"
         "<decided>\ntool_name: get_human_feedback\narguments:\n  by: ann\n"
         "  comment: |-\n    looks right:\n    the photo shows it\n  decision: approved\n</decided>\n"
-        "<acted>\ntool_name: issue_refund\nresult: {payment: p-7}\n</acted>\n"
+        '<acted>\ntool_name: issue_refund\narguments: {amount: "45.50", order_id: 1042}\nresult: {payment: p-7}\n</acted>\n'
     )
+
+
+def test_a_result_is_never_shown_without_its_call() -> None:
+    edited: Object = {"state": "Release", "call": {**cast(Object, ASKED["call"]), "arguments": {"amount": "9.00"}}, "by": "ann"}
+    text = seen(("started", STARTED), ("asked", ASKED), ("edited", edited), ("acted", PAID))
+    assert "<edited>\ntool_name: issue_refund" in text
+    assert 'arguments: {amount: "9.00"}\nresult: {payment: p-7}' in text
+    other: Object = {**ASKED, "call": {"tool_name": "find_order", "arguments": {"order_id": 7}}}
+    assert "arguments" not in seen(("started", STARTED), ("asked", other), ("acted", PAID)).partition("<acted>")[2]
+    calls: list[tuple[str, Object]] = []
+    for n in range(50):
+        calls.append(("asked", {"state": "Triage", "call": {"tool_name": "look", "arguments": {"n": n}}}))
+        calls.append(("acted", {"state": "Use", "tool_name": "look", "result": f"thing {n}"}))
+    text = seen(("started", STARTED), *calls, budget=400)
+    assert "n: 49" in text or '"n": 49' in text
+    assert text.count("<acted>") == text.count("arguments: ") > 3
+    assert "<asked>" not in text
 
 
 def test_answers_events_and_replies_stand_as_they_were_given() -> None:
@@ -112,7 +128,7 @@ def test_answers_events_and_replies_stand_as_they_were_given() -> None:
 def test_an_error_stays_until_its_state_ends_otherwise() -> None:
     text = seen(("started", STARTED), ("asked", ASKED), ("acted", FAILED), ("compacted", COMPACTED))
     assert text.endswith(
-        "<acted>\ntool_name: issue_refund\nfailed: true\n</acted>\n"
+        '<acted>\ntool_name: issue_refund\narguments: {amount: "45.50", order_id: 1042}\nfailed: true\n</acted>\n'
         "<error>\ntype: NotDone\nsource: issue_refund\ncause: HTTP 500\nremedy: try again\n</error>\n"
     )
     other: Object = {"state": "Triage", "reply": {"intent": "ask_customer"}}

@@ -18,7 +18,8 @@ from leverframe.check.flow import flow_of
 from leverframe.check.model import Graph
 from leverframe.check.walk import Breach, Flows, Walk
 from leverframe.errors import PromptError
-from leverframe.prompt import Prompt, Steps, pinned, pinned_partials
+from leverframe.prompt import Prompt, pinned, pinned_partials
+from leverframe.template import Steps
 
 SECRET, TAINTED, TAINTED_INSIDE = "LF401", "LF403", "LF404"
 DOES = frozenset({"keyed", "once", "local"})

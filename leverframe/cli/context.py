@@ -2,8 +2,9 @@
 
 import asyncio
 import difflib
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -18,6 +19,10 @@ from leverframe.cli.words import line, quoted
 from leverframe.project import names
 from leverframe.window.rebuild import Seen
 
+if TYPE_CHECKING:
+    from leverframe.window.window import Fate
+
+SHOWN = ("kept", "shortened")
 LOOKS = {"kept": "", "shortened": "yellow", "dropped": "red", "hidden": "dim"}
 SIGNS = {"+": "green", "-": "red", "@": "dim"}
 
@@ -27,6 +32,7 @@ def context(
     run: RunId,
     seq: Annotated[int | None, typer.Argument(metavar="SEQ", help="The event that asked; default: the last that did.")] = None,
     diff: Annotated[int | None, typer.Option(metavar="SEQ", help="Show what differs from the question of that event.")] = None,
+    all_blocks: Annotated[bool, typer.Option("--all", help="List each block that was left out, not only how many.")] = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there as a page that loads nothing.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -41,7 +47,7 @@ def context(
     if as_json:
         print_json(_json(one, before))
     elif html is None:
-        _print(printed.console(), one, before)
+        _print(printed.console(), one, before, whole=all_blocks)
     else:
         typer.echo(f"wrote {html}")
     broken = [each for each in found if each.verified is False]
@@ -100,7 +106,7 @@ def _json(one: Seen, before: Seen | None) -> Object:
     }
 
 
-def _print(to: Console, one: Seen, before: Seen | None) -> None:
+def _print(to: Console, one: Seen, before: Seen | None, *, whole: bool) -> None:
     variant = f" ({one.kept.get('variant')})" if one.kept.get("variant") else ""
     prompt = f"{one.kept.get('name')}{variant} {one.prompt.hash[:12] if one.prompt else ''}"
     to.print(Text(line(f"{one.run}  event {one.seq}  {one.state}  {prompt}"), style="bold"))
@@ -121,9 +127,28 @@ def _print(to: Console, one: Seen, before: Seen | None) -> None:
     if one.blocks:
         to.print(Text("\nblocks of the window", style="bold"))
     for told in one.blocks:
-        name = f"{told.tag} {told.tool}".strip()
-        words = f"  {told.reference:<7} {name:<28.28} {told.score:>3} {told.tokens:>6,} tokens  {told.fate:<9} {told.why}"
-        to.print(Text(line(words), style=LOOKS[told.fate]))
+        if whole or told.fate in SHOWN:
+            words = (
+                f"  {told.reference:<7} {told.name:<28.28} {told.score:>3} {told.tokens:>6,} tokens  {told.fate:<9} {told.why}"
+            )
+            to.print(Text(line(words), style=LOOKS[told.fate]))
+    if whole:
+        return
+    for (name, fate, why), (count, tokens) in left_out(one).items():
+        words = f"  {count:>6,} × {name:<27.27} {tokens:>8,} tokens  {fate:<9} {why}"
+        to.print(Text(line(words), style=LOOKS[fate]))
+
+
+def left_out(one: Seen) -> "dict[tuple[str, Fate, str], tuple[int, int]]":
+    """What was not shown: of each kind, and for each reason, how many blocks and tokens; the most first."""
+    counts: Counter[tuple[str, Fate, str]] = Counter()
+    tokens: Counter[tuple[str, Fate, str]] = Counter()
+    for told in one.blocks:
+        if told.fate not in SHOWN:
+            row = (told.name, told.fate, told.why)
+            counts[row] += 1
+            tokens[row] += told.tokens
+    return {row: (count, tokens[row]) for row, count in counts.most_common()}
 
 
 def _print_difference(to: Console, before: Seen, one: Seen) -> None:

@@ -1,11 +1,13 @@
 """What a model saw, as one page: it loads nothing and runs nothing, and shows words from outside as words."""
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from html import escape
 
+from leverframe.cli.context import SHOWN, left_out, sizes
 from leverframe.cli.words import plain
+from leverframe.window import Told
 from leverframe.window.rebuild import Seen
 
 STYLE = """
@@ -31,14 +33,13 @@ th { text-align: left; font-weight: 600; color: var(--muted); }
 th, td { padding: 5px 12px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 .dropped td { color: var(--bad); } .hidden td { color: var(--muted); } .shortened td { color: var(--warn); }
+details { margin-top: 14px; } summary { cursor: pointer; color: var(--muted); }
 ins, del { text-decoration: none; display: block; } ins { color: var(--good); } del { color: var(--bad); }
 """
 
 
 def page(one: Seen, difference: Sequence[str] | None = None) -> str:
     """With a difference, that in place of the messages."""
-    from leverframe.cli.context import sizes
-
     policy = f"default-src 'none'; style-src 'sha256-{_hash(STYLE)}'; base-uri 'none'; form-action 'none'"
     title = f"{one.state}, event {one.seq} of {one.run}"
     verdict, look = (
@@ -83,13 +84,32 @@ def _difference(lines: Sequence[str]) -> str:
 def _blocks(one: Seen) -> str:
     if not one.blocks:
         return ""
-    rows = "\n".join(
-        f'<tr class="{told.fate}"><td>{_safe(told.reference)}</td><td>{_safe(f"{told.tag} {told.tool}".strip())}</td>'
-        f'<td class="number">{told.score}</td><td class="number">{told.tokens:,}</td><td>{told.fate}</td><td>{_safe(told.why)}</td></tr>'
-        for told in one.blocks
+    shown = [told for told in one.blocks if told.fate in SHOWN]
+    head = '<th>Kind</th><th class="number">Score</th><th class="number">Tokens</th><th>Fate</th><th>Why</th>'
+    found = f"<h2>Blocks of the window</h2>\n{_table(f'<th>Block</th>{head}', map(_block, shown))}"
+    gone = len(one.blocks) - len(shown)
+    if not gone:
+        return found
+    rows = (
+        f'<tr class="{fate}"><td class="number">{count:,}</td><td>{_safe(name)}</td><td class="number">{tokens:,}</td><td>{fate}</td>'
+        f"<td>{_safe(why)}</td></tr>"
+        for (name, fate, why), (count, tokens) in left_out(one).items()
     )
-    head = '<th>Block</th><th>Kind</th><th class="number">Score</th><th class="number">Tokens</th><th>Fate</th><th>Why</th>'
-    return f"<h2>Blocks of the window</h2>\n<table><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table>"
+    sums = '<th class="number">Blocks</th><th>Kind</th><th class="number">Tokens</th><th>Fate</th><th>Why</th>'
+    each = _table(f"<th>Block</th>{head}", (_block(told) for told in one.blocks if told.fate not in SHOWN))
+    return f"{found}\n<h2>Left out</h2>\n{_table(sums, rows)}\n<details><summary>Each of these {gone:,} blocks</summary>\n{each}</details>"
+
+
+def _block(told: Told) -> str:
+    return (
+        f'<tr class="{told.fate}"><td>{_safe(told.reference)}</td><td>{_safe(told.name)}</td><td class="number">{told.score}</td>'
+        f'<td class="number">{told.tokens:,}</td><td>{told.fate}</td><td>{_safe(told.why)}</td></tr>'
+    )
+
+
+def _table(head: str, rows: Iterable[str]) -> str:
+    body = "\n".join(rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
 
 
 def _safe(words: str) -> str:

@@ -16,7 +16,8 @@ from typing import ClassVar
 from leverframe.canon import Json, Object
 from leverframe.errors import BadCompletion, PromptError
 from leverframe.llm.seam import Answer, Request, Usage, request_hash
-from leverframe.prompt import Example, Prompt, fill
+from leverframe.prompt import Example, Prompt
+from leverframe.template import fill
 
 CLOSE = 0.5
 """From this similarity on an example counts as close."""

@@ -101,7 +101,7 @@ def _request(step: Step, prompts: list[Prompt]) -> tuple[Request, Object, Object
         run_id=run.id,
         state=name,
         prompt=prompt,
-        memory=run.memory,
+        memory=cast(Object, asked.variables["memory"]),
     )
     return request, asked.kept(prompt), asked.variables
 

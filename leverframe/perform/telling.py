@@ -62,7 +62,7 @@ async def _asked(step: Step, prompt: Prompt, request: Request, variables: Object
     same = replace(
         request,
         messages=render(prompt, variables),
-        model=step.model or prompt.model or "",
+        model=prompt.model or step.model,
         temperature=prompt.temperature,
         max_tokens=prompt.max_tokens,
         prompt=prompt,

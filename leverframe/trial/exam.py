@@ -14,8 +14,9 @@ from leverframe.errors import LeverframeError, ModelError, ModelRefused, PromptE
 from leverframe.llm import LLM, Choices, Picked, Request, pick
 from leverframe.llm.examples import CLOSE, similarity, slots
 from leverframe.machine import Machine, prompt_names
-from leverframe.prompt import BASE, Example, Prompt, fill, render
+from leverframe.prompt import BASE, Example, Prompt, render
 from leverframe.state import Ask
+from leverframe.template import fill
 from leverframe.trial.sample import memory_of, text_of
 from leverframe.trial.share import Share, share
 from leverframe.window import View, Window

@@ -9,7 +9,7 @@ rebuild   a question of before, made again from the log and verified
 
 from leverframe.window.blocks import LONGEST, pieces
 from leverframe.window.request import Question, question, view
-from leverframe.window.secrets import Secrets
+from leverframe.window.secrets import Secrets, hushed
 from leverframe.window.window import BUDGET, LEAST, Told, View, Window, window_of
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Told",
     "View",
     "Window",
+    "hushed",
     "pieces",
     "question",
     "view",

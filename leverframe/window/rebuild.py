@@ -1,7 +1,7 @@
 """What a model saw, made again from the log and verified: nothing of it is stored but a hash, a budget and names.
 
-A question is its prompt's pinned text, the memory of then, the window over the events before it, and the choices. Only the text of the
-choices comes from code (a definition does not keep the order of fields), so each way to write them is tried, and the hash decides.
+A question is its prompt's pinned text, the memory of then, the window over the events before it, and the choices. Of these a definition
+keeps all but the order of optional fields, so their text is also tried as the code of now writes it, and the hash decides.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -91,7 +91,21 @@ def _option(definition: Definition, choice: Object) -> Option:
     intent = str(choice["intent"])
     tool = cast(Object, cast(Object, definition.body["tools"]).get(intent) or {})
     shape = tool.get("input") if choice["kind"] == "tool" else choice.get("schema")
-    return option(intent, str(tool.get("doc", "")), cast(Object, shape or {}), choice["kind"] == "tool")
+    return option(intent, str(tool.get("doc", "")), cast(Object, _declared(shape or {})), choice["kind"] == "tool")
+
+
+def _declared(shape: Json) -> Json:
+    """A schema with its properties as they were declared, as far as that is known: a definition sorts them, and lists those that are
+    required in their own order. Optional ones come after."""
+    if isinstance(shape, list):
+        return [_declared(item) for item in shape]
+    if not isinstance(shape, dict):
+        return shape
+    known = {key: _declared(value) for key, value in shape.items()}
+    if isinstance(fields := known.get("properties"), dict):
+        needed = [name for name in cast(list[str], known.get("required") or []) if name in fields]
+        known["properties"] = {name: fields[name] for name in dict.fromkeys([*needed, *fields])}
+    return known
 
 
 def _seen(run: Run, line: Event, definition: Definition, window: Window, written: Written, *, told: bool) -> Seen:

@@ -12,7 +12,8 @@ from leverframe.canon import Object, stored
 from leverframe.errors import WindowOverflow
 from leverframe.llm import estimated_tokens
 from leverframe.machine import Spec
-from leverframe.prompt import Message, Prompt, fill, render
+from leverframe.prompt import Message, Prompt, render
+from leverframe.template import fill
 from leverframe.window.window import BUDGET, LEAST, View, Window
 
 ANSWER = 1_024
@@ -47,7 +48,7 @@ def question(
 
     Raises PromptError, WindowOverflow.
     """
-    known = cast(Object, stored(memory))
+    known = cast(Object, stored(window.secrets.memory(memory)))
     if budget is None:
         budget = _budget(prompt, window.factor(), context, lambda: render(prompt, _variables(known, choices, "")))
     variables = _variables(known, choices, window.text(view(spec, budget)) if _shows(prompt) else "")

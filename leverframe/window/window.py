@@ -59,6 +59,10 @@ class Told:
     fate: Fate
     why: str
 
+    @property
+    def name(self) -> str:
+        return f"{self.tag} {self.tool}".strip()
+
     def json(self) -> Object:
         return {
             "reference": self.reference,
@@ -79,7 +83,7 @@ class Window:
 
     def __init__(self, definition: Definition | None = None, *, keep: int = KEEP, remembers: bool = False) -> None:
         self._keep = keep
-        self._secrets = Secrets(definition)
+        self.secrets = Secrets(definition)
         self._lasting = _highest(definition)
         self._seq = 0
         self._number = 0
@@ -103,9 +107,11 @@ class Window:
         self._seq += 1
         if type == "asked":
             self._report(body)
+        body = self.secrets.without(body)
         if type not in SHOWN and not body.get("void"):
             return
-        body = self._secrets.without(body)
+        if type == "acted":
+            body = self._with_call(body)
         if type == "compacted":
             self._cuts |= cast(dict[str, int], body.get("cut") or {})
             self._add_error(type, body)
@@ -120,6 +126,15 @@ class Window:
             self._add_pieces(type, body, None)
         while self._tokens > self._keep and self._forget():
             pass
+
+    def _with_call(self, body: Object) -> Object:
+        """A result says what was called, so that neither is shown without the other; a choice that says no more is not shown again."""
+        chosen = self._buckets[self._keys[self._chosen]][self._chosen] if self._chosen in self._keys else None
+        if chosen is None or chosen.tool != body.get("tool_name") or "then" in chosen.piece.content:
+            return body
+        if chosen.piece.content.keys() <= {"tool_name", "arguments"}:
+            self._remove(self._chosen, "hidden", "stands with its result")
+        return {**body, "arguments": chosen.piece.content.get("arguments", {})}
 
     def _add_pieces(self, type: str, body: Object, blamed: str | None) -> list[int]:
         found = pieces(self._seq, type, body)
@@ -145,7 +160,7 @@ class Window:
     def _add(self, piece: Piece) -> int:
         """What is said again stands once, where it was said last."""
         self._number += 1
-        new = block(piece, self._number)
+        new = block(piece._replace(content=self.secrets.shown(piece.content)), self._number)
         before = self._latest.get(new.words)
         if before is not None:
             new.times = self._remove(before, "hidden", "said again later").times + 1
