@@ -308,7 +308,7 @@ async def test_before_the_first_answer_a_call_is_set_aside_at_the_price_of_its_m
     assert 8_000 + 1_000 * 10 < costs[0] < 9_000 + 1_000 * 10  # a whole window, and the longest answer
     assert costs == [costs[0], costs[0], None]  # together they stay within the day, whatever they will cost
     several = model_for("here/a, here/b", base_url="http://127.0.0.1:9", prices=prices)
-    other = House(house.url + "2")(machine("Think", a_day(cost_usd=0.05)), llm=Overheard(several, lambda *_: None))
+    other = House(house.url + "2")(machine("Think", a_day(cost_usd=0.05)), llm=Overheard(several, lambda request, piece: None))
     assert await aside(other) == 2 * costs[0]  # the dearest of those that may have to answer
     other.store.close()
 
