@@ -2,19 +2,20 @@
 
 A guess only has to be near: too low lets the calls in flight go beyond a limit, too high stops runs that had a little left. So it is
 the most that the state's last calls took in this process; before the first, what a call of the machine took on average these days;
-before any, what its prompt may take. Calls themselves are counted, never guessed.
+before any, what its prompt may take, at the price of its model. Calls themselves are counted, never guessed.
 """
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TypeAlias
+from typing import NamedTuple, Self, TypeAlias
 
 from leverframe.canon import Object, canonical
 from leverframe.clock import Micros, day
-from leverframe.llm import estimated_tokens
+from leverframe.llm import LLM, cost_of, estimated_tokens
 from leverframe.machine import Definition
 from leverframe.perform import Draft
+from leverframe.prompt import Prompt
 from leverframe.reduce import Route, refused, reservable, unreserved
 from leverframe.run import Event, Run
 from leverframe.store import Spending
@@ -34,13 +35,27 @@ class Guess:
     cost: int
 
 
+class _Prompt(NamedTuple):
+    """What a prompt may take: its text and a whole window, and the answer."""
+
+    model: str
+    tokens: int
+    answer: int
+
+    @classmethod
+    def of(cls, prompt: Prompt) -> Self:
+        taken = estimated_tokens(prompt.text) + (prompt.window or BUDGET)
+        return cls(prompt.model or "", taken, prompt.max_tokens or ANSWER_TOKENS)
+
+
 class Budget:
     """What this process has seen of calls that count against days."""
 
-    def __init__(self) -> None:
+    def __init__(self, llm: LLM | None, model: str) -> None:
+        self._llm, self._model = llm, model
         self._seen: dict[Asked, deque[Used]] = defaultdict(lambda: deque(maxlen=RECENT))
         self._average: dict[str, Guess] = {}
-        self._prompts: dict[Asked, int] = {}  # by hash of the definition and state: tokens of text and answer
+        self._prompts: dict[Asked, list[_Prompt]] = {}  # by hash of the definition and state
 
     def know(self, machine: str, days: Sequence[Spending]) -> None:
         """What calls of a machine took these days, before this process saw any."""
@@ -82,15 +97,18 @@ class Budget:
             return Guess(max(each.tokens for each in seen), max(each.cost for each in seen))
         if (average := self._average.get(definition.name)) is not None:
             return average
-        return Guess(self._of_prompt(definition, state) + estimated_tokens(canonical(memory)) + BUDGET, 0)
+        known = estimated_tokens(canonical(memory))
+        guesses = [self._first(prompt, known) for prompt in self._prompts_of(definition, state)]
+        return Guess(max(guess.tokens for guess in guesses), max(guess.cost for guess in guesses))
 
-    def _of_prompt(self, definition: Definition, state: str) -> int:
-        found = self._prompts.get((definition.hash, state))
-        if found is None:
-            prompts = definition.prompts(state)
-            found = max(estimated_tokens(prompt.text) + (prompt.max_tokens or ANSWER_TOKENS) for prompt in prompts)
-            self._prompts[definition.hash, state] = found
-        return found
+    def _first(self, prompt: "_Prompt", known: int) -> Guess:
+        taken = prompt.tokens + known
+        return Guess(taken + prompt.answer, cost_of(self._llm, prompt.model or self._model, taken, prompt.answer))
+
+    def _prompts_of(self, definition: Definition, state: str) -> "list[_Prompt]":
+        if (definition.hash, state) not in self._prompts:
+            self._prompts[definition.hash, state] = [_Prompt.of(prompt) for prompt in definition.prompts(state)]
+        return self._prompts[definition.hash, state]
 
 
 def denied(definition: Definition, run: Run, draft: Draft, over: str) -> Draft:

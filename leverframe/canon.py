@@ -112,12 +112,11 @@ def _admit(value: object, depth: int, budget: list[int]) -> Json:
             raise _Offence(NotJson, f"{value} is not JSON; send null or a string")
         size = 8
     else:
-        budget[0] -= 2
-        return _admit_nested(value, depth + 1, budget)
+        size = 1
     budget[0] -= size + 1
     if budget[0] < 0:
         raise _Offence(TooLarge)
-    return value
+    return value if value is None or isinstance(value, str | int | float) else _admit_nested(value, depth + 1, budget)
 
 
 def _admit_nested(value: object, depth: int, budget: list[int]) -> Json:

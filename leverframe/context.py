@@ -10,7 +10,7 @@ from leverframe.recording import pinned
 from leverframe.run import Event
 from leverframe.state import Ask
 from leverframe.store import Store
-from leverframe.window.rebuild import Seen, pinned_choices, seen
+from leverframe.window.rebuild import Seen, asks, pinned_choices, seen
 
 Machines: TypeAlias = Mapping[str, Machine[Never]]
 
@@ -23,7 +23,7 @@ async def every(store: Store, machines: Machines, run_id: str) -> list[Seen]:
 async def at(store: Store, machines: Machines, run_id: str, seqs: Sequence[int | None]) -> list[Seen]:
     """The questions of these events; None is the last one. Raises NotFound where an event asked nothing."""
     events = await store.events(run_id)
-    asked = [line.seq for line in events if line.type == "asked"]
+    asked = [line.seq for line in events if asks(line)]
     if not asked:
         raise NotFound(f"run {run_id}: no model has been asked anything")
     wanted = [asked[-1] if seq is None else seq for seq in seqs]

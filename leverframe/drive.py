@@ -101,7 +101,7 @@ class Drive:
         self.lease, self.patience = lease, patience
         self.owner = me()
         self._watch = watch
-        self._budget = Budget()
+        self._budget = Budget(llm, model)
         self.draining = False
         self._current: dict[str, Definition] = {}
         self._bound: dict[str, Bound] = {}

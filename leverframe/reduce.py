@@ -643,7 +643,7 @@ def _over(definition: Definition, run: Run, event: Event) -> Run:
 
 def _needs_person(status: Status) -> "Reducer":
     def reducer(definition: Definition, run: Run, event: Event) -> Run:
-        return but(run, status=status, reason=cast(str, event.body["reason"]), postponed=None)
+        return but(run, status=status, reason=cast(str, event.body["reason"]), postponed=None, **_spent(run, event.body))
 
     return reducer
 

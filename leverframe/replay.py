@@ -236,12 +236,13 @@ class _Teller:
         return Draft(draft.type, _without(("usage", "model", "tried"), draft.body))  # what it cost is a fact; limits count it
 
     def _choose_prompt(self, step: Step, line: Event) -> None:
-        """The variant that is wanted, or that was asked with, where the definition has it."""
-        state = step.run.state
+        """Of each prompt the variant that is wanted, or that was asked with, where the definition has it."""
         then = cast(str, cast(Object, line.body.get("prompt") or {}).get("variant", ""))
-        texts = {prompt.variant: prompt for prompt in self._bound.definition.prompts(state)}
-        chosen = texts.get(then if self._variant is None else self._variant)
-        self._bound.pinned_prompts[state] = [chosen] if chosen else list(texts.values())
+        wanted = then if self._variant is None else self._variant
+        texts = self._bound.definition.prompts(step.run.state)
+        having = {prompt.name for prompt in texts if prompt.variant == wanted}
+        chosen = [prompt for prompt in texts if prompt.variant == wanted or prompt.name not in having]
+        self._bound.pinned_prompts[step.run.state] = chosen
 
     async def migrate(self, step: Step, line: Event) -> Draft:
         """There is one definition here from the beginning."""

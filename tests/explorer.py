@@ -5,7 +5,8 @@ and what landed, and only that is truthful: an error says it did not happen, a l
 the real `need_of`, `route`, `reduce`, `may_have_run` and `Ledger`; what `leverframe.drive` adds (which events one commit holds) is mirrored.
 
 Two configurations are one if they can do the same: sequence numbers, times and ordinals are left out, fences are "mine" or "another's".
-Limits are reached at any moment, because time is free: a phase of it is one portion of the machine's `days`.
+Limits are reached at any moment, because time is free: a phase of it is one portion of the machine's `days`. What other runs use up of a
+machine's day is free, too: it may be used up at any moment, and another day may begin.
 """
 
 from collections import deque
@@ -15,13 +16,16 @@ from itertools import product
 from typing import Never, cast
 
 from leverframe import Ask, Machine, perform
+from leverframe.budget import denied
 from leverframe.canon import Json, Object, canonical
 from leverframe.clock import SystemClock
+from leverframe.errors import Overdrawn
 from leverframe.ledger import Ledger, reconcile_task
+from leverframe.limits import DAILY
 from leverframe.machine import Definition, prompt_names
 from leverframe.perform import Bound, Draft, Step
 from leverframe.prompt import Prompt
-from leverframe.reduce import DAY, Need, begin, may_have_run, need_of, reduce, route
+from leverframe.reduce import DAY, LIMIT_REACHED, Need, begin, may_have_run, need_of, reduce, reservable, route, unreserved
 from leverframe.run import OVER, Event, Pending, Run
 from leverframe.state import M_contra as M
 
@@ -74,6 +78,9 @@ class Config:
     doubted: frozenset[str] = frozenset()
     tasks: frozenset[str] = frozenset()
     phase: int = 0
+    day: int = 0
+    used_up: bool = False  # the day's budget, by other runs
+    aside: int = 0  # calls this run took of days and did not make
 
     def landed_as(self, call: Pending) -> bool:
         """Did it happen? One that was marked and never dispatched did not."""
@@ -197,6 +204,10 @@ class Explorer:
         waits = [run.waiting.id] if run.waiting and run.waiting.kind in ("approve", "answer") and run.held is None else []
         if asked != waits:  # where the answer is recorded and the code that keeps it failed, nobody is asked again
             broken = f"open human tasks {asked} are not what the run waits for"
+        if config.aside != (run.reserved is not None):
+            broken = f"{config.aside} calls are set aside of days, and the run knows of {int(run.reserved is not None)}"
+        if run.reserved and (run.status in OVER or self.definition.states[run.state].kind != "ask"):
+            broken = f"a call stays set aside that nobody makes: the run is {run.status} in {run.state}"
         if broken:
             raise Violation(f"{broken}\n{self.path(key)}")
 
@@ -223,6 +234,9 @@ class Explorer:
         yield from self._wished(config)
         yield from self._settled(config)
         yield from self._days(config)
+        if unreserved(self.definition, config.run, _day(config)) and self.definition.daily:
+            yield "sets aside", self._commit(config, [Draft("reserved", {"state": config.run.state, **_aside(config)})])
+            return  # nothing is done before
         need = self.engine.need_of(self.definition, config.run, config.fence)
         step = _STEPS.get(need.kind)
         if step is not None:
@@ -233,6 +247,9 @@ class Explorer:
         run = config.run
         if self.definition.days is not None and config.phase <= run.granted + run.exceeded and run.status in ("ready", "waiting"):
             yield "days pass", replace(config, phase=config.phase + 1)
+        if self.definition.daily:
+            yield "another day", replace(config, day=config.day + 1, used_up=False)
+            yield "the day is used up", replace(config, used_up=True)
 
     def _crash(self, config: Config) -> "Iterator[tuple[str, Config]]":
         """Somebody else takes over: after a kill -9, a lost lease or a rest."""
@@ -277,6 +294,8 @@ class Explorer:
     def _retried(self, config: Config) -> "Iterator[tuple[str, Config]]":
         run = config.run
         limited = (run.reason or "").startswith("limit")
+        if (run.reason or "").startswith(LIMIT_REACHED + DAILY):
+            yield "retry", self._commit(replace(config, fence=config.fence + 1), [Draft("retried", {"by": "ann", "grant": 0})])
         if limited and run.granted >= self.grants:
             return
         grant = 1 if limited else 0
@@ -535,24 +554,39 @@ class Explorer:
     # ── one commit ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _commit(self, config: Config, drafts: Sequence[Draft], *, closes: bool = False, enter: bool = True) -> Config:
-        """The events of one transaction; entering a waiting state or an End comes with what opens or ends it."""
-        run, ledger = config.run, Ledger()
+        """One transaction; where nothing is left of the day for a call that it sets aside, what is done in its place."""
+        try:
+            return self._written(config, drafts, "", closes=closes, enter=enter)
+        except Overdrawn as over:
+            return self._written(config, drafts, over.limit, closes=closes, enter=enter)
+
+    def _written(self, config: Config, drafts: Sequence[Draft], over: str, *, closes: bool, enter: bool) -> Config:
+        """Its events; entering a waiting state or an End comes with what opens or ends it."""
+        run, ledger, asked = config.run, Ledger(), 0
         queue = list(drafts)
         while queue:
             draft = queue.pop(0)
+            draft = denied(self.definition, run, draft, over) if over else draft
             before = run
-            line = self._line(config, run, draft)
+            line = self._line(config, run, draft, over)
             run = self.engine.reduce(self.definition, run, line)
             ledger.add(self.definition, before, run, line)
+            asked += line.type == "asked" and bool(self.definition.daily)
             config = self._known(config, before, run, line, closes=closes)
             self._check_event(before, run, line)
             if not queue and enter:
                 queue += self._entering(run, config)
         tasks = {task.id for task in ledger.open_tasks} | config.tasks
         tasks -= {task for task, _ in ledger.close_tasks}
-        config = replace(config, run=run, flying=False, tasks=frozenset(tasks))
+        config = replace(self._spent(config, run, ledger, asked), run=run, flying=False, tasks=frozenset(tasks))
         alive = {call.key for call in (run.pending, *run.doubts) if call}
         return replace(config, sent={key: sent for key, sent in config.sent.items() if key in alive or not sent.closed})
+
+    def _spent(self, config: Config, run: Run, ledger: Ledger, asked: int) -> Config:
+        """What the commit takes of days, and gives back. Raises Overdrawn."""
+        if config.used_up and not run.granted and any(spend.limits for spend in ledger.spends):
+            raise Overdrawn("nothing is left", limit=DAILY + "tokens")
+        return replace(config, aside=config.aside + sum(spend.model_calls for spend in ledger.spends) - asked)
 
     def _entering(self, run: Run, config: Config) -> list[Draft]:
         need = self.engine.need_of(self.definition, run, config.fence)
@@ -566,15 +600,18 @@ class Explorer:
         body: Object = {"state": run.state, "task": name, "kind": kind, "expires_at": 0}
         return [Draft("opened", {**body, "children": ["c1", "c2"]} if kind == "children" else body)]
 
-    def _line(self, config: Config, run: Run, draft: Draft) -> Event:
+    def _line(self, config: Config, run: Run, draft: Draft, over: str = "") -> Event:
         """As `leverframe.drive` makes a draft an event; hashes are left out, nobody reads them here."""
         at = int(config.phase * (self.definition.days or 0) * DAY)
         body = draft.body
         if "outcome" in body:
-            where = route(self.definition, run, cast(str, body["outcome"]), at, call=cast("Object | None", body.get("call")))
+            call = cast("Object | None", body.get("call"))
+            where = route(self.definition, run, cast(str, body["outcome"]), at, call=call, over=over)
             body = {**body, "to": where.to, **({"exceeded": where.tripped} if where.tripped else {})}
             if self.definition.states[where.to].kind == "act":
                 body["fence"] = config.fence
+            if not over and reservable(self.definition, run, where):
+                body |= _aside(config)
         return Event(run.seq + 1, at, draft.type, "engine", body, "", "", "")
 
     def _known(self, config: Config, before: Run, after: Run, line: Event, *, closes: bool) -> Config:
@@ -645,6 +682,7 @@ class Explorer:
             run.held and run.held["event"],
             run.error and self.definition.states[run.state].kind == "compact" and (run.error["state"], run.error.get("final")),
             self._made_key(config),
+            (config.used_up, config.aside, run.reserved is None, run.reserved and run.reserved.day == _day(config)),
             (config.flying, tuple(sorted(config.landed.items())), len(config.tasks)),
         )
 
@@ -715,6 +753,14 @@ def bounded(definition: Definition, model_calls: int, times: int, retries: int) 
     limits["days"] = 1.0 if definition.days is not None else None
     limits["model_calls"] = model_calls if definition.model_calls is not None else None
     return Definition(canonical({**definition.body, "limits": limits, "states": states, "tools": tools}))
+
+
+def _day(config: Config) -> str:
+    return f"day {config.day}"
+
+
+def _aside(config: Config) -> Object:
+    return {"reserved": {"day": _day(config), "tokens": 1}}
 
 
 def _call(tool: str, ordinal: int) -> Object:

@@ -30,7 +30,7 @@ from leverframe.diff.risk import ranked
 from leverframe.errors import DeclarationError, ModelUnavailable, NotRetryable, Overdrawn
 from leverframe.graph import drawing
 from leverframe.ledger import spends
-from leverframe.llm import Answer, Usage
+from leverframe.llm import Answer, Overheard, RemoteLLM, Usage, model_for
 from leverframe.machine import Definition
 from leverframe.recording import record
 from leverframe.reduce import DAY, begin, reduce
@@ -298,6 +298,24 @@ async def test_what_calls_took_is_expected_of_the_next_and_what_was_too_much_is_
     row = await other.start(TriggerCommand("desk", {}))
     assert row.run.reserved == Reserved(TODAY, tokens=100)  # what its own call took
     assert run.tokens == 100
+
+
+async def test_before_the_first_answer_a_call_is_set_aside_at_the_price_of_its_model(house: House) -> None:
+    prices = {"here/a": (1.0, 10.0), "here/b": (2.0, 20.0)}
+    engine = house(machine("Think", a_day(cost_usd=0.05)), llm=RemoteLLM("here/a", base_url="http://127.0.0.1:9", prices=prices))
+    costs = [await aside(engine) for _ in range(3)]
+    assert costs[0] is not None
+    assert 8_000 + 1_000 * 10 < costs[0] < 9_000 + 1_000 * 10  # a whole window, and the longest answer
+    assert costs == [costs[0], costs[0], None]  # together they stay within the day, whatever they will cost
+    several = model_for("here/a, here/b", base_url="http://127.0.0.1:9", prices=prices)
+    other = House(house.url + "2")(machine("Think", a_day(cost_usd=0.05)), llm=Overheard(several, lambda request, piece: None))
+    assert await aside(other) == 2 * costs[0]  # the dearest of those that may have to answer
+    other.store.close()
+
+
+async def aside(engine: Engine) -> int | None:
+    row = await engine.start(TriggerCommand("desk", {}))
+    return row.run.reserved.cost if row.run.reserved else None
 
 
 async def test_a_new_process_expects_what_calls_took_these_days(house: House) -> None:

@@ -61,7 +61,19 @@ def test_what_cannot_be_kept_is_refused_with_its_place(value: object, message: s
     assert str(refused.value).startswith(message)
 
 
-@pytest.mark.parametrize("value", ["x" * 1025, ["x" * 600, "y" * 600], [0] * 600, {"k" * 1100: 1}, [10**300] * 10, "ü" * 600])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x" * 1025,
+        ["x" * 600, "y" * 600],
+        [0] * 600,
+        {"k" * 1100: 1},
+        [10**300] * 10,
+        "ü" * 600,
+        [list[int]()] * 600,
+        [dict[str, int]()] * 600,
+    ],
+)
 def test_what_is_too_large_is_refused(value: object) -> None:
     with pytest.raises(TooLarge, match="over 1 KiB; keep it elsewhere and pass a reference"):
         admit(value, what="it", limit=1024)

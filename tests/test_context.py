@@ -4,15 +4,17 @@ import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from leverframe import TriggerCommand
 from leverframe.cli import app
 from leverframe.context import at, every
-from leverframe.errors import ModelRefused, NotFound
-from leverframe.llm import Scripted, request_hash
+from leverframe.errors import ModelRefused, ModelUnavailable, NotFound
+from leverframe.llm import Scripted, Usage, request_hash
 from leverframe.llm.scripted import Line
 from leverframe.testing import check_seen
 from tests import repository
@@ -55,8 +57,29 @@ async def test_a_run_that_moves_to_another_definition_is_made_again_under_both(h
     run = (await second.advance(run.id)).run
     assert run.state == "Done"
     found = await every(house().store, {"desk": after}, run.id)
-    assert [one.verified for one in found] == [True, True, True]
-    assert [one.messages[0].content.startswith("Now: ") for one in found] == [False, True, True]
+    assert [one.verified for one in found] == [True, True, True, True]  # that of the refused key, too
+    assert [one.messages[0].content.startswith("Now: ") for one in found] == [False, False, True, True]
+
+
+async def test_what_was_asked_of_a_model_that_was_unavailable_is_made_again_too(house: House, tmp_path: Path) -> None:
+    machine = agent(tmp_path, Patient)
+    busy = ModelUnavailable("503", usage=Usage(70, 0, cost=5))
+    engine = house(machine, llm=Scripted([*[busy] * 5, ModelRefused("no credit", usage=Usage(70, 0, cost=5)), Stop()]))
+    row = await engine.start(TriggerCommand("desk", {"note": "a refund"}))
+    while (await engine.advance(row.run.id)).run.status == "ready":
+        house.clock.advance(timedelta(hours=2))
+    await engine.retry(row.run.id)
+    run = (await engine.advance(row.run.id)).run
+    found = await every(engine.store, {"desk": machine}, run.id)
+    assert [line.type for line in await engine.store.events(run.id) if line.seq in {one.seq for one in found}] == [
+        *["postponed"] * 4,
+        "asked",
+        "blocked",
+        "asked",
+    ]
+    assert {one.verified for one in found} == {True}
+    assert (run.state, run.cost, run.tokens) == ("Done", 30, 420)  # what failed is paid for
+    assert (await at(engine.store, {"desk": machine}, run.id, [2]))[0].messages == found[0].messages
 
 
 async def test_a_log_that_was_changed_is_said_loudly(house: House, tmp_path: Path) -> None:

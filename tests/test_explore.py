@@ -14,6 +14,7 @@ from leverframe import (
     Call,
     Compact,
     Consult,
+    Daily,
     Delegate,
     End,
     Fetch,
@@ -213,6 +214,26 @@ def test_nothing_that_can_happen_to_a_machine_with_every_kind_of_state_breaks_a_
     assert (found.pruned, found.dispatched) == (0, {"pay", "phone", "mail"})
 
 
+rationed = Anywhere(
+    "rationed",
+    memory=Desk,
+    edges={
+        Think: {"pay": Check, "phone": Sign, "rest": Pause, "unsure": Person, "error": Short},
+        Check: {"small": Done, "large": Think},
+        Sign: {"approved": Done, "rejected": Think, "expired": Lost},
+        Pause: {"woken": Think, "expired": Done},
+        Short: {"retry": Back, "give_up": Person},
+        Person: {"handled": Done, "again": Think, "expired": Lost},
+    },
+    limits=Limits(steps=50, model_calls=5, daily=Daily(model_calls=9, tokens=9), exceeded=Person),
+)
+
+
+def test_nothing_that_can_happen_to_a_machine_with_limits_of_the_day_breaks_a_promise() -> None:
+    found = Explorer(rationed, model_calls=2, times=2).explore()
+    assert found.statuses == {"ready", "waiting", "paused", "attention", "blocked", "done", "failed", "cancelled"}
+
+
 # ── a wrong engine is caught ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -275,6 +296,16 @@ WRONG = [
 def test_an_engine_that_breaks_a_promise_is_found_with_the_path_that_leads_there(engine: Engine, says: str) -> None:
     with pytest.raises(Violation, match=rf"{says}(.|\n)*path: .* → "):
         Explorer(refund, MACHINES, landing=ONCE["refund"], model_calls=1, times=2, retries=1, engine=engine).explore()
+
+
+def keeps_set_aside_what_is_over(definition: Definition, run: Run, event: Event) -> Run:
+    after = reduce(definition, run, event)
+    return but(after, reserved=run.reserved) if event.type == "cancelled" else after
+
+
+def test_an_engine_that_keeps_a_call_set_aside_that_nobody_makes_is_found() -> None:
+    with pytest.raises(Violation, match="a call stays set aside that nobody makes: the run is cancelled in Think"):
+        Explorer(rationed, model_calls=1, times=1, engine=Engine(reduce=keeps_set_aside_what_is_over)).explore()
 
 
 def test_a_machine_that_lets_a_call_pass_its_rule_is_found() -> None:

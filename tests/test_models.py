@@ -284,6 +284,11 @@ async def test_a_watched_run_is_recorded_as_one_that_nobody_watches(house: House
     assert len(heard) > 3
 
 
+def test_who_listens_makes_no_window_larger_or_smaller() -> None:
+    llm = RemoteLLM("openai/gpt-4o-mini", api_key="key-0123")
+    assert context_of(Overheard(llm, lambda request, piece: None), "") == context_of(llm, "") == 128_000
+
+
 async def test_a_terminal_shows_what_is_being_written_and_takes_it_away_with_the_next_event(house: House) -> None:
     for terminal in (True, False):
         out = StringIO()

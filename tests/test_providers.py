@@ -329,8 +329,8 @@ async def test_a_server_that_does_not_stream_is_heard_all_the_same() -> None:
         assert (await llm.ask(asking(watch=unheard))).chosen == CHOSEN
 
 
-async def fails(provider: str, answer: Said, **changes: object) -> ModelError:
-    async with at(provider, answer) as (llm, server):
+async def fails(provider: str, answer: Said, mode: Mode = "json_schema", **changes: object) -> ModelError:
+    async with at(provider, answer, mode=mode) as (llm, server):
         with pytest.raises(ModelError) as caught:
             await pick(llm, asking(**changes))
     assert len(server.bodies) == 1
@@ -344,6 +344,15 @@ async def test_a_stream_that_breaks_off_is_the_providers_fault() -> None:
         assert "broke off" in str(error)
         assert error.usage is not None  # a part of it came, and is paid for
         assert error.usage.input_tokens > 0
+
+
+@pytest.mark.parametrize(("reason", "words"), [("max_tokens", "cut off"), ("tool_use", "not JSON")])
+async def test_a_streamed_call_that_is_no_json_is_told_from_one_that_was_cut_off(reason: str, words: str) -> None:
+    pieces = claude_stream(call=True)
+    ended = [{"type": "message_delta", "delta": {"stop_reason": reason}}, {"type": "message_stop"}]
+    error = await fails("anthropic", events(*pieces[:4], *ended, done=False), mode="tools", watch=unheard)
+    assert isinstance(error, BadCompletion)
+    assert words in str(error)
 
 
 async def test_the_parts_of_a_price_are_told_apart() -> None:

@@ -14,6 +14,8 @@ from leverframe.check import check
 from leverframe.errors import BadCompletion, DeclarationError, EdgeError, ModelUnavailable, NotPinned, PromptError
 from leverframe.graph import mermaid, svg, text
 from leverframe.llm import Answer, Request, Scripted, Usage
+from leverframe.recording import record
+from leverframe.replay import replay
 from leverframe.run import Run
 from tests import told
 from tests.house import House, begin, built
@@ -47,6 +49,16 @@ async def test_the_prompt_is_chosen_by_a_field_of_the_memory(house: House, tmp_p
     run = await begin(engine, "desk", shop="books")
     assert [request.messages[0].content for request in model.requests] == ["Toys", "Books"]
     assert cast(Object, (await asked(house, run))["prompt"])["name"] == "desk/books"
+
+
+async def test_a_recorded_run_is_told_the_prompt_again_that_its_memory_chooses(house: House, tmp_path: Path) -> None:
+    machine = choosing(tmp_path, books="# user\nBooks", toys="# user\nToys")
+    engine = house(machine, llm=Scripted({"Chosen": Decline(reason="no")}))
+    for shop in ("toys", "books"):
+        recording = await record(engine.store, (await begin(engine, "desk", shop=shop)).id)
+        for variant in (None, "b"):  # which none of them has
+            found = await replay(recording, machine, machine.definition({}), variant=variant)
+            assert (found.divergence, list(found.reworded)) == (None, [])
 
 
 async def test_a_value_without_a_prompt_needs_a_person(house: House, tmp_path: Path) -> None:

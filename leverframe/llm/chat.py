@@ -96,7 +96,8 @@ def read(completion: object, endpoint: Endpoint) -> Reading:
         return Reading(trouble="the answer is a bare string", page=completion.lstrip()[:1] == "<")
     extra = reading.fields(getattr(completion, "model_extra", None))
     model, usage = reading.text(getattr(completion, "model", None)), getattr(completion, "usage", None)
-    content, trouble = _content(getattr(completion, "choices", None), endpoint)
+    choices = getattr(completion, "choices", None)
+    content, trouble = _content(choices, endpoint)
     dollars = getattr(usage, "cost", None)
     return Reading(
         content=content,
@@ -109,8 +110,22 @@ def read(completion: object, endpoint: Endpoint) -> Reading:
             getattr(getattr(usage, "completion_tokens_details", None), "reasoning_tokens", 0),
         ),
         dollars=dollars if isinstance(dollars, int | float) and 0 <= dollars < 1e6 else None,
-        reported=extra.get("error"),
+        reported=extra.get("error") or _fault(extra, choices),
     )
+
+
+_FAULTS = frozenset({"error", "abort", "insufficient_system_resource"})
+"""Finish reasons that tell of the server, not of the model."""
+
+
+def _fault(extra: Object, choices: object) -> object:
+    """An error that stands somewhere else: as the whole answer (vLLM), or in the choice (OpenRouter)."""
+    if choices is None and "message" in extra and "code" in extra:
+        return extra
+    first = cast(list[object], choices)[0] if isinstance(choices, list) and choices else None
+    inside = reading.fields(getattr(first, "model_extra", None)).get("error")
+    finish = getattr(first, "finish_reason", None)
+    return inside or ({"code": 502, "message": f"it ended in {finish}"} if finish in _FAULTS else None)
 
 
 def _content(choices: object, endpoint: Endpoint) -> tuple[str, str]:
@@ -122,7 +137,7 @@ def _content(choices: object, endpoint: Endpoint) -> tuple[str, str]:
         return "", "the answer has no message"
     called = cast("Sequence[object]", getattr(message, "tool_calls", None) or ())
     content = reading.text(getattr(message, "content", None))
-    if endpoint.mode == "tools" and called:
+    if endpoint.mode == "tools":
         content, trouble = _argument(called)
     else:
         legacy = getattr(message, "function_call", None)
@@ -138,8 +153,8 @@ def _content(choices: object, endpoint: Endpoint) -> tuple[str, str]:
 
 def _argument(called: Sequence[object]) -> tuple[str, str]:
     """The arguments of the one function there is."""
-    if len(called) > 1:
-        return "", f"the answer makes {len(called)} tool calls; one was asked for"
+    if len(called) != 1:
+        return "", f"the answer makes {len(called) or 'no'} tool calls; one was asked for"
     function = getattr(called[0], "function", None)
     if getattr(function, "name", None) != reading.NAME:
         return "", "the answer calls a function that was not offered"
@@ -166,6 +181,7 @@ class Gathered:
             if choice.get("index", 0) == 0:
                 said += self._delta(reading.fields(choice.get("delta")))
                 self._finish = choice.get("finish_reason") or self._finish
+                self._whole |= {"error": choice["error"]} if choice.get("error") else {}
         return said
 
     def _delta(self, delta: Object) -> str:

@@ -25,6 +25,7 @@ _NOT_ABOUT_US = frozenset({401, 402, 403, 404, 405, 407, 408, 409, 421, 425, 426
 _OURS_TO_MEND = frozenset({401, 402, 403, 404, 405})
 _BUSY = re.compile(r"rate.?limit|overload|unavailable|server.?error|internal|quota|time.?out|capacity", re.IGNORECASE)
 _LIBRARIES = frozenset({"instructor", "openai"})
+_ACCOUNT = re.compile(r"insufficient_quota|credit balance is too low", re.IGNORECASE)  # OpenAI says 429 then, Anthropic 400
 _KEY = re.compile(r"api.?key|authenticat|unauthori[sz]ed", re.IGNORECASE)
 _HINTS = {
     401: "check the key",
@@ -68,10 +69,11 @@ def _wrong_call(error: Exception, model: str) -> Exception:
 def _wrong_status(error: Status, model: str, now: Micros) -> ModelError:
     """What a status other than 200 means."""
     status, body = error.status, error.body
-    if status < 400 or status >= 500 or status in _NOT_ABOUT_US or _about_the_key(status, body):
-        hint = f"; {_HINTS[status]}" if status in _HINTS else ""
+    spent = status in (400, 429) and bool(_ACCOUNT.search(str(body)[:4000]))
+    refused = status in _OURS_TO_MEND or spent or _about_the_key(status, body)
+    if refused or status < 400 or status >= 500 or status in _NOT_ABOUT_US:
+        hint = f"; {_HINTS[402 if spent else status]}" if spent or status in _HINTS else ""
         after = retry_after(error.headers, now)
-        refused = status in _OURS_TO_MEND or _about_the_key(status, body)
         return (ModelRefused if refused else ModelUnavailable)(f"{model}: HTTP {status}{hint}", retry_after=after)
     return BadCompletion(f"{model}: HTTP {status}: {_said(body)}")
 

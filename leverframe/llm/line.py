@@ -1,12 +1,14 @@
 """The line to a server: what comes over it is bounded, whole, and not streamed any more, before anybody else looks at it.
 
 An answer of more than MAX_ANSWER bytes is not read to its end, and a compressed one not at all: we ask for none, and a few bytes
-may become gigabytes. A streamed answer is heard by whoever watches, and gathered into what the server would have sent without
-streaming; so everything behind this module knows one form of an answer.
+may become gigabytes. So may a few megabytes of `{},{},{}` once libraries make objects of them: they never get an answer of more values
+than any needs. A streamed answer is heard by whoever watches, and gathered into what the server would have sent without streaming; so
+everything behind this module knows one form of an answer.
 """
 
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 MAX_ANSWER = 8 * 1024 * 1024
 MAX_ERROR = 64 * 1024
+MAX_VALUES = 50_000
+MAX_QUOTED = 300_000
+"""Values that may stand in an answer's texts, which is where most APIs put the JSON that was asked for."""
+_TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _KINDS = {b"{": "application/json", b"<": "text/html"}
 log = logging.getLogger("leverframe")
 
@@ -126,6 +132,8 @@ async def _received(response: "Response") -> None:
             whole = await _beginning(stream)
     finally:
         await stream.aclose()
+    if good:
+        _refuse_crowds(whole)
     response.stream = httpx2.ByteStream(whole)
     for name in ("content-encoding", "content-length", "transfer-encoding"):
         response.headers.pop(name, None)
@@ -145,6 +153,17 @@ async def _bounded(stream: "AsyncByteStream", call: Call) -> AsyncIterator[bytes
         yield part
 
 
+def _refuse_crowds(data: bytes) -> None:
+    """Told by commas and brackets, before anybody parses it. Raises BadCompletion."""
+    marks = _marks(data)
+    if marks > MAX_VALUES and (marks > MAX_QUOTED or _marks(_TEXT.sub(b"", data)) > MAX_VALUES):
+        raise BadCompletion(f"the answer holds more than {MAX_VALUES:,} values")
+
+
+def _marks(data: bytes) -> int:
+    return sum(map(data.count, (b",", b"{", b"[")))
+
+
 async def _beginning(stream: "AsyncByteStream") -> bytes:
     """As much of an error as anybody reads."""
     found = bytearray()
@@ -162,6 +181,9 @@ async def _gathered(parts: AsyncIterator[bytes], call: Call) -> bytes:
         if data.strip() == b"[DONE]":
             done = True
             break
+        if not data.strip():
+            continue  # a heartbeat of some gateways
+        _refuse_crowds(data)
         try:
             event: object = json.loads(data)
         except (ValueError, RecursionError) as error:

@@ -136,4 +136,8 @@ class Gathered:
 def _block(block: Object, said: list[str]) -> Object:
     if block.get("type") != "tool_use":
         return {**block, "text": reading.text(block.get("text")) + "".join(said)}
-    return {**block, "input": json.loads("".join(said) or "{}", object_pairs_hook=reading.once)}
+    whole = "".join(said)
+    try:
+        return {**block, "input": json.loads(whole or "{}", object_pairs_hook=reading.once)}
+    except (ValueError, RecursionError):
+        return {"type": "text", "text": whole}  # cut off, or no JSON: it is read as what it is

@@ -14,7 +14,7 @@ from leverframe.llm.local import LocalLLM
 from leverframe.llm.pace import Rate
 from leverframe.llm.prices import Prices
 from leverframe.llm.remote import RemoteLLM
-from leverframe.llm.seam import LLM, Answer, Request, Tried, Usage, context_of, unpriced
+from leverframe.llm.seam import LLM, Answer, Request, Tried, Usage, context_of, cost_of, unpriced
 
 
 def model_for(
@@ -118,6 +118,11 @@ class Models:
         """How many tokens any of the models takes that may answer, its answer included; None where that is not known of one."""
         known = [context_of(self._known.get(name) or self._far, name) for name in self._wanted(model)]
         return min((size for size in known if size is not None), default=None)
+
+    def cost(self, model: str, input_tokens: int, output_tokens: int) -> int:
+        """What a call of so many tokens would cost, in millionths of a dollar, of the dearest model that may answer; 0: not known."""
+        known = ((self._known.get(name) or self._far, name) for name in self._wanted(model))
+        return max(cost_of(llm, name, input_tokens, output_tokens) for llm, name in known)
 
     def unpriced(self, request: Request) -> str:
         """Why the cost of a call would be unknown: of any of the models that may answer."""

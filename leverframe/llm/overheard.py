@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeAlias, cast
 
-from leverframe.llm.seam import LLM, Answer, Request, is_offline, unpriced
+from leverframe.llm.seam import LLM, Answer, Request, context_of, cost_of, is_offline, unpriced
 
 Hears: TypeAlias = Callable[[Request, str], None]
 
@@ -22,6 +22,12 @@ class Overheard:
 
     def unpriced(self, request: Request) -> str:
         return unpriced(self._llm, request)
+
+    def context(self, model: str) -> int | None:
+        return context_of(self._llm, model)
+
+    def cost(self, model: str, input_tokens: int, output_tokens: int) -> int:
+        return cost_of(self._llm, model, input_tokens, output_tokens)
 
     async def close(self) -> None:
         close = cast("Callable[[], Awaitable[None]] | None", getattr(self._llm, "close", None))

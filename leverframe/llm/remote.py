@@ -92,6 +92,10 @@ class RemoteLLM:
         model = request.model or self.model
         return "" if self._prices.knows(model) else self._prices.unknown(model)
 
+    def cost(self, model: str, input_tokens: int, output_tokens: int) -> int:
+        """What a call of so many tokens would cost, in millionths of a dollar; 0 where no price is known."""
+        return self._prices.cost(model or self.model, Counts(input_tokens, output_tokens)) or 0
+
     async def ask(self, request: Request) -> Answer:
         """One answer, at most one attempt. Raises BadCompletion, ModelUnavailable, UnknownModel."""
         endpoint = self.endpoint(request.model or self.model)

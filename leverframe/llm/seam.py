@@ -101,7 +101,7 @@ class Answer:
 
 class LLM(Protocol):
     """A model. One that answers without asking anybody has a true attribute `offline` besides, and one that knows prices a method
-    `unpriced(request) -> str`, which says why a call's cost would be unknown."""
+    `unpriced(request) -> str`, which says why a call's cost would be unknown, and `cost(model, input_tokens, output_tokens) -> int`."""
 
     async def ask(self, request: Request) -> Answer:
         """One answer, at most one attempt. Raises BadCompletion, ModelUnavailable."""
@@ -123,6 +123,12 @@ def context_of(llm: LLM | None, model: str) -> int | None:
     """How many tokens a model takes, its answer included, where the LLM has a method `context` that knows it."""
     known = cast("Callable[[str], int | None] | None", getattr(llm, "context", None))
     return known(model) if known else None
+
+
+def cost_of(llm: LLM | None, model: str, input_tokens: int, output_tokens: int) -> int:
+    """What a call of so many tokens would cost, in millionths of a dollar, where the LLM has a method `cost` that knows; else 0."""
+    known = cast("Callable[[str, int, int], int] | None", getattr(llm, "cost", None))
+    return known(model, input_tokens, output_tokens) if known else 0
 
 
 async def pick(llm: LLM, request: Request) -> tuple[Answer, Picked]:

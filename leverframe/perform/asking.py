@@ -59,12 +59,12 @@ async def _answered(step: Step, request: Request, body: Object) -> Draft:
         with outside(f"model {name}"):
             answer, picked = await pick(llm, request)
     except ModelRefused as error:
-        return Draft("blocked", {"reason": f"{one_line(error)}; put it right, then `leverframe retry {step.run.id}`"})
+        body |= _failed(request, error)
+        return Draft("blocked", {**body, "reason": f"{one_line(error)}; put it right, then `leverframe retry {step.run.id}`"})
     except ModelUnavailable as error:
-        return _later(step, body, error)
+        return _later(step, body | _failed(request, error), error)
     except BadCompletion as error:
-        body |= {**_spent(error), "request": request_hash(request.messages)}
-        return Draft("asked", {**body, "outcome": "error", "error": fault(error, "model")})
+        return Draft("asked", {**body, **_failed(request, error), "outcome": "error", "error": fault(error, "model")})
     body |= {"model": answer.model, "usage": answer.usage.json(), "request": answer.request_hash}
     body |= {"tried": [one.json() for one in answer.tried]} if answer.tried else {}
     body |= {} if picked.confidence is None else {"confidence": picked.confidence}
@@ -106,12 +106,13 @@ def _request(step: Step, prompts: list[Prompt]) -> tuple[Request, Object, Object
     return request, asked.kept(prompt), asked.variables
 
 
-def _spent(error: ModelError) -> Object:
-    """What the failed attempt cost, where anybody could say so."""
+def _failed(request: Request, error: ModelError) -> Object:
+    """What an attempt asked that failed, and what it cost, where anybody could say so."""
+    sent: Object = {"request": request_hash(request.messages)}
     if error.usage is None:
-        return {}
+        return sent
     tokens = {"input_tokens": error.usage.input_tokens, "output_tokens": error.usage.output_tokens}
-    return {"usage": {**tokens, "cost": error.usage.cost}}
+    return {**sent, "usage": {**tokens, "cost": error.usage.cost}}
 
 
 def _later(step: Step, body: Object, error: ModelUnavailable) -> Draft:
@@ -122,7 +123,6 @@ def _later(step: Step, body: Object, error: ModelUnavailable) -> Draft:
             "asked",
             {
                 **body,
-                **_spent(error),
                 "why": one_line(error),
                 "outcome": "error",
                 "error": {"type": "ModelUnavailable", "source": "model", "cause": "the model is unavailable"},
@@ -130,5 +130,4 @@ def _later(step: Step, body: Object, error: ModelUnavailable) -> Draft:
         )
     seconds = backoff(attempts - 1) if error.retry_after is None else min(error.retry_after, 3600.0)
     until = step.clock.now() + int(seconds * SECOND)
-    told: Object = {"until": until, "attempts": attempts, "why": one_line(error), **_spent(error)}
-    return Draft("postponed", {"state": step.run.state, **told})
+    return Draft("postponed", {**body, "until": until, "attempts": attempts, "why": one_line(error)})

@@ -71,13 +71,18 @@ def seen(
     window = window_of(definition(run.definition), events[:1], remembers=told)
     for index, line in enumerate(events[1:], 1):
         pinned = definition(run.definition)
-        if line.type == "asked" and (only is None or line.seq in only):
+        if asks(line) and (only is None or line.seq in only):
             yield _seen(run, line, pinned, window, written, told=told)
         run = reduce(pinned, run, line)
         if run.definition != pinned.hash:
             window = window_of(definition(run.definition), events[: index + 1], remembers=told)
         else:
             window.add(line.type, line.body)
+
+
+def asks(line: Event) -> bool:
+    """Was a model asked? One that was busy or refused the key was, too; the run then is put off, or blocked."""
+    return line.type == "asked" or (line.type in ("postponed", "blocked") and "prompt" in line.body)
 
 
 def pinned_choices(definition: Definition, state: str) -> str:
