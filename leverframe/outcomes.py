@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import NoneType, UnionType
 from typing import Literal, Never, Union, cast, get_args, get_origin
 
@@ -92,12 +92,15 @@ def _literals(state: type[State[Never]], method: Callable[..., object], *, defau
             raise DeclarationError(f"{where}: its return annotation: {error}; it must be importable where the state is") from None
     if default is not None and method.__qualname__.split(".")[0] in ("Fetch", "Act"):
         return frozenset({default})  # keep is not overridden
-    found = _names(annotation, default)
-    if not found:
+    leaves = list(_leaves(annotation))
+    found = {leaf for leaf in leaves if isinstance(leaf, str)} | ({default} if default and None in leaves else set())
+    other = [leaf for leaf in leaves if not isinstance(leaf, str) and not (default and leaf is None)]
+    if other or not found:
         hint = "annotate its return type with the outcomes: -> Literal['…', '…']" + (
             f" or None for {default!r}" if default else ""
         )
-        raise DeclarationError(f"{where} does not say how the state can end; {hint}")
+        also = f": it may return {_shown(other[0])}, too" if found else ""
+        raise DeclarationError(f"{where} does not say how the state can end{also}; {hint}")
     if own := sorted(found & OWN - HARMLESS):
         raise DeclarationError(
             f"{where} ends in {own[0]!r}, an outcome of the engine's own, which is not code's to say; rename it"
@@ -105,12 +108,21 @@ def _literals(state: type[State[Never]], method: Callable[..., object], *, defau
     return frozenset(found)
 
 
-def _names(annotation: object, default: str | None) -> set[str]:
+def _leaves(annotation: object) -> Iterator[object]:
+    """What a return annotation allows: values of Literals, None, and types."""
+    annotation = getattr(annotation, "__value__", annotation)  # of `type Ends = Literal[…]`
+    if hasattr(annotation, "__metadata__"):  # Annotated
+        annotation = getattr(annotation, "__origin__", None)
     if annotation is None or annotation is NoneType:
-        return {default} if default else set()
-    if get_origin(annotation) is Literal:
-        values = cast(tuple[object, ...], get_args(annotation))
-        return {value for value in values if isinstance(value, str)} | ({default} if None in values and default else set())
-    if get_origin(annotation) in (Union, UnionType):
-        return {name for part in get_args(annotation) for name in _names(part, default)}
-    return set()
+        yield None
+    elif get_origin(annotation) is Literal:
+        yield from get_args(annotation)
+    elif get_origin(annotation) in (Union, UnionType):
+        for part in get_args(annotation):
+            yield from _leaves(part)
+    elif annotation is not Never and annotation != "missing":
+        yield annotation
+
+
+def _shown(leaf: object) -> str:
+    return leaf.__name__ if isinstance(leaf, type) else repr(leaf)
