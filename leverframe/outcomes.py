@@ -1,6 +1,5 @@
 """Which outcomes a state can have, read from its types."""
 
-import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from types import NoneType, UnionType
@@ -70,6 +69,8 @@ def _intent(state: type[State[Never]], reply: object) -> str:
             raise DeclarationError(
                 f"state {state.name}: {reply.__name__} has no intent; declare it as class {reply.__name__}(Reply[Literal['…']])"
             )
+        if "intent" in reply.model_fields:
+            raise DeclarationError(f"state {state.name}: {reply.__name__} has a field 'intent', which says what it is; rename it")
         return intent
     name: object = getattr(cast(Runs[object], reply), "name", None)
     if not isinstance(name, str):
@@ -82,8 +83,6 @@ def _intent(state: type[State[Never]], reply: object) -> str:
 def _literals(state: type[State[Never]], method: Callable[..., object], *, default: str | None) -> frozenset[str]:
     """The Literals of a return annotation; None stands for the default outcome."""
     where = f"state {state.name}: {method.__name__}"
-    if inspect.iscoroutinefunction(method):
-        raise DeclarationError(f"{where} is async; states are plain code, what waits belongs into a tool")
     annotation: object = method.__annotations__.get("return", "missing")
     if isinstance(annotation, str) and annotation != "missing":
         try:
@@ -93,7 +92,9 @@ def _literals(state: type[State[Never]], method: Callable[..., object], *, defau
     if default is not None and method.__qualname__.split(".")[0] in ("Fetch", "Act"):
         return frozenset({default})  # keep is not overridden
     leaves = list(_leaves(annotation))
-    found = {leaf for leaf in leaves if isinstance(leaf, str)} | ({default} if default and None in leaves else set())
+    found = {leaf for leaf in leaves if isinstance(leaf, str)}
+    if default and None in leaves:
+        found.add(default)
     other = [leaf for leaf in leaves if not isinstance(leaf, str) and not (default and leaf is None)]
     if other or not found:
         hint = "annotate its return type with the outcomes: -> Literal['…', '…']" + (

@@ -172,7 +172,9 @@ class Tool(Generic[W, P, T_co, R_co]):
             for parameter in self._visible.parameters.values()
         }
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Field name", UserWarning)  # `json`, `schema`, `copy`: ours are never called as methods
+            warnings.filterwarnings(
+                "ignore", "Field name", UserWarning
+            )  # `json`, `schema`, `copy`: ours are never called as methods
             try:
                 return create_model(self.name, __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
             except PydanticUserError as error:
@@ -424,6 +426,7 @@ class SchemaTool(Tool[..., ..., object, Json]):
             raise self._refused(f"the handler is called as handler{wanted}, which it cannot be: {error}") from None
         except ValueError:
             pass  # a built-in one that does not tell its signature
+        self._check_asked()
         self._check_colour()
 
 
