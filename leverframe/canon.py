@@ -138,6 +138,8 @@ def _admit_entries(value: Mapping[object, object], depth: int, budget: list[int]
     for key, item in value.items():
         if not isinstance(key, str):
             raise _Offence(NotJson, f"a key is {key!r}; keys are strings")
+        if "\ufffd" in key:  # serializers put it in place of what they cannot write: two keys might become one
+            raise _Offence(NotJson, "a key holds U+FFFD, the sign of text that was broken on its way; repair it")
         try:
             _admit(key, depth, budget)
         except _Offence as offence:

@@ -14,6 +14,7 @@ from leverframe.check.codes import finding
 from leverframe.check.proofs import Proof, prove
 from leverframe.clock import span
 from leverframe.errors import LeverframeError, ProjectError
+from leverframe.files import write_whole
 from leverframe.machine import BACK, Definition, Machine
 from leverframe.series import NEXT
 from leverframe.words import cell, code
@@ -59,7 +60,7 @@ def write(machine: Machine[Never], others: Others) -> bool:
             raise ProjectError(f"{path}: is there, and no card of ours; move it, a card is written over")
         if path.is_file() and path.read_text("utf-8", errors="replace") == text:
             return False
-        path.write_text(text, "utf-8")
+        write_whole(path, text)
     except OSError as error:
         raise ProjectError(f"{path}: {error.strerror}") from None
     return True

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, Never, TypeAlias, cast
 
 from leverframe import schema
+from leverframe.attributes import refuse_unfit
 from leverframe.automaton import Automaton, atoms, compiled, per_call
 from leverframe.canon import Json, Object, canonical, text_hash
 from leverframe.clock import Micros, micros
@@ -46,7 +47,7 @@ from leverframe.state import (
 from leverframe.state import (
     M_contra as M,
 )
-from leverframe.table import refuse_mistyped, refuse_row, refuse_vanished
+from leverframe.table import refuse_mistyped, refuse_others, refuse_row, refuse_vanished
 from leverframe.tool import Tool
 
 if TYPE_CHECKING:  # declaring a machine loads neither
@@ -106,11 +107,15 @@ class Machine(Generic[M]):
         self.rules = rules
         self.accepts = accepts
         self.version = version
+        refuse_others(self.name, "rules", rules, Rule)
+        refuse_others(self.name, "accepts", accepts, Accept)
         frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]  # where it is declared: the place that findings name
         self.file, self.line = frame.f_code.co_filename, frame.f_lineno
         self.doc = str(frame.f_globals.get("__doc__") or "").strip()
         refuse_vanished(self.name, self.file, self.line)
         self.states = self._named_states()
+        for name, state in self.states.items():
+            refuse_unfit(f"machine {self.name}: state {name}", state)
         self._check_edges()
         self._check_rules("", self)
 
@@ -387,12 +392,6 @@ class Machine(Generic[M]):
             raise EdgeError(
                 f"{where}: 'error' leads to {row['error']}, which is no Compact; errors are compacted and counted before a retry"
             )
-        if issubclass(state, Approve | Consult | Wait | Delegate) and not (state.deadline and state.deadline.total_seconds() > 0):
-            raise EdgeError(f"{where}: waits without a deadline; set deadline = timedelta(…)")
-        if issubclass(state, Approve | Consult) and not state.to:
-            raise EdgeError(f'{where}: asks nobody; set to = "the person or role"')
-        if issubclass(state, Ask) and not state.prompt:
-            raise EdgeError(f'{where}: has no prompt; set prompt = "agent/state"')
         if issubclass(state, Ask) and isinstance(by := state.prompt, PromptBy) and by.field not in self.memory.model_fields:
             near = did_you_mean(by.field, list(self.memory.model_fields))
             raise EdgeError(f"{where}: chooses its prompt by {by.field!r}, which is no field of {self.memory.__name__}.{near}")

@@ -1,8 +1,7 @@
 """Which outcomes a state can have, read from its types."""
 
-import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import NoneType, UnionType
 from typing import Literal, Never, Union, cast, get_args, get_origin
 
@@ -70,6 +69,8 @@ def _intent(state: type[State[Never]], reply: object) -> str:
             raise DeclarationError(
                 f"state {state.name}: {reply.__name__} has no intent; declare it as class {reply.__name__}(Reply[Literal['…']])"
             )
+        if "intent" in reply.model_fields:
+            raise DeclarationError(f"state {state.name}: {reply.__name__} has a field 'intent', which says what it is; rename it")
         return intent
     name: object = getattr(cast(Runs[object], reply), "name", None)
     if not isinstance(name, str):
@@ -82,8 +83,6 @@ def _intent(state: type[State[Never]], reply: object) -> str:
 def _literals(state: type[State[Never]], method: Callable[..., object], *, default: str | None) -> frozenset[str]:
     """The Literals of a return annotation; None stands for the default outcome."""
     where = f"state {state.name}: {method.__name__}"
-    if inspect.iscoroutinefunction(method):
-        raise DeclarationError(f"{where} is async; states are plain code, what waits belongs into a tool")
     annotation: object = method.__annotations__.get("return", "missing")
     if isinstance(annotation, str) and annotation != "missing":
         try:
@@ -92,12 +91,17 @@ def _literals(state: type[State[Never]], method: Callable[..., object], *, defau
             raise DeclarationError(f"{where}: its return annotation: {error}; it must be importable where the state is") from None
     if default is not None and method.__qualname__.split(".")[0] in ("Fetch", "Act"):
         return frozenset({default})  # keep is not overridden
-    found = _names(annotation, default)
-    if not found:
+    leaves = list(_leaves(annotation))
+    found = {leaf for leaf in leaves if isinstance(leaf, str)}
+    if default and None in leaves:
+        found.add(default)
+    other = [leaf for leaf in leaves if not isinstance(leaf, str) and not (default and leaf is None)]
+    if other or not found:
         hint = "annotate its return type with the outcomes: -> Literal['…', '…']" + (
             f" or None for {default!r}" if default else ""
         )
-        raise DeclarationError(f"{where} does not say how the state can end; {hint}")
+        also = f": it may return {_shown(other[0])}, too" if found else ""
+        raise DeclarationError(f"{where} does not say how the state can end{also}; {hint}")
     if own := sorted(found & OWN - HARMLESS):
         raise DeclarationError(
             f"{where} ends in {own[0]!r}, an outcome of the engine's own, which is not code's to say; rename it"
@@ -105,12 +109,21 @@ def _literals(state: type[State[Never]], method: Callable[..., object], *, defau
     return frozenset(found)
 
 
-def _names(annotation: object, default: str | None) -> set[str]:
+def _leaves(annotation: object) -> Iterator[object]:
+    """What a return annotation allows: values of Literals, None, and types."""
+    annotation = getattr(annotation, "__value__", annotation)  # of `type Ends = Literal[…]`
+    if hasattr(annotation, "__metadata__"):  # Annotated
+        annotation = getattr(annotation, "__origin__", None)
     if annotation is None or annotation is NoneType:
-        return {default} if default else set()
-    if get_origin(annotation) is Literal:
-        values = cast(tuple[object, ...], get_args(annotation))
-        return {value for value in values if isinstance(value, str)} | ({default} if None in values and default else set())
-    if get_origin(annotation) in (Union, UnionType):
-        return {name for part in get_args(annotation) for name in _names(part, default)}
-    return set()
+        yield None
+    elif get_origin(annotation) is Literal:
+        yield from get_args(annotation)
+    elif get_origin(annotation) in (Union, UnionType):
+        for part in get_args(annotation):
+            yield from _leaves(part)
+    elif annotation is not Never and annotation != "missing":
+        yield annotation
+
+
+def _shown(leaf: object) -> str:
+    return leaf.__name__ if isinstance(leaf, type) else repr(leaf)

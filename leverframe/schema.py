@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, cast
 
-from leverframe.canon import Json, Object, digest
+from leverframe.canon import Json, Object, canonical, digest
 from leverframe.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -46,16 +46,30 @@ def adapter(annotation: Hashable) -> "TypeAdapter[object]":
 
 
 def schema_of(annotation: Hashable, mode: "JsonSchemaMode" = "validation") -> Object:
-    """The JSON Schema of a model or any type, references inlined. Raises DeclarationError for one that holds a secret."""
-    raw = adapter(annotation).json_schema(schema_generator=_generator(), mode=mode)
-    schema = inlined(cast(Object, raw))
+    """The JSON Schema of a model or any type, references inlined. Raises DeclarationError for one that has none or holds a secret."""
+    from pydantic import PydanticUserError
+
+    name = cast(str, getattr(annotation, "__name__", annotation))
+    try:
+        raw = adapter(annotation).json_schema(schema_generator=_generator(), mode=mode)
+        schema = inlined(cast(Object, raw))
+        canonical(schema)
+    except PydanticUserError as error:
+        raise DeclarationError(f"{name}: {no_schema(error)}") from None
+    except ValueError:
+        raise DeclarationError(f"{name}: a default or a bound is NaN or infinite, which JSON cannot hold; use None") from None
     if place := _secret(schema):
-        name = cast(str, getattr(annotation, "__name__", annotation))
         raise DeclarationError(
             f"{name}{place}: is a secret, and all that is declared here is stored, logged and shown; "
             "keep the name of the secret, and read it where it is used"
         )
     return schema
+
+
+def no_schema(error: Exception) -> str:
+    """What pydantic says of a type that JSON cannot hold, or that is not there yet, in one line."""
+    said = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
+    return f"{said}; use types that JSON can hold, importable where they are named"
 
 
 def _secret(node: Json) -> str | None:

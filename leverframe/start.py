@@ -97,11 +97,11 @@ def child_key(run: Run, index: int) -> str:
 def read_input(machine: Machine[Never], given: "Memory | Mapping[str, object]") -> Object:
     """Input as memory data. Raises InvalidMemory, TooLarge, NotJson."""
     written: Callable[[], object] = (
-        (lambda: given.model_dump(mode="json")) if isinstance(given, Memory) else (lambda: dict(given))
+        (lambda: given.model_dump(mode="json", by_alias=True)) if isinstance(given, Memory) else (lambda: dict(given))
     )
     clean = admit_dump(written, what="input", limit=MAX_MEMORY)
     try:
         memory = machine.memory.model_validate_json(ordered(clean))
     except ValidationError as error:
         raise InvalidMemory(f"input of {machine.name}: {compact(error)}") from None
-    return cast(Object, admit_dump(lambda: memory.model_dump(mode="json"), what="input", limit=MAX_MEMORY))
+    return cast(Object, admit_dump(lambda: memory.model_dump(mode="json", by_alias=True), what="input", limit=MAX_MEMORY))

@@ -59,8 +59,8 @@ class Reply(BaseModel, Generic[I_co]):
 
     def __class_getitem__(cls, item: object) -> "type[Self]":
         """`Reply[Literal["decline"]]` is a plain subclass that knows its intent: pydantic's own generics cost ten times as much at import."""
-        if get_origin(item) is not Literal or len(get_args(item)) != 1:
-            return cls
+        if get_origin(item) is not Literal or len(get_args(item)) != 1 or not isinstance(get_args(item)[0], str):
+            return cls  # it has no intent, which is refused where a state lists it
         return new_class(
             cls.__name__, (cls,), {}, lambda body: body.update(intent=str(get_args(item)[0]), __module__=cls.__module__)
         )

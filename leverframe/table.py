@@ -1,8 +1,9 @@
 """The edge table as it was written: what no type checker was asked about, what cannot stand in a table, what vanished from it."""
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FunctionType
 from typing import Never, cast
 
 from leverframe.errors import DeclarationError, EdgeError, did_you_mean
@@ -12,9 +13,12 @@ from leverframe.state import Back, Memory, Next, State
 def refuse_mistyped(machine: str, memory: object, edges: object, exceeded: object) -> None:
     """What type checkers refuse, refused for those who run none. Raises DeclarationError, EdgeError."""
     if not _is(memory, Memory):
-        raise DeclarationError(f"machine {machine}: memory is {_shown(memory)}; name a class that derives from Memory")
+        raise DeclarationError(f"machine {machine}: memory is {shown(memory)}; name a class that derives from Memory")
+    for name, field in cast(type[Memory], memory).model_fields.items():
+        if field.alias or field.validation_alias or field.serialization_alias:
+            raise DeclarationError(f"machine {machine}: memory field {name} has an alias; memory is known by its own names only")
     if not isinstance(edges, Mapping):
-        raise EdgeError(f'machine {machine}: edges is {_shown(edges)}; write {{State: {{"outcome": NextState}}}}')
+        raise EdgeError(f'machine {machine}: edges is {shown(edges)}; write {{State: {{"outcome": NextState}}}}')
     for state, row in cast(Mapping[object, object], edges).items():
         _refuse_no_state(f"machine {machine}: a row of the table is of", state)
         name = cast(type[State[Never]], state).name
@@ -22,16 +26,25 @@ def refuse_mistyped(machine: str, memory: object, edges: object, exceeded: objec
             what = "the state an error came from" if state is Back else "where the following call of an answer leads"
             raise EdgeError(f"machine {machine}: {name} has a row; it has none, it stands for {what}")
         if not isinstance(row, Mapping):
-            raise EdgeError(f'machine {machine}: state {name}: its row is {_shown(row)}; write {{"outcome": NextState}}')
+            raise EdgeError(f'machine {machine}: state {name}: its row is {shown(row)}; write {{"outcome": NextState}}')
         for outcome, target in cast(Mapping[object, object], row).items():
             if not isinstance(outcome, str):
-                raise EdgeError(f"machine {machine}: state {name}: an outcome is {_shown(outcome)}; outcomes are strings")
+                raise EdgeError(f"machine {machine}: state {name}: an outcome is {shown(outcome)}; outcomes are strings")
             _refuse_no_state(f"machine {machine}: state {name}: {outcome!r} leads to", target)
     if exceeded is not None:
         _refuse_no_state(f"machine {machine}: limits lead to", exceeded)
         if exceeded is Back or exceeded is Next:
             name = cast(type[State[Never]], exceeded).name
             raise EdgeError(f"machine {machine}: limits lead to {name}; name a state where a person decides, or an End")
+
+
+def refuse_others(machine: str, name: str, given: object, wanted: type) -> None:
+    """Raises DeclarationError for a list that holds anything else."""
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        raise DeclarationError(f"machine {machine}: {name} is {shown(given)}; write a list of {wanted.__name__}")
+    for item in cast(Sequence[object], given):
+        if not isinstance(item, wanted):
+            raise DeclarationError(f"machine {machine}: {name} holds {shown(item)}, which is no {wanted.__name__}")
 
 
 def refuse_row(where: str, outcomes: frozenset[str], keys: list[str]) -> None:
@@ -77,7 +90,7 @@ def _refuse_no_state(where: str, given: object) -> None:
         hint += "" if given in known else "." + did_you_mean(given, sorted(known))
     else:
         hint = "name a state's class"
-    raise EdgeError(f"{where} {_shown(given)}; {hint}")
+    raise EdgeError(f"{where} {shown(given)}; {hint}")
 
 
 def _is(given: object, of: type) -> bool:
@@ -92,12 +105,14 @@ def _names(of: type) -> Iterator[str]:
         yield from _names(one)
 
 
-def _shown(given: object) -> str:
+def shown(given: object) -> str:
     """What was given, briefly: `'Pay', a str`, `the class dict`, `an instance of Pay`."""
     if isinstance(given, type):
         return f"the class {given.__name__}"
     if given is None:
         return "None"
+    if isinstance(given, FunctionType):
+        return f"the function {given.__name__}"
     if isinstance(given, str | int | float):
         return f"{str(given)[:80]!r}, a string" if isinstance(given, str) else f"{given!r}, a number"
     return f"an instance of {type(given).__name__}"

@@ -9,6 +9,7 @@ from __future__ import annotations  # dozens of overloads, evaluated by type che
 
 import inspect
 import math
+import warnings
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from typing import (
     overload,
 )
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, PydanticUserError, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from leverframe import schema
@@ -125,8 +126,8 @@ class Tool(Generic[W, P, T_co, R_co]):
             raise InvalidArguments(f"{self.name}: {error}") from None
         if self._model is not None:
             (value,) = bound.values()
-            bound = cast(BaseModel, value).model_dump(mode="json")
-        return Call(self.name, self.admit(cast(Mapping[str, object], bound)))
+            return Call(self.name, self.admit(_dumped(cast(BaseModel, value), self.name)))
+        return Call(self.name, self.admit(bound))
 
     def gives(self) -> type[R_co] | None:
         """Carries the type of the result for type checkers; at run time `output` is the schema."""
@@ -138,7 +139,7 @@ class Tool(Generic[W, P, T_co, R_co]):
             model = self.arguments.model_validate(arguments)
         except ValidationError as error:
             raise InvalidArguments(f"{self.name}: {compact(error)}") from None
-        clean = cast(Object, admit_dump(lambda: model.model_dump(mode="json"), what=self.name, limit=MAX_ARGUMENTS))
+        clean = _dumped(model, self.name)
         if extra := set(cast(Mapping[object, object], arguments)) - set(clean) - self._known:
             raise InvalidArguments(f"{self.name}: unknown argument {str(min(extra, key=str))[:80]!r}")
         return clean
@@ -170,23 +171,30 @@ class Tool(Generic[W, P, T_co, R_co]):
             parameter.name: (self._hints[parameter.name], ... if parameter.default is parameter.empty else parameter.default)
             for parameter in self._visible.parameters.values()
         }
-        return create_model(self.name, __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", "Field name", UserWarning
+            )  # `json`, `schema`, `copy`: ours are never called as methods
+            try:
+                return create_model(self.name, __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
+            except PydanticUserError as error:
+                raise self._refused(schema.no_schema(error)) from None
 
     @cached_property
     def input(self) -> Object:
         """JSON Schema of the arguments, as the model reads it."""
-        return schema.schema_of(self.arguments)
+        return self._schema(self.arguments)
 
     @cached_property
     def output(self) -> Object:
         """JSON Schema of the result."""
-        return schema.schema_of(self._returns)
+        return self._schema(self._returns)
 
     def result(self, value: object) -> tuple[object, Json]:
         """A result validated by the return annotation: as Python, and as JSON. Raises ValidationError, TooLarge, NotJson."""
         what, adapter = f"result of {self.name}", schema.adapter(self._returns)
         python = adapter.validate_python(value)
-        return python, admit_dump(lambda: adapter.dump_python(python, mode="json"), what=what, limit=MAX_RESULT)
+        return python, admit_dump(lambda: adapter.dump_python(python, mode="json", by_alias=True), what=what, limit=MAX_RESULT)
 
     def revive(self, value: Json) -> object:
         """A stored result as Python again."""
@@ -250,6 +258,12 @@ class Tool(Generic[W, P, T_co, R_co]):
     def _returns(self) -> Hashable:
         return cast(Hashable, self._hints["return"])
 
+    def _schema(self, of: Hashable) -> Object:
+        try:
+            return schema.schema_of(of)
+        except DeclarationError as error:
+            raise self._refused(str(error)) from None
+
     def _refused(self, why: str) -> ToolError:
         return ToolError(f"tool {self.name}: {why}")
 
@@ -275,9 +289,26 @@ class Tool(Generic[W, P, T_co, R_co]):
             raise self._refused("no return annotation; it is the output schema, write -> None if there is nothing")
         if inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function):
             raise self._refused("yields; a tool gives one result, return a list")
+        self._check_asked()
         self._check_colour()
         with suppress(_NotYet):  # checked again when the types are there
             self._check_defaults()
+
+    def _check_asked(self) -> None:
+        """`reconcile` is asked after a crash: too late to find out that it cannot be."""
+        ask: object = self.options.reconcile
+        if ask is None:
+            return
+        if self.effect == "local":
+            raise self._refused("a local call commits with its step or not at all; there is nothing to reconcile")
+        if not callable(ask):
+            raise self._refused(f"reconcile is {ask!r}; give a function of the key that says True, False or None")
+        try:
+            inspect.signature(ask).bind("")
+        except TypeError as error:
+            raise self._refused(f"reconcile is called as reconcile(key), which it cannot be: {error}") from None
+        except ValueError:
+            pass  # a built-in one that does not tell its signature
 
     def _check_colour(self) -> None:
         if self.effect == "local" and _is_async(self.function):
@@ -293,6 +324,8 @@ class Tool(Generic[W, P, T_co, R_co]):
             raise self._refused(f"parameter {name!r} has no type; annotate it, the model reads its schema")
         if name.startswith("_"):
             raise self._refused(f"parameter {name!r} starts with an underscore, which no model can fill; rename it")
+        if name.startswith("model_") and hasattr(BaseModel, name):
+            raise self._refused(f"parameter {name!r} is a word of pydantic's, which would silently drop it; rename it")
         for effect, given in GIVEN.items():
             if name == given and _last_name(parameter.annotation) == given.title():
                 raise self._refused(
@@ -394,7 +427,13 @@ class SchemaTool(Tool[..., ..., object, Json]):
             raise self._refused(f"the handler is called as handler{wanted}, which it cannot be: {error}") from None
         except ValueError:
             pass  # a built-in one that does not tell its signature
+        self._check_asked()
         self._check_colour()
+
+
+def _dumped(arguments: BaseModel, what: str) -> Object:
+    """By alias: what the schema calls a field, and validates again."""
+    return cast(Object, admit_dump(lambda: arguments.model_dump(mode="json", by_alias=True), what=what, limit=MAX_ARGUMENTS))
 
 
 def _taking_one_object(handler: Callable[..., object]) -> Callable[..., object]:

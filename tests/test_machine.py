@@ -86,6 +86,9 @@ class Settle(Consult):
 class Writes(Fetch[Desk]):
     runs = (send,)
 
+    def calls(self, memory: Desk) -> list[Call[object]]:
+        return []
+
 
 class Wordless(Ask[Desk]):
     replies = (look,)

@@ -226,6 +226,9 @@ class Nap(Wait[Desk]):
 class Hand(Delegate[Desk, Memory]):
     machine, deadline = "restock", ONE_DAY
 
+    def give(self, memory: Desk) -> Desk:
+        return memory
+
 
 class See(Look):
     pass

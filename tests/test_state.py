@@ -53,6 +53,10 @@ class Ambiguous(Reply[Literal["a", "b"]]):
     pass
 
 
+class Third(Reply[Literal[3]]):  # type: ignore[type-var]  # pyright: ignore[reportInvalidTypeArguments]
+    pass
+
+
 @tool(effect="read")
 def look(at: int) -> int:
     """Look."""
@@ -184,9 +188,14 @@ class Missing(Work[Desk]):
         return "one"
 
 
-class Waits(Work[Desk]):
-    async def run(self, memory: Desk) -> Literal["one"]:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
-        return "one"
+class OrAnything(Work[Desk]):
+    def run(self, memory: Desk) -> Literal["one"] | str:
+        return "zzz"
+
+
+class OrNothing(Work[Desk]):
+    def run(self, memory: Desk) -> Literal["one"] | None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        return None
 
 
 class Mute(Look):
@@ -206,6 +215,10 @@ class TwoMinds(Ask[Desk]):
     replies = (Ambiguous,)
 
 
+class Numbered(Ask[Desk]):
+    replies = (Third,)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+
 class NoTool(Ask[Desk]):
     replies = (len,)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
@@ -215,7 +228,9 @@ class NoTool(Ask[Desk]):
     [
         (Silent, "state Silent: run does not say how the state can end; annotate its return type with the outcomes: -> Literal"),
         (Missing, "state Missing: run: its return annotation: name 'Literall' is not defined; it must be importable"),
-        (Waits, "state Waits: run is async; states are plain code, what waits belongs into a tool"),
+        (OrAnything, "state OrAnything: run does not say how the state can end: it may return str, too; annotate"),
+        (OrNothing, "state OrNothing: run does not say how the state can end: it may return None, too; annotate"),
+        (Numbered, "state Numbered: Third has no intent"),
         (Mute, "state Mute: keep does not say how the state can end; .* or None for 'ok'"),
         (Twice, "state Twice: two replies are called 'stop'; rename one"),
         (Intentless, r"state Intentless: Wordless has no intent; declare it as class Wordless\(Reply\[Literal\['…'\]\]\)"),

@@ -207,14 +207,31 @@ def test_what_cannot_be_opened_says_what_where_and_what_to_do(tmp_path: Path) ->
     refused(f"sqlite:///{tmp_path}/missing/a.db", r"missing/a\.db: the folder .*/missing does not exist; create it")
     refused(f"sqlite:///{tmp_path}", "cannot be opened; check")
     refused(f"sqlite:///{words}", "is not a SQLite database; check the URL")
-    refused("postgresql://dana:secret@127.0.0.1:1/x", r"dana:\*\*\*@127.0.0.1:1/x cannot be reached; check that it runs")
+    refused(
+        "postgresql://dana:secret@127.0.0.1:1/x",
+        r"dana:\*\*\*@127.0.0.1:1/x cannot be reached: Connection refused; check that it runs",
+    )
     refused("mysql://dana:secret@host/x", r"\*\*\*@host/x: mysql is not supported")
     refused("no url", "is not the URL of a database; use")
 
 
 @pytest.mark.postgres
 def test_a_database_that_does_not_exist_is_said_not_to(postgres_url: str) -> None:
-    refused(postgres_url.replace("/test_", "/missing_"), "cannot be reached|does not exist")
+    refused(postgres_url.replace("/test_", "/missing_"), 'cannot be reached: FATAL: +database "missing_.*" does not exist; check')
+    refused(postgres_url.replace("postgres@", "nobody@"), 'cannot be reached: FATAL: +role "nobody" does not exist; check')
+
+
+async def test_a_database_with_other_tables_is_shared_but_not_one_with_tables_called_as_ours(sqlite_url: str) -> None:
+    with sqlite3.connect(path_of(sqlite_url)) as other:
+        other.execute("CREATE TABLE invoices (id INTEGER)")
+    other.close()
+    async with opened(sqlite_url) as store:
+        await store.start(new())
+    foreign = sqlite_url.replace(".db", "-2.db")
+    with sqlite3.connect(path_of(foreign)) as other:
+        other.execute("CREATE TABLE runs (id INTEGER)")
+    other.close()
+    refused(foreign, r"has tables of another program that are called as ours are \(runs\); name a database of its own")
 
 
 async def test_a_locked_database_is_waited_for_and_then_said_to_be_locked(sqlite_url: str) -> None:

@@ -21,13 +21,13 @@ Rule: TypeAlias = Callable[[Tree], list[str]]
 
 # Imports point leftwards only. Modules of one line do not import each other. `store` and `llm` are packages, free inside.
 ORDER = (
-    ("errors", "clock", "words", "threads"),
+    ("errors", "clock", "files", "words", "threads"),
     ("canon", "importance"),
     ("schema", "faults", "readable"),
     ("state", "template"),
     ("prompt", "table", "tool"),
     ("automaton", "series", "reference", "recollection", "wording"),
-    ("outcomes",),
+    ("attributes", "outcomes"),
     ("limits", "rules"),
     ("machine",),
     ("run", "usage"),

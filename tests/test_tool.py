@@ -409,3 +409,95 @@ def test_options_that_mean_nothing_are_refused_at_import(options: dict[str, obje
     with pytest.raises(ToolError) as refused:
         tool(**options)(without)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     assert str(refused.value).startswith(f"tool without: {message}")
+
+
+class Parcel(BaseModel):
+    """As a provider spells it."""
+
+    order_id: int = Field(alias="orderId")
+
+
+@tool(effect="read")
+def track(parcel: Parcel) -> Parcel:
+    """Where is it?"""
+    return parcel
+
+
+def test_a_field_goes_by_its_alias_and_comes_back_by_it() -> None:
+    call = track.call(Parcel(orderId=3))
+    assert call.arguments == {"orderId": 3}
+    assert track.read(call).order_id == track.bind(call.arguments)["parcel"].order_id == 3  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    value, written = track.result(Parcel(orderId=4))
+    assert (written, track.revive(written)) == ({"orderId": 4}, value)
+
+
+def dropped(model_config: str) -> str:
+    return model_config
+
+
+def test_a_parameter_that_pydantic_would_drop_is_refused() -> None:
+    with pytest.raises(ToolError, match="tool dropped: parameter 'model_config' is a word of pydantic's"):
+        tool(effect="read")(dropped)
+
+
+def test_parameters_may_be_called_as_methods_of_models_are() -> None:
+    @tool(effect="read")
+    def convert(json: str, schema: str, copy: bool = False) -> str:
+        """Convert it."""
+        return json + schema
+
+    assert convert.call("{}", "x").arguments == {"json": "{}", "schema": "x", "copy": False}
+
+
+@pytest.mark.parametrize(
+    ("reconcile", "message"),
+    [
+        ("x", "reconcile is 'x'; give a function of the key"),
+        (lambda: True, "reconcile is called as reconcile(key), which it cannot be: too many positional arguments"),
+    ],
+)
+def test_a_reconcile_that_cannot_be_asked_is_refused_at_import(reconcile: object, message: str) -> None:
+    with pytest.raises(ToolError) as refused:
+        tool(effect="once", reconcile=reconcile)(without)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    assert str(refused.value).startswith(f"tool without: {message}")
+
+
+class Opaque:
+    """Nothing that JSON can hold."""
+
+
+def opaque(at: Opaque) -> int:
+    return 1
+
+
+def gives_opaque(at: int) -> Opaque:
+    return Opaque()
+
+
+def endless(at: float = float("inf")) -> int:
+    return 1
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (opaque, "tool opaque: Unable to generate pydantic-core schema"),
+        (gives_opaque, "tool gives_opaque: Opaque: Unable to generate pydantic-core schema"),
+        (endless, "tool endless: endless: a default or a bound is NaN or infinite, which JSON cannot hold"),
+    ],
+)
+def test_types_without_a_json_schema_are_refused_by_tool(function: Callable[..., object], message: str) -> None:
+    made = tool(effect="read")(function)
+    with pytest.raises(ToolError) as refused:
+        print(made.input, made.output)
+    assert str(refused.value).startswith(message)
+
+
+def test_keys_that_hold_half_a_character_are_refused_and_not_mangled() -> None:
+    @tool(effect="read")
+    def count(words: dict[str, int]) -> int:
+        """Count them."""
+        return len(words)
+
+    with pytest.raises(NotJson, match=r"count.words: a key holds U\+FFFD, the sign of text that was broken"):
+        count.call({"a\ud800": 1})

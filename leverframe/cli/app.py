@@ -24,6 +24,7 @@ import typer
 from leverframe.canon import MAX_MEMORY, Object, parse
 from leverframe.cli.words import plain
 from leverframe.errors import Busy, Conflict, DiagramError, InputError, LeverframeError, Lost, NotFound
+from leverframe.files import write_whole
 
 if TYPE_CHECKING:
     from leverframe.machine import Definition
@@ -127,7 +128,10 @@ def print_json(value: Mapping[str, object]) -> None:
 
 
 def json_of(text: str, what: str) -> object:
-    """JSON as somebody typed it. Raises NotJson, TooLarge."""
+    """JSON as somebody typed it, or in the file that `@file` names. Raises NotJson, TooLarge."""
+    if text.startswith("@"):
+        what = f"{what} {text}"
+        text = text_of(Path(text[1:]), what).removeprefix("\ufeff")
     return parse(text, what=what, limit=MAX_MEMORY)
 
 
@@ -137,7 +141,7 @@ def write(text: str, output: Path | None, option: str = "--output") -> None:
         typer.echo(text, nl=False)
         return
     try:
-        output.write_text(text, "utf-8")
+        write_whole(output, text)
     except OSError as error:
         raise misused(f"{option} {output}: {error.strerror}") from None
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from leverframe import project
 from leverframe.canon import Json, Object
 from leverframe.cli import printed
-from leverframe.cli.app import AsJson, RunId, command, complain, misused, print_json
+from leverframe.cli.app import AsJson, RunId, command, complain, print_json, write
 from leverframe.cli.doors import loaded
 from leverframe.cli.words import line, quoted
 from leverframe.project import names
@@ -76,10 +76,7 @@ def _found(run: str, seqs: list[int | None]) -> list[Seen]:
 def _write(file: Path, one: Seen, before: Seen | None) -> None:
     from leverframe.cli.page import page
 
-    try:
-        file.write_text(page(one, differing(before, one) if before else None), "utf-8")
-    except OSError as error:
-        raise misused(f"--html {file}: {error.strerror}") from None
+    write(page(one, differing(before, one) if before else None), file, "--html")
 
 
 def differing(before: Seen, one: Seen) -> list[str]:

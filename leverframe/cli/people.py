@@ -74,7 +74,7 @@ def approve(
     by: By,
     comment: Comment = "",
     args: Annotated[
-        str | None, typer.Option(metavar="JSON", help="Change the call's arguments, and release that call instead.")
+        str | None, typer.Option(metavar="JSON|@FILE", help="Change the call's arguments, and release that call instead.")
     ] = None,
     model: Model = None,
     no_advance: NoAdvance = False,

@@ -3,7 +3,6 @@
 import asyncio
 import shlex
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
@@ -137,7 +136,7 @@ def show(
 def signal(
     run: RunId,
     event: Annotated[str, typer.Argument(metavar="EVENT", help="What happened; some Wait of the machine knows it.")],
-    data: Annotated[str | None, typer.Option(metavar="JSON", help="What comes with it, as an object.")] = None,
+    data: Annotated[str | None, typer.Option(metavar="JSON|@FILE", help="What comes with it, as an object.")] = None,
     source: Annotated[str, typer.Option(help="Where it comes from.")] = "cli",
     key: Annotated[str | None, typer.Option(help="Counts once per source and key.")] = None,
     model: Model = None,
@@ -248,16 +247,13 @@ def _say_kept(row: "Row") -> bool:
 
 def read_input(machine: AnyMachine, text: str | None, given: str | None) -> Object:
     """The input of a run: a JSON object, and over it the words for the one text that Memory requires."""
-    if given is not None and given.startswith("@"):
-        try:
-            given = Path(given[1:]).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise misused(f"--input {given}: {error}") from None
     body = object_of(given, "--input") if given is not None else {}
-    if text is None:
-        return body
     fields = machine.memory.model_fields
     needed = [name for name, field in fields.items() if field.is_required() and name not in body]
+    if text is None and given is None and needed:
+        raise misused(f"{machine.name} requires {', '.join(needed)}; give TEXT for the one text, or --input JSON for all of it")
+    if text is None:
+        return body
     texts = [name for name in needed if fields[name].annotation is str]
     if len(texts) != 1:
         found = f"has {len(texts)} of them" if texts else "requires no text" + (" besides" if given else "")

@@ -190,7 +190,7 @@ def done(step: Step, call: Pending, tool: AnyTool, value: object) -> Draft:
 def _as_is(value: object) -> Json:
     """A result that does not fit, as far as it can be written down."""
     try:
-        written = (lambda: value.model_dump(mode="json")) if isinstance(value, BaseModel) else (lambda: value)
+        written = (lambda: value.model_dump(mode="json", by_alias=True)) if isinstance(value, BaseModel) else (lambda: value)
         return admit_dump(written, what="result", limit=MAX_RESULT)
     except InputError:
         return None

@@ -27,7 +27,7 @@ def dumped(memory: Memory) -> Object:
     Raises Stuck where it does not fit.
     """
     try:
-        data = cast(Object, admit_dump(lambda: memory.model_dump(mode="json"), what="memory", limit=MAX_MEMORY))
+        data = cast(Object, admit_dump(lambda: memory.model_dump(mode="json", by_alias=True), what="memory", limit=MAX_MEMORY))
         type(memory).model_validate_json(ordered(data))
     except ValidationError as error:
         raise Stuck(f"memory does not fit {type(memory).__name__}: {compact(error)}") from None

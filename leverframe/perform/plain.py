@@ -50,7 +50,7 @@ def ended(step: Step) -> Draft:
             Json,
             user_code(
                 f"{state.name}.result",
-                lambda: admit_dump(lambda: result.model_dump(mode="json"), what="result", limit=MAX_RESULT),
+                lambda: admit_dump(lambda: result.model_dump(mode="json", by_alias=True), what="result", limit=MAX_RESULT),
             ),
         )
     return Draft("ended", {"state": state.name, "success": step.spec.success, "result": value})

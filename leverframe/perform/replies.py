@@ -17,7 +17,7 @@ from leverframe.state import (
 
 
 def reply_body(reply: Reply[str]) -> Object:
-    return {"intent": reply.intent, **cast(Object, reply.model_dump(mode="json"))}
+    return {"intent": reply.intent, **cast(Object, reply.model_dump(mode="json", by_alias=True))}
 
 
 def keep_reply(step: Step, reply: Reply[str]) -> Object:

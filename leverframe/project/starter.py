@@ -2,12 +2,12 @@
 or the one that somebody drew."""
 
 import keyword
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from leverframe.errors import ProjectError, UnfitName
+from leverframe.files import write_whole
 from leverframe.project.rooms import OURS, ROOMS, Project
 
 TRAVELS = (*ROOMS, "tests/agents")
@@ -98,17 +98,13 @@ def _moved(text: str, package: str) -> str:
 
 def _write(path: Path, text: str) -> tuple[Path, bool]:
     """Writes a file that is not there yet: whole, or not at all."""
-    half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             return path, False
-        half.write_text(text, "utf-8")
-        half.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise ProjectError(f"{path}: {error.strerror}; it was not written") from None
-    finally:
-        half.unlink(missing_ok=True)
     return path, True
 
 

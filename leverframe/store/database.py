@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemy
 
 from leverframe.errors import DatabaseUnavailable, InputError, SchemaTooNew, SchemaTooOld, StoreError, UnsafeDatabase
 from leverframe.store.boundary import AFTER_COMMIT, BEFORE_COMMIT, probe
+from leverframe.store.tables import TABLES
 
 SCHEMA = "0003"  # the newest file in migrations/versions; they are numbered, so that older and newer can be told apart
 VERSION_TABLE = "leverframe_version"  # alembic's own name may belong to an application in the same database
@@ -177,9 +178,20 @@ def _upgrade(engine: Engine) -> None:
     with engine.connect() as connection, transaction(connection):
         if engine.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADING})"))
+        _refuse_foreign(connection)
         config = Config(attributes={"connection": connection})
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         command.upgrade(config, "head")
+
+
+def _refuse_foreign(connection: Connection) -> None:
+    """Tables of another program that are called as ours are: we would write into them, or stop half-way."""
+    there = set(inspect(connection).get_table_names())
+    if VERSION_TABLE not in there and (taken := sorted(there & TABLES.keys())):
+        raise DatabaseUnavailable(
+            f"{where(connection.engine.url)} has tables of another program that are called as ours are ({', '.join(taken)}); "
+            "name a database of its own"
+        )
 
 
 # --- errors -------------------------------------------------------------------------------------------------------------------
@@ -200,12 +212,10 @@ _POSTGRES = {
     "53100": "is full; make room and try again, nothing of this was written",
     "53300": "has no connection left; raise max_connections or run fewer processes",
     "25006": "is read-only; connect to the primary",
-    "3D000": "does not exist; create it or change the URL",
     "42501": "does not permit this to its user; grant the rights",
     "55P03": "is locked by another program; end that program or try again",
-    "28": "refuses this user; check name and password in the URL",
     "57P": "is shutting down or not yet up; try again",
-    "08": "cannot be reached; check that it runs and the URL",
+    "08": "cannot be reached any more; check that it runs",
 }
 _AGAIN = {"40001", "40P01"}  # serialization failure, deadlock: the same again may succeed
 
@@ -243,10 +253,15 @@ def _meaning(cause: BaseException) -> str | None:
     if isinstance(cause, sqlite3.Error):
         name = str(getattr(cause, "sqlite_errorname", ""))
         return next((what for start, what in _SQLITE.items() if name.startswith(start)), None)
-    state = getattr(cause, "sqlstate", "")
-    if state is None:  # psycopg's own errors: there was no answer from a server
-        return _POSTGRES["08"] if type(cause).__name__ in {"OperationalError", "ConnectionTimeout"} else None
-    return next((what for start, what in _POSTGRES.items() if str(state).startswith(start)), None)
+    if _is_unanswered(cause):
+        return f"cannot be reached: {_first_line(cause).rpartition('failed: ')[2]}; check that it runs and the URL"
+    state = str(getattr(cause, "sqlstate", ""))
+    return next((what for start, what in _POSTGRES.items() if state.startswith(start)), None)
+
+
+def _is_unanswered(cause: BaseException) -> bool:
+    """psycopg's own error: no connection, or none any more. What the server said of it is in the words only."""
+    return getattr(cause, "sqlstate", "") is None and type(cause).__name__ in {"OperationalError", "ConnectionTimeout"}
 
 
 def _first_line(error: BaseException) -> str:
@@ -258,7 +273,8 @@ def is_gone(engine: Engine, error: BaseException) -> bool:
     cause = error.orig if isinstance(error, DBAPIError) else error
     invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
     return invalidated or (
-        engine.dialect.name == "postgresql" and _meaning(cause or error) in (_POSTGRES["08"], _POSTGRES["57P"])
+        engine.dialect.name == "postgresql"
+        and (_is_unanswered(cause or error) or _meaning(cause or error) in (_POSTGRES["08"], _POSTGRES["57P"]))
     )
 
 

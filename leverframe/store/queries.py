@@ -86,7 +86,8 @@ class Queries:
 
     def _unknown_run(self, run_id: str) -> NotFound:
         recent = self._all(select(_runs.id).order_by(_runs.created_at.desc()).limit(200))
-        return UnknownRun(f"run {run_id}: no such run in this database.{did_you_mean(run_id, [row[0] for row in recent])}")
+        near = did_you_mean(run_id, [row[0] for row in recent])
+        return UnknownRun(f"run {run_id}: no such run in this database; `leverframe runs` lists them.{near}")
 
     def _unknown_task(self, task_id: str) -> NotFound:
         recent = self._all(select(_tasks.id).where(_tasks.status == "open").order_by(_tasks.opened_at.desc()).limit(200))
