@@ -503,6 +503,20 @@ def test_misuse_ends_with_2(leverframe: Command, arguments: tuple[str, ...]) -> 
     assert done.err
 
 
+MISTOLD = [
+    (("run", "refund"), "refund requires message; give TEXT"),
+    (("run", "refund", "--input", "@nosuch.json"), "--input @nosuch.json: No such file"),
+    (("approve", "task_nosuch", "--by", "ada", "--args", "@nosuch.json"), "--args @nosuch.json: No such file"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTOLD, ids=[message for _, message in MISTOLD])
+def test_misuse_is_told_what_to_give(leverframe: Command, arguments: tuple[str, ...], message: str) -> None:
+    done = leverframe(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+
+
 @pytest.mark.parametrize(
     ("message", "words"),
     [
@@ -527,9 +541,6 @@ REFUSED = [
     (("run", "refund", "--input", '{"message": "\\ud800"}'), "surrogate"),
     (("run", "refund", "--input", '{"message": NaN}'), "message"),
     (("run", "refund", "x" * 10_000_000), "over 1024 KiB"),
-    (("run", "refund"), "refund requires message; give TEXT"),
-    (("run", "refund", "--input", "@nosuch.json"), "--input @nosuch.json: No such file"),
-    (("approve", "task_nosuch", "--by", "ada", "--args", "@nosuch.json"), "--args @nosuch.json: No such file"),
     (("show", "run_nosuch"), "no such run"),
     (("approve", "task_nosuch", "--by", "ada"), "no such task"),
     (("run", "refund", "x", "--model", "nobody/none"), "nobody"),

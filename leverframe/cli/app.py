@@ -131,7 +131,7 @@ def json_of(text: str, what: str) -> object:
     """JSON as somebody typed it, or in the file that `@file` names. Raises NotJson, TooLarge."""
     if text.startswith("@"):
         what = f"{what} {text}"
-        text = text_of(Path(text[1:]), what).removeprefix("\ufeff")
+        text = text_of(Path(text[1:]), what)
     return parse(text, what=what, limit=MAX_MEMORY)
 
 
@@ -149,7 +149,7 @@ def write(text: str, output: Path | None, option: str = "--output") -> None:
 def text_of(file: Path, what: str) -> str:
     """What a file holds that somebody named. Misuse where it cannot be read."""
     try:
-        return file.read_bytes().decode()
+        return file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise misused(f"{what}: not UTF-8 text at byte {error.start}") from None
     except OSError as error:
@@ -161,7 +161,7 @@ def definition_in(file: Path, what: str) -> "Definition":
     from leverframe.check import misshapen
     from leverframe.machine import Definition
 
-    text = text_of(file, what).removeprefix("\ufeff").strip()
+    text = text_of(file, what).strip()
     if found := misshapen(text, str(file)):
         said = sorted({one.message for one in found})
         more = f" (and {len(said) - 3} more: `leverframe check --definition {file}`)" if len(said) > 3 else ""
