@@ -5,6 +5,7 @@ defaults, `const` as `enum`, `oneOf` as `anyOf`, sorted. It is the same text und
 The *text* is all of it, descriptions too (they are prompts): a change is shown, never blocking.
 """
 
+import json
 from collections.abc import Hashable, Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, cast
@@ -47,6 +48,11 @@ def adapter(annotation: Hashable) -> "TypeAdapter[object]":
 
 def schema_of(annotation: Hashable, mode: "JsonSchemaMode" = "validation") -> Object:
     """The JSON Schema of a model or any type, references inlined. Raises DeclarationError for one that has none or holds a secret."""
+    return cast(Object, json.loads(_schema(annotation, mode)))  # the caller's own: it may be changed
+
+
+@lru_cache(maxsize=1024)
+def _schema(annotation: Hashable, mode: "JsonSchemaMode") -> str:
     from pydantic import PydanticUserError
 
     name = cast(str, getattr(annotation, "__name__", annotation))
@@ -63,7 +69,7 @@ def schema_of(annotation: Hashable, mode: "JsonSchemaMode" = "validation") -> Ob
             f"{name}{place}: is a secret, and all that is declared here is stored, logged and shown; "
             "keep the name of the secret, and read it where it is used"
         )
-    return schema
+    return json.dumps(schema)
 
 
 def no_schema(error: Exception) -> str:

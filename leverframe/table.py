@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import FunctionType
 from typing import Never, cast
@@ -61,20 +62,37 @@ def refuse_row(where: str, outcomes: frozenset[str], keys: list[str]) -> None:
 def refuse_vanished(machine: str, file: str, line: int) -> None:
     """A key written twice silently replaces the first in a dict literal; the source still shows it. Raises EdgeError."""
     try:
-        tree = ast.parse(Path(file).read_bytes())
+        tables = _tables(Path(file).read_bytes())
     except (OSError, SyntaxError, ValueError):
         return  # declared in a prompt or a notebook: there is no source to read
-    for call in ast.walk(tree):
-        if not (isinstance(call, ast.Call) and call.lineno <= line <= (call.end_lineno or line)):
+    for first, last, literals in tables:
+        if not first <= line <= last:
             continue
-        for table in (keyword.value for keyword in call.keywords if keyword.arg == "edges"):
-            for literal in (node for node in ast.walk(table) if isinstance(node, ast.Dict)):
-                keys = [ast.unparse(key) for key in literal.keys if key is not None]
-                for key, node in zip(keys, literal.keys, strict=False):
-                    if keys.count(key) > 1 and node is not None:
-                        raise EdgeError(
-                            f"machine {machine}: {key} is written twice ({file}:{node.lineno}); the first would silently vanish"
-                        )
+        for literal in literals:
+            keys = [key for key, _ in literal]
+            for key, at in literal:
+                if keys.count(key) > 1:
+                    raise EdgeError(f"machine {machine}: {key} is written twice ({file}:{at}); the first would silently vanish")
+
+
+@lru_cache(maxsize=16)
+def _tables(source: bytes) -> Sequence[tuple[int, int, Sequence[Sequence[tuple[str, int]]]]]:
+    """The calls with `edges=` in a file, which may declare many machines: first and last line, and the keys and lines of each dict."""
+    return [
+        (
+            call.lineno,
+            call.end_lineno or call.lineno,
+            [_keys(node) for node in ast.walk(edges.value) if isinstance(node, ast.Dict)],
+        )
+        for call in ast.walk(ast.parse(source))
+        if isinstance(call, ast.Call)
+        for edges in call.keywords
+        if edges.arg == "edges"
+    ]
+
+
+def _keys(literal: ast.Dict) -> Sequence[tuple[str, int]]:
+    return [(ast.unparse(key), key.lineno) for key in literal.keys if key is not None]
 
 
 def _refuse_no_state(where: str, given: object) -> None:

@@ -44,6 +44,40 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
+@pytest.fixture(scope="session")
+def prepared_postgres(postgres_server: str) -> Iterator[str]:
+    """The name of a database that has our tables and that nobody is connected to, to make others of."""
+    from leverframe.store import Store
+    from tests import postgres
+
+    with postgres.database(postgres_server) as url:
+        Store.open(url).close()
+        yield url.partition("@/")[2].partition("?")[0]
+
+
+@pytest.fixture
+def prepared_postgres_url(postgres_server: str, prepared_postgres: str) -> Iterator[str]:
+    from tests import postgres
+
+    with postgres.database(postgres_server, prepared_postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def prepared_sqlite_url(sqlite_url: str, tmp_path: Path) -> str:
+    from tests.stored import prepared
+
+    (tmp_path / "leverframe.db").write_bytes(prepared())
+    return sqlite_url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def prepared_url(request: pytest.FixtureRequest) -> str:
+    """`database_url` with our tables in it, for which the migrations need not run: what they do is the same each time."""
+    url: str = request.getfixturevalue(f"prepared_{request.param}_url")
+    return url
+
+
 @pytest.fixture
 def house(tmp_path: Path) -> "Iterator[House]":
     """A house for small machines, on a database file of the test's own."""

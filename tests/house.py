@@ -36,6 +36,7 @@ from leverframe.run import Event, Run
 from leverframe.store import Store, Task
 from leverframe.testing import FakeClock
 from tests.explorer import Anywhere
+from tests.stored import prepared
 
 DAY = timedelta(days=1)
 
@@ -96,6 +97,7 @@ class House:
 def built(folder: Path) -> Generator[House]:
     """A new house on a database in the folder, in a world that has seen nothing yet."""
     world.clear()
+    (folder / "lf.db").write_bytes(prepared())
     found = House(f"sqlite:///{folder / 'lf.db'}")
     yield found
     for store in found.stores:

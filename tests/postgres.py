@@ -45,13 +45,13 @@ def _own_runtime_folder() -> None:
 
 
 @contextmanager
-def database(server_url: str) -> Generator[str]:
-    """A fresh, empty database; gives its URL. What a test changes with ALTER DATABASE … SET goes with it."""
+def database(server_url: str, template: str = "template1") -> Generator[str]:
+    """A fresh database, empty or as the template is; gives its URL. What a test changes with ALTER DATABASE … SET goes with it."""
     import psycopg
 
     name = f"test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(server_url.replace("+psycopg", "", 1), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}".encode())
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
         try:
             yield server_url.replace("@/postgres?", f"@/{name}?", 1)
         finally:

@@ -1,9 +1,12 @@
 """Small runs to put into a store: enough of a log to be chained, no machine behind it."""
 
 import secrets
+import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import TypedDict, Unpack
 
 from leverframe.canon import Json, Object
@@ -23,6 +26,15 @@ class Origin(TypedDict, total=False):
     owner: str | None
     lease_until: int | None
     wake_at: int | None
+
+
+@cache
+def prepared() -> bytes:
+    """A SQLite file with our tables and nothing in them."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "prepared.db")
+        Store.open(f"sqlite:///{file}").close()
+        return file.read_bytes()
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import cast
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -335,9 +336,13 @@ def agreed(body: Object) -> list[bool]:
     return [proof.proven for proof in proofs]
 
 
-@settings(
-    max_examples=600, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
-@given(machines())
-def test_the_flow_of_calls_and_the_proofs_say_what_brute_force_finds(body: Object) -> None:
-    agreed(body)
+@pytest.mark.parametrize("times", [150, pytest.param(600, marks=pytest.mark.long)])
+def test_the_flow_of_calls_and_the_proofs_say_what_brute_force_finds(times: int) -> None:
+    slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+    @settings(max_examples=times, deadline=None, derandomize=True, suppress_health_check=slow)
+    @given(machines())
+    def they_agree(body: Object) -> None:
+        agreed(body)
+
+    they_agree()

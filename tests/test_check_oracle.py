@@ -3,6 +3,7 @@
 from typing import NamedTuple, TypeAlias, cast
 
 import networkx as nx
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -78,9 +79,15 @@ def world(rows: list[tuple[str, list[int]]], limit: int | None) -> World:
     return World(body, own, every, ends, broken)
 
 
-@settings(max_examples=2_000, derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
-@given(ROWS, st.one_of(st.none(), st.integers(0, MOST)))
-def test_networkx_agrees_about_every_state_trap_and_path(rows: list[tuple[str, list[int]]], limit: int | None) -> None:
+@pytest.mark.parametrize("times", [400, pytest.param(2_000, marks=pytest.mark.long)])
+def test_networkx_agrees_about_every_state_trap_and_path(times: int) -> None:
+    ours = settings(
+        max_examples=times, derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    ours(given(ROWS, st.one_of(st.none(), st.integers(0, MOST)))(agreed))()
+
+
+def agreed(rows: list[tuple[str, list[int]]], limit: int | None) -> None:
     it = world(rows, limit)
     graph = Graph(it.body)
     found = [*references(graph), *ways(graph)]

@@ -30,8 +30,8 @@ from tests.stored import CLOCK, DEFINITION, LEASE, asking, effect, letting_go, n
 
 
 @pytest.fixture
-async def store(database_url: str) -> AsyncGenerator[Store]:
-    async with opened(database_url) as store:
+async def store(prepared_url: str) -> AsyncGenerator[Store]:
+    async with opened(prepared_url) as store:
         yield store
 
 

@@ -22,8 +22,8 @@ from tests.stored import CLOCK, DEFINITION, LEASE, effect, letting_go, new, open
 
 
 @pytest.fixture
-async def store(database_url: str) -> AsyncGenerator[Store]:
-    async with opened(database_url) as store:
+async def store(prepared_url: str) -> AsyncGenerator[Store]:
+    async with opened(prepared_url) as store:
         with store.engine.begin() as connection:
             connection.execute(text("CREATE TABLE bookings (run_id TEXT NOT NULL, note TEXT UNIQUE)"))
         yield store

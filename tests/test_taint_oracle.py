@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple, cast
 
+import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
@@ -108,9 +109,12 @@ def with_strangers(draw: st.DrawFn) -> Object:
     return body
 
 
-@settings(max_examples=600, deadline=None, derandomize=True, suppress_health_check=SLOW)
-@given(with_strangers())
-def test_where_strangers_words_may_lead_is_what_brute_force_finds(body: Object) -> None:
+@pytest.mark.parametrize("times", [150, pytest.param(600, marks=pytest.mark.long)])
+def test_where_strangers_words_may_lead_is_what_brute_force_finds(times: int) -> None:
+    settings(max_examples=times, deadline=None, derandomize=True, suppress_health_check=SLOW)(given(with_strangers())(agreed))()
+
+
+def agreed(body: Object) -> None:
     brute = Tainted(body).search()
     said = {(str(each.state), each.message.split(" can execute ")[1].split()[0]): each.path for each in findings(Graph(body), {})}
     assert said.keys() == brute.found.keys()

@@ -7,7 +7,7 @@ and one proves that it can fail: it gets a snippet that breaks it.
 import ast
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import PurePosixPath
 from typing import NamedTuple, TypeAlias
@@ -15,6 +15,8 @@ from typing import NamedTuple, TypeAlias
 import pytest
 
 from tests import repository
+
+pytestmark = pytest.mark.xdist_group("tidy")  # every file is read once
 
 Tree: TypeAlias = Mapping[str, str]
 Rule: TypeAlias = Callable[[Tree], list[str]]
@@ -114,24 +116,32 @@ def parse(text: str) -> ast.Module:
     return ast.parse(text)
 
 
+@cache
+def nodes(text: str) -> Sequence[ast.AST]:
+    return list(ast.walk(parse(text)))
+
+
 def python(tree: Tree, *under: str) -> Iterator[tuple[str, str]]:
     """The Python files, or those under the given folders."""
     return ((path, text) for path, text in tree.items() if path.endswith(".py") and path.startswith(under or ("",)))
 
 
-def imports(text: str) -> Iterator[Import]:
+@cache
+def imports(text: str) -> Sequence[Import]:
     """Every import, also those inside functions and under TYPE_CHECKING. Relative ones are refused by ruff."""
-    guards = [node for node in ast.walk(parse(text)) if isinstance(node, ast.If) and dotted(node.test) == "TYPE_CHECKING"]
+    guards = [node for node in nodes(text) if isinstance(node, ast.If) and dotted(node.test) == "TYPE_CHECKING"]
     guarded = {inner for guard in guards for line in guard.body for inner in ast.walk(line)}
-    for node in ast.walk(parse(text)):
+    found: list[Import] = []
+    for node in nodes(text):
         if isinstance(node, ast.Import):
-            yield from (Import(node.lineno, alias.name, None, node in guarded) for alias in node.names)
+            found += [Import(node.lineno, alias.name, None, node in guarded) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield from (Import(node.lineno, node.module or "", alias.name, node in guarded) for alias in node.names)
+            found += [Import(node.lineno, node.module or "", alias.name, node in guarded) for alias in node.names]
+    return found
 
 
 def strings(text: str) -> set[str]:
-    return {node.value for node in ast.walk(parse(text)) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return {node.value for node in nodes(text) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
 def top(module: str) -> str:
@@ -154,18 +164,21 @@ def wanted(found: Import) -> str | None:
     return top(rest) if rest else found.name if found.name in RANK else "door"
 
 
-def names(text: str) -> Iterator[tuple[int, str]]:
+@cache
+def names(text: str) -> Sequence[tuple[int, str]]:
     """Every name and attribute chain, spelled out by what the file's imports bind: `dt.now` is `datetime.datetime.now`."""
     bound: dict[str, str] = {}
-    for node in ast.walk(parse(text)):
+    for node in nodes(text):
         if isinstance(node, ast.Import):
             bound |= {alias.asname or top(alias.name): alias.name if alias.asname else top(alias.name) for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             bound |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
-    for node in ast.walk(parse(text)):
+    found: list[tuple[int, str]] = []
+    for node in nodes(text):
         if isinstance(node, ast.Attribute | ast.Name) and (chain := dotted(node)):
             first, dot, rest = chain.partition(".")
-            yield node.lineno, bound.get(first, first) + dot + rest
+            found.append((node.lineno, bound.get(first, first) + dot + rest))
+    return found
 
 
 def dotted(node: ast.expr) -> str | None:
@@ -249,7 +262,7 @@ def small_functions(tree: Tree) -> list[str]:
     return [
         f"{path}:{node.lineno}: {node.name} has {lines} lines; a function has at most {FUNCTION_LINES}"
         for path, text in python(tree)
-        for node in ast.walk(parse(text))
+        for node in nodes(text)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > FUNCTION_LINES
     ]
