@@ -413,13 +413,13 @@ class Drive:
         return ""
 
     def _awaited(self, held: Held) -> "Word | None":
-        """The first word that the waiting state understands; or its deadline."""
+        """The first word that the waiting state understands and that came in time; or its deadline."""
         run, waiting = held.run, held.run.waiting
         if run.status != "waiting" or waiting is None or run.held is not None:
             return None  # a word that is recorded already is kept first, whatever comes after it
         step = Step(held.bound, run, self.clock)
         for item in held.inbound:
-            if drafts := self._understood(held, step, item):
+            if item.at < waiting.expires_at and (drafts := self._understood(held, step, item)):
                 return Word(drafts, [item])
         if self.clock.now() < waiting.expires_at:
             return None

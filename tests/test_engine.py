@@ -185,6 +185,16 @@ async def test_what_came_in_time_wins_over_a_deadline_that_passed_unseen(house: 
     assert "received" in await types(engine, run)
 
 
+async def test_what_came_at_the_deadline_or_later_is_too_late_also_before_anybody_looked(house: House) -> None:
+    engine = house(naps)
+    run = await begin(engine, "naps")
+    house.clock.advance(DAY)
+    await engine.signal(run.id, "woken")
+    run = (await engine.advance(run.id)).run
+    assert (run.state, run.status) == ("Failed", "failed")
+    assert "received" not in await types(engine, run)
+
+
 async def test_pausing_twice_is_refused_in_exactly_these_words(house: House) -> None:
     engine = house(naps)
     run = await begin(engine, "naps")
