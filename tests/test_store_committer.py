@@ -98,6 +98,22 @@ async def test_a_local_tool_that_the_database_refuses_fails_alone(store: Store) 
     assert "IntegrityError" in str(await last(store, runs[3]))
 
 
+async def test_a_local_tool_that_the_database_refuses_at_the_end_only_fails_alone_too(store: Store) -> None:
+    with store.engine.begin() as connection:
+        connection.execute(text("CREATE TABLE rooms (id TEXT PRIMARY KEY)"))
+        connection.execute(text("CREATE TABLE beds (room TEXT REFERENCES rooms (id) DEFERRABLE INITIALLY DEFERRED)"))
+
+    def with_a_bed(session: Session) -> None:
+        session.connection().execute(text("INSERT INTO beds VALUES ('nowhere')"))
+
+    runs = [await held(store) for _ in range(4)]
+    bad = booking(runs[2], "bad", with_a_bed)
+    await asyncio.gather(*(store.commit(item) for item in (booking(runs[0], "a"), booking(runs[1], "b"), bad, step(runs[3], 1))))
+    assert bookings(store) == ["a", "b"]
+    assert "IntegrityError" in str(await last(store, runs[2]))
+    assert await last(store, runs[3]) == {}
+
+
 async def test_a_local_tool_that_commits_or_rolls_back_on_its_own_does_so_only_inside_its_step(store: Store) -> None:
     first, second, third = [await held(store) for _ in range(3)]
 

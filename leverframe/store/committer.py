@@ -16,11 +16,13 @@ from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import IntegrityError
 
 from leverframe.clock import Clock
 from leverframe.errors import DatabaseUnavailable, LeverframeError, StoreError
 from leverframe.store.batch import Item, Late, Result, Skipped, Tx, write
 from leverframe.store.database import explain, is_full, is_gone, is_worth_repeating, transaction, where
+from leverframe.store.records import Deferred
 from leverframe.store.statements import Statements
 
 LARGEST_BATCH = 512
@@ -187,6 +189,9 @@ class Committer:
             self._drop()
         if not repeated and (gone or (alone and is_worth_repeating(error))):
             return self._write(batch, repeated=True)
+        if alone and isinstance(error, IntegrityError) and isinstance(item := batch[0].item, Deferred):
+            batch[0].item = item.fail(error)  # the tool wrote what the database refuses at the end only
+            return self._write(batch)
         if for_all or alone:
             _answer(batch, [ours or error] if alone else [DatabaseUnavailable(str(ours)) for _ in batch])
             return []

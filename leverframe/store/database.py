@@ -126,6 +126,8 @@ def transaction(connection: Connection) -> Generator[None]:
     except BaseException:
         with suppress(Exception):
             started.rollback()
+        with suppress(Exception):  # after a commit that failed, SQLAlchemy thinks that nothing is open, and SQLite keeps it open
+            connection.connection.rollback()
         raise
     probe(AFTER_COMMIT)
 
