@@ -18,7 +18,7 @@ is cancelled, or waits for a person after a limit, has not ended yet.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Never, TypeAlias, cast
+from typing import Never, TypeAlias, TypedDict, Unpack, cast
 
 from leverframe.automaton import MOST, Letter, data, ended, entered, executed
 from leverframe.canon import Json, Object
@@ -106,18 +106,25 @@ class Rule:
         return body
 
 
+class Stretch(TypedDict, total=False):
+    """From an event on, to another or to the end."""
+
+    after: Occurrence | None
+    between: tuple[Occurrence, Occurrence] | None
+    until: Occurrence | None
+
+
+class Scope(Stretch, total=False):
+    """Where in a run a rule holds; without any of these, in the whole of it."""
+
+    before: Occurrence | None
+
+
 class _OfEvents(Rule):
     """Says nothing but events and a scope."""
 
-    def __init__(
-        self,
-        *events: Occurrence,
-        after: Occurrence | None = None,
-        before: Occurrence | None = None,
-        between: tuple[Occurrence, Occurrence] | None = None,
-        until: Occurrence | None = None,
-    ) -> None:
-        super().__init__(events, after=after, before=before, between=between, until=until)
+    def __init__(self, *events: Occurrence, **scope: Unpack[Scope]) -> None:
+        super().__init__(events, **scope)
 
 
 class Absence(_OfEvents):
@@ -137,15 +144,8 @@ class Universality(Rule):
 
     pattern = "universality"
 
-    def __init__(
-        self,
-        *states: SomeState,
-        after: Occurrence | None = None,
-        before: Occurrence | None = None,
-        between: tuple[Occurrence, Occurrence] | None = None,
-        until: Occurrence | None = None,
-    ) -> None:
-        super().__init__(states, after=after, before=before, between=between, until=until)
+    def __init__(self, *states: SomeState, **scope: Unpack[Scope]) -> None:
+        super().__init__(states, **scope)
         if any(letter.what != "state" or letter.machine for letter in self.events):
             raise DeclarationError(f"{self}: takes states of the machine itself, no outcomes, tools or In")
 
@@ -155,16 +155,8 @@ class BoundedExistence(Rule):
 
     pattern = "bounded_existence"
 
-    def __init__(
-        self,
-        *events: Occurrence,
-        at_most: int,
-        after: Occurrence | None = None,
-        before: Occurrence | None = None,
-        between: tuple[Occurrence, Occurrence] | None = None,
-        until: Occurrence | None = None,
-    ) -> None:
-        super().__init__(events, after=after, before=before, between=between, until=until)
+    def __init__(self, *events: Occurrence, at_most: int, **scope: Unpack[Scope]) -> None:
+        super().__init__(events, **scope)
         if not 1 <= at_most <= MOST:
             raise DeclarationError(f"{self}: at_most is {at_most}; give 1 to {MOST}, or declare an Absence")
         self.at_most = at_most
@@ -178,16 +170,8 @@ class Response(Rule):
 
     pattern = "response"
 
-    def __init__(
-        self,
-        *events: Occurrence,
-        to: Occurrence,
-        after: Occurrence | None = None,
-        before: Occurrence | None = None,
-        between: tuple[Occurrence, Occurrence] | None = None,
-        until: Occurrence | None = None,
-    ) -> None:
-        super().__init__(events, other=to, after=after, before=before, between=between, until=until)
+    def __init__(self, *events: Occurrence, to: Occurrence, **scope: Unpack[Scope]) -> None:
+        super().__init__(events, other=to, **scope)
 
 
 class Precedence(Rule):
@@ -201,15 +185,8 @@ class Precedence(Rule):
 
     pattern = "precedence"
 
-    def __init__(
-        self,
-        *events: Occurrence,
-        before: Occurrence,
-        after: Occurrence | None = None,
-        between: tuple[Occurrence, Occurrence] | None = None,
-        until: Occurrence | None = None,
-    ) -> None:
-        super().__init__(events, other=before, after=after, between=between, until=until)
+    def __init__(self, *events: Occurrence, before: Occurrence, **scope: Unpack[Stretch]) -> None:
+        super().__init__(events, other=before, **scope)
         (second,) = self.other
         passed = [letter.what != "tool" and not letter.machine for letter in self.events]
         own_tool = second.what == "tool" and not second.machine
