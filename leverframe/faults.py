@@ -84,5 +84,12 @@ def error_of(body: Object) -> Object | None:
     return error if body.get("outcome") == "error" and isinstance(error, dict) else None
 
 
+def cut_off(text: str, secret: str, least: int = 4) -> int:
+    """How many characters at the end of a text begin a secret whose rest was cut off; 0 where fewer than `least` do."""
+    if secret[:least] not in text[-len(secret) :]:
+        return 0
+    return next((long for long in range(min(len(secret), len(text)), least - 1, -1) if text.endswith(secret[:long])), 0)
+
+
 def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"

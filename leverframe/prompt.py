@@ -33,6 +33,8 @@ BASE = "base"
 """What the variant without a name is called where people name one."""
 LARGEST = 256 * 1024
 """Characters of a file."""
+LEAST_WINDOW = 64
+"""Tokens; into fewer no window fits."""
 _HEADING = re.compile(r"#[ \t]+(\w+)[ \t]*")
 
 
@@ -370,7 +372,7 @@ class _Front(BaseModel):
     model: str | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     max_tokens: int | None = Field(None, gt=0)
-    window: int | None = Field(None, gt=0)
+    window: int | None = Field(None, ge=LEAST_WINDOW)
     context: int | None = Field(None, gt=0)
     variables: list[str] | None = None
     weight: float = Field(1.0, ge=0)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final, cast
 
 from leverframe.canon import Json, Object
+from leverframe.schema import holds_secret, is_secret
 
 FROM: Final = "$from"
 LONGEST = 500
@@ -37,9 +38,10 @@ def read(value: Json, outputs: Sequence[Object]) -> Object:
         raise ValueError(f"'$from' is the number of a call {earlier}")
     if not isinstance(path, str) or len(path) > LONGEST:
         raise ValueError(f"'path' is a JSON Pointer of at most {LONGEST} characters, as in '/items/0/id'")
-    shape = beneath(outputs[call], steps(path))
-    if shape.get("format") == "password":
-        raise ValueError(f"what stands at {path!r} is a secret")
+    parts = steps(path)
+    way = [beneath(outputs[call], parts[:number]) for number in range(len(parts) + 1)]
+    if any(map(is_secret, way)) or holds_secret(way[-1]):
+        raise ValueError(f"what stands at {path[:60]!r} is a secret, or holds one; no model sends it on")
     return {FROM: call, "path": path}
 
 

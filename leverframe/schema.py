@@ -6,7 +6,7 @@ The *text* is all of it, descriptions too (they are prompts): a change is shown,
 """
 
 import json
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -87,6 +87,26 @@ def _secret(node: Json) -> str | None:
         if (found := _secret(value)) is not None:
             return f".{key}{found}" if isinstance(node, dict) and key not in ("properties", "anyOf", "items") else found
     return None
+
+
+def alternatives(schema: Object) -> Iterator[Object]:
+    """The schema, and those that may or must hold beside it."""
+    yield schema
+    for word in ("anyOf", "oneOf", "allOf"):
+        for each in cast(list[Object], schema.get(word) or []):
+            yield from alternatives(each)
+
+
+def is_secret(schema: Object) -> bool:
+    """What stands there may be marked `writeOnly`: it goes in, and is shown to nobody."""
+    return any(each.get("writeOnly") is True for each in alternatives(schema))
+
+
+def holds_secret(node: Json) -> bool:
+    """A schema that is marked `writeOnly`, or anything in it."""
+    if isinstance(node, dict):
+        return node.get("writeOnly") is True or any(map(holds_secret, node.values()))
+    return isinstance(node, list) and any(map(holds_secret, node))
 
 
 def inlined(schema: Object) -> Object:

@@ -93,13 +93,17 @@ def test_a_pointer_is_read_as_the_standard_says() -> None:
 def test_a_schema_is_followed_as_far_as_it_is_known() -> None:
     shape: Object = {
         "anyOf": [
-            {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string", "format": "password"}}}},
+            {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string", "writeOnly": True}}}},
             {"type": "null"},
         ]
     }
-    assert reference.beneath(shape, ["a", "3"])["format"] == "password"
-    with pytest.raises(ValueError, match="is a secret"):
-        reference.read({"$from": 0, "path": "/a/3"}, [shape])
+    assert reference.beneath(shape, ["a", "3"]) == {"type": "string", "writeOnly": True}
+    for path in ("", "/a", "/a/3"):
+        with pytest.raises(ValueError, match="is a secret, or holds one"):
+            reference.read({"$from": 0, "path": path}, [shape])
+    within: Object = {"type": "object", "properties": {"key": {"writeOnly": True, "properties": {"of": {"type": "string"}}}}}
+    with pytest.raises(ValueError, match="is a secret, or holds one"):
+        reference.read({"$from": 0, "path": "/key/of"}, [within])
     assert reference.beneath({}, ["what", "ever"]) == {}
     assert reference.beneath({"type": "object", "additionalProperties": {"type": "integer"}}, ["x"]) == {"type": "integer"}
     assert reference.beneath({"type": ["object", "null"]}, ["x"]) == {}

@@ -75,6 +75,17 @@ async def test_a_bad_answer_is_nobody_elses_question(monkeypatch: pytest.MonkeyP
         assert two.bodies == []
 
 
+async def test_what_an_attempt_cost_before_a_bad_answer_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = http({"error": {"message": "no such schema"}}, 400)  # says nothing of tokens
+    async with serving(events(*chat_stream()[:3], done=False)) as one, serving(refused) as two:
+        here(monkeypatch, one=one, two=two)
+        llm = Overheard(model_for("one/a, two/b", prices={"one/a": (1.0, 1.0)}), lambda request, piece: None)
+        with pytest.raises(BadCompletion, match="two/b: HTTP 400") as caught:
+            await llm.ask(asking())
+    assert isinstance(caught.value.usage, Usage)
+    assert (caught.value.usage.cost or 0) > 0
+
+
 async def test_where_none_answers_the_first_that_may_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     slow, later = http(BUSY, 429, "Retry-After: 40\r\n"), http(BUSY, 429, "Retry-After: 9\r\n")
     async with serving(slow) as one, serving(later) as two, serving(http(BUSY, 401)) as three:

@@ -256,6 +256,7 @@ MALFORMED = [
     (FRONT.format("model: x\ntemperature: hot"), ":3: temperature: "),
     (FRONT.format("temperature: 3"), ":2: temperature: .*less than or equal to 2"),
     (FRONT.format("max_tokens: 0"), ":2: max_tokens: "),
+    (FRONT.format("window: 63"), ":2: window: .*greater than or equal to 64"),
     (FRONT.format("weight: -1"), ":2: weight: "),
     (FRONT.format("weight: true"), ":2: weight: "),
     (FRONT.format("model: x\nmodel: y"), ":3: the key 'model' stands here a second time"),

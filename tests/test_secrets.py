@@ -114,6 +114,10 @@ class Think(Ask[Case]):
 class Use(Act[Case]):
     runs = (login,)
 
+    def keep(self, memory: Case, got: Got) -> None:
+        if (password := str(self.call.arguments["password"])).endswith("stuck"):
+            raise ValueError(f"cannot keep {password}")
+
 
 class Release(Approve[Case]):
     to, deadline = "ann", DAY
@@ -206,7 +210,7 @@ GIVEN = {
 async def why(store: Store, run: str) -> str:
     """What the log says of why something failed."""
     bodies = [line.body for line in await store.events(run)]
-    return canonical([{key: body[key] for key in ("error", "reason", "why") if key in body} for body in bodies])
+    return canonical([{key: body[key] for key in ("error", "reason", "why", "stuck") if key in body} for body in bodies])
 
 
 async def test_no_secret_reaches_a_model_an_error_or_a_page(house: House, tmp_path: Path) -> None:
@@ -249,6 +253,30 @@ async def test_no_secret_reaches_a_model_an_error_or_a_page(house: House, tmp_pa
     found = await every(house().store, {machine.name: machine for machine in known}, run.id)
     assert [one.verified for one in found] == [True] * 6
     assert all(HIDDEN not in page(one) + canonical(one.json()) for one in found)
+
+
+async def test_a_secret_that_is_cut_off_or_shortened_in_an_error_is_masked_as_far_as_it_stands(
+    house: House, tmp_path: Path
+) -> None:
+    long = HIDDEN + "word-" * 200
+    odd = f"{HIDDEN}in /some/folder/of  two"
+    model = Scripted([login.call(f"{long}fail"), login.call(f"{odd} fail"), Stop()])
+    engine = house(*machines(tmp_path), llm=model)
+    run = await begin(engine, "desk", **GIVEN)
+    assert run.state != "Failed"
+    shown = "".join(message.content for request in model.requests for message in request.messages) + await why(
+        engine.store, run.id
+    )
+    assert shown.count("cannot log in with [secret]") >= 2
+    assert (HIDDEN in shown, "word-word" in shown, "folder" in shown) == (False, False, False)
+
+
+async def test_what_code_says_before_a_person_is_needed_repeats_no_secret(house: House, tmp_path: Path) -> None:
+    engine = house(*machines(tmp_path), llm=Scripted([login.call(f"{HIDDEN}stuck")]))
+    run = await begin(engine, "desk", **GIVEN)
+    assert run.status == "attention"
+    assert run.reason == "Use.keep raised ValueError: cannot keep [secret]"
+    assert HIDDEN not in await why(engine.store, run.id)
 
 
 async def test_a_template_that_reads_a_secret_is_told_nothing(house: House, tmp_path: Path) -> None:

@@ -195,6 +195,18 @@ def test_a_repeated_question_stands_once_and_goes_first() -> None:
     assert "hich order" not in seen(("started", STARTED), first, facts[0], again, facts[1], budget=75)
 
 
+@pytest.mark.parametrize(("first", "second"), [("+5 👍", "-5 👎"), ("5", "-5"), ("1.5", "1,5"), ("10 %", "10"), ("yes", "no")])
+def test_answers_that_differ_in_a_sign_are_no_repeats(first: str, second: str) -> None:
+    text = seen(("started", STARTED), said(first), said(second))
+    assert (text.count("<answered>"), "times" in text) == (2, False)
+
+
+def test_calls_that_differ_in_a_sign_are_no_repeats() -> None:
+    calls = [("asked", cast(Object, {**ASKED, "call": {"tool_name": "shift", "arguments": {"by": by}}})) for by in (-5, 5)]
+    text = seen(("started", STARTED), *calls)
+    assert ("by: -5" in text, "by: 5" in text, "times" in text) == (True, True, False)
+
+
 def test_an_answer_of_several_calls_is_one_block_and_says_what_nobody_executed() -> None:
     wait: Object = {"n": 1, "tool_name": "look", "arguments": {"at": 2}, "from": {"at": {"$from": 0, "path": "id"}}}
     beside: Object = {"tool_name": "look", "arguments": {"at": 3}, "result": "fine"}

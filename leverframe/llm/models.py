@@ -108,7 +108,7 @@ class Models:
                 unavailable.append(error)
                 tried.append(Tried(name, str(error), error.usage))
             except BadCompletion as error:
-                error.usage = _with_tried(error.usage, tried) if isinstance(error.usage, Usage) else error.usage
+                error.usage = _spent(error.usage if isinstance(error.usage, Usage) else None, tried)
                 raise
             else:
                 return replace(answer, usage=_with_tried(answer.usage, tried), tried=tuple(tried))
@@ -159,6 +159,11 @@ def _with_tried(usage: Usage, tried: Sequence[Tried]) -> Usage:
     return usage
 
 
+def _spent(usage: Usage | None, tried: Sequence[Tried]) -> Usage | None:
+    """What a failure and the attempts before it cost; None where nobody said that any did."""
+    return _with_tried(usage or Usage(cost=0), tried) if usage or any(one.usage for one in tried) else None
+
+
 def _all(unavailable: Sequence[ModelUnavailable]) -> ModelUnavailable:
     """None of them answered: it is asked again when the first of them may be; what the attempts cost counts."""
     if len(unavailable) == 1:
@@ -166,7 +171,6 @@ def _all(unavailable: Sequence[ModelUnavailable]) -> ModelUnavailable:
     kind = ModelRefused if all(isinstance(error, ModelRefused) for error in unavailable) else ModelUnavailable
     times = [error.retry_after for error in unavailable if not isinstance(error, ModelRefused)]
     known = [time for time in times if time is not None]
-    spent = [Tried("", "", error.usage) for error in unavailable]
-    usage = _with_tried(Usage(cost=0), spent) if any(one.usage for one in spent) else None
+    usage = _spent(None, [Tried("", "", error.usage) for error in unavailable])
     after = min(known) if known and len(known) == len(times) else None
     return kind("; ".join(map(str, unavailable)), retry_after=after, usage=usage)

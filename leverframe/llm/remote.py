@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from leverframe.canon import Json, Object
 from leverframe.clock import Clock, SystemClock
 from leverframe.errors import ModelError, ModelUnavailable
+from leverframe.faults import cut_off
 from leverframe.llm import chat, gemini, line, messages, reading
 from leverframe.llm.endpoints import Endpoint, Mode, Own, endpoint_of
 from leverframe.llm.failures import failure
@@ -119,7 +120,9 @@ class RemoteLLM:
 
     def _failed(self, endpoint: Endpoint, reserved: int, usage: Usage | None, wrong: Exception) -> None:
         if isinstance(wrong, ModelError) and len(endpoint.api_key) > 7:
-            wrong.args = (str(wrong).replace(endpoint.api_key, "…"),)  # servers quote what they refuse
+            said = str(wrong).replace(endpoint.api_key, "…")  # servers quote what they refuse
+            left = cut_off(said, endpoint.api_key)
+            wrong.args = (f"{said[:-left]}…" if left else said,)
         if usage is not None:
             self._pace.settle(endpoint, reserved, usage)
         if isinstance(wrong, ModelUnavailable) and wrong.retry_after:

@@ -10,11 +10,10 @@ rebuild   a question of before, made again from the log and verified
 from leverframe.window.blocks import LONGEST, pieces
 from leverframe.window.request import Question, question, view
 from leverframe.window.secrets import Secrets, hushed
-from leverframe.window.window import BUDGET, LEAST, Told, View, Window, window_of
+from leverframe.window.window import BUDGET, Told, View, Window, window_of
 
 __all__ = [
     "BUDGET",
-    "LEAST",
     "LONGEST",
     "Question",
     "Secrets",

@@ -46,6 +46,7 @@ VOID = "not_executed"
 _UNTOLD = {("ModelUnavailable", "model"), ("WindowOverflow", "window")}  # no model can do anything about them
 _TAG = re.compile(r"<(?=/?[\w.-]+\s*>)")
 _WORD = re.compile(r"\w+")
+_OPENING, _CLOSING = "\"'“„«([{¿¡", "\"'”“»)]},.;:!?…"  # around words; signs, units and emoji say something
 _WHO = frozenset({"by", "intent", "event", "source", "approver"})  # of what is said, these are not the words
 _GREETINGS = """
 hi hello hey dear there good morning afternoon evening night day greetings welcome thanks thank thx cheers you very so much a lot many
@@ -54,6 +55,11 @@ hallo guten tag morgen abend moin danke vielen dank schön bitte tschüss viele 
 bonjour bonsoir salut merci beaucoup cordialement hola buenos días gracias muchas adiós ciao grazie
 """  # not "yes" and "ok": they may be the answer
 _CHATTER = frozenset(_GREETINGS.split())
+
+
+def escaped(text: str) -> str:
+    """Text from outside, which cannot pose as a block."""
+    return _TAG.sub("&lt;", text) if "<" in text else text
 
 
 class Piece(NamedTuple):
@@ -68,9 +74,8 @@ class Piece(NamedTuple):
         return str(self.content.get("tool_name", ""))
 
     def body(self) -> str:
-        """All of it, as text that cannot pose as a block."""
-        body = readable(self.content, inline=0) if self.content else ""
-        return _TAG.sub("&lt;", body) if "<" in body else body
+        """All of it, as text."""
+        return escaped(readable(self.content, inline=0)) if self.content else ""
 
 
 class Block:
@@ -162,8 +167,8 @@ def block(piece: Piece, number: int) -> Block:
     body, tool = piece.body(), piece.tool
     kind = "chatter" if piece.tag in TALK and not tool and _is_chatter(piece) else piece.tag
     if len(body) <= LONGEST:
-        return Block(piece, tool, kind, _words(piece.tag, body), body, number=number)
-    return Block(piece, tool, kind, _words(piece.tag, body), body[:LONGEST], len(body) - LONGEST, number=number)
+        return Block(piece, tool, kind, _words(piece, body), body, number=number)
+    return Block(piece, tool, kind, _words(piece, body), body[:LONGEST], len(body) - LONGEST, number=number)
 
 
 def _contents(type: str, body: Object) -> Iterator[tuple[str, Object]]:
@@ -208,11 +213,14 @@ def _is_chatter(piece: Piece) -> bool:
     return 0 < len(words) <= 12 and _CHATTER.issuperset(words)
 
 
-def _words(tag: str, body: str) -> str:
-    """Of what is said the words alone: the same question with another comma is the same question."""
-    if tag in TALK and len(body) <= 1_000 and (words := _WORD.findall(body.lower())):
-        return f"{tag} {' '.join(words)}"
-    return f"{tag} {body}"
+def _words(piece: Piece, body: str) -> str:
+    """What tells it from another block. The same question with another comma is the same question; with another sign it is not."""
+    speech = piece.tag in TALK and (piece.tag == "opened" or not piece.tool) and "then" not in piece.content
+    if speech and len(body) <= 1_000:
+        words = [word.lstrip(_OPENING).rstrip(_CLOSING) for word in body.lower().split()]
+        if any(words):
+            return " ".join([piece.tag, *filter(None, words)])
+    return f"{piece.tag} {body}"
 
 
 def _said(value: Json) -> Iterator[str]:

@@ -12,9 +12,9 @@ from leverframe.canon import Object, stored
 from leverframe.errors import WindowOverflow
 from leverframe.llm import estimated_tokens
 from leverframe.machine import Spec
-from leverframe.prompt import Message, Prompt, render
+from leverframe.prompt import LEAST_WINDOW, Message, Prompt, render
 from leverframe.template import fill
-from leverframe.window.window import BUDGET, LEAST, View, Window
+from leverframe.window.window import BUDGET, View, Window
 
 ANSWER = 1_024
 """Tokens kept free for the answer, where a prompt does not say `max_tokens`."""
@@ -80,15 +80,16 @@ def _variables(memory: Object, choices: str, text: str) -> Object:
 
 def _budget(prompt: Prompt, factor: float, context: int | None, empty: Callable[[], list[Message]]) -> int:
     """In estimated tokens: what the provider counted before says how many of them it takes for one."""
-    budget = prompt.window or BUDGET
+    wanted = prompt.window or BUDGET
     known = min((size for size in (prompt.context, context) if size), default=None)
-    budget = int(budget / factor)
+    budget = int(wanted / factor)
     if known is not None:
         rest = _tokens(empty()) + _MARGIN
         budget = min(budget, int((known - (prompt.max_tokens or ANSWER)) / factor) - rest)
-    if budget < LEAST:
+    if budget < LEAST_WINDOW:
+        why = f"the model takes {known} tokens, and prompt and answer leave" if known else "by the count of this provider that is"
         raise WindowOverflow(
-            f"{prompt.where}: the model takes {known} tokens, and prompt and answer leave {max(0, budget)} for the window"
+            f"{prompt.where}: the window has {wanted} tokens; {why} {max(0, budget)}, and one has at least {LEAST_WINDOW}"
         )
     return budget
 

@@ -9,15 +9,19 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 from leverframe.canon import Json, Object
+from leverframe.faults import cut_off, scrubbed
 from leverframe.machine import Definition
 from leverframe.run import Run
+from leverframe.schema import alternatives, holds_secret, is_secret
 
 MASK = "[secret]"
 _NONE: Object = {}
 _SHORTEST = 4  # shorter ones would be found in any text
 _WHOLE = 8  # shorter than that only where no letter or digit stands beside it
 _MOST = 1_000  # values that a run remembers
-_WHY = ("error", "reason", "why", "refused")
+_WHY = ("error", "reason", "why", "refused", "stuck")
+_CUT = ("…", "...")
+_PLACES = re.compile(r"\[secret\]|\[id\]|…/")  # what an error has in place of keys, ids and folders
 _CALL = ("call", "considered")
 _CALLS = ("calls", "queue", "void")
 
@@ -75,13 +79,21 @@ class Secrets:
         if self._pattern is None:
             return value
         if isinstance(value, str):
-            return self._pattern.sub(MASK, value)
+            return self._ended(self._pattern.sub(MASK, value))
         if isinstance(value, dict):
             return {self._pattern.sub(MASK, key): self.masked(item) for key, item in value.items()}
         if isinstance(value, list):
             return [self.masked(item) for item in value]
         known = isinstance(value, int | float) and not isinstance(value, bool) and str(value) in self._values
         return MASK if known else value
+
+    def _ended(self, text: str) -> str:
+        """Where a text was cut, the beginning of a secret may stand at its end."""
+        if not text.endswith(_CUT):
+            return text
+        said = text.rstrip("….")
+        left = max((cut_off(said, value, _SHORTEST) for value in self._values), default=0)
+        return f"{said[:-left]}{MASK}…" if left else text
 
     def shown(self, content: Object) -> Object:
         """What of an event is a block."""
@@ -128,6 +140,8 @@ def _texts(value: Json) -> Iterator[str]:
             yield from _texts(item)
     elif value is not None and not isinstance(value, bool) and len(text := str(value).strip()) >= _SHORTEST:
         yield text
+        if (error := scrubbed(text)) != text and len(_PLACES.sub("", error).strip()) >= _SHORTEST:
+            yield error  # as an error says it
 
 
 def _finding(text: str) -> str:
@@ -136,18 +150,12 @@ def _finding(text: str) -> str:
 
 def _marked(shape: Json) -> Object:
     """The schema, if anything in it is secret."""
-    return shape if isinstance(shape, dict) and _holds(shape) else _NONE
-
-
-def _holds(node: Json) -> bool:
-    if isinstance(node, dict):
-        return node.get("writeOnly") is True or any(map(_holds, node.values()))
-    return isinstance(node, list) and any(map(_holds, node))
+    return shape if isinstance(shape, dict) and holds_secret(shape) else _NONE
 
 
 def _without(value: Json, shapes: Sequence[Object], gone: list[Json]) -> Json:
     """The value without what any of its schemas, and the alternatives in them, marks; `gone` takes what that is."""
-    all_of = [shape for given in shapes for shape in _alternatives(given)]
+    all_of = [shape for given in shapes for shape in alternatives(given)]
     if any(shape.get("writeOnly") is True for shape in all_of):
         gone.append(value)
         return None
@@ -155,21 +163,10 @@ def _without(value: Json, shapes: Sequence[Object], gone: list[Json]) -> Json:
         return [_without(item, _inside(all_of, "items", index), gone) for index, item in enumerate(value)]
     if isinstance(value, dict):
         inner = {key: _inside(all_of, "properties", key) for key in value}
-        kept = {key for key, found in inner.items() if not any(_is_secret(shape) for shape in found)}
+        kept = {key for key, found in inner.items() if not any(is_secret(shape) for shape in found)}
         gone += [item for key, item in value.items() if key not in kept]
         return {key: _without(item, inner[key], gone) for key, item in value.items() if key in kept}
     return value
-
-
-def _is_secret(shape: Object) -> bool:
-    return any(each.get("writeOnly") is True for each in _alternatives(shape))
-
-
-def _alternatives(shape: Object) -> Iterator[Object]:
-    yield shape
-    for word in ("anyOf", "oneOf", "allOf"):
-        for each in cast(list[Object], shape.get(word) or []):
-            yield from _alternatives(each)
 
 
 def _inside(shapes: Sequence[Object], word: str, key: str | int) -> list[Object]:

@@ -15,12 +15,11 @@ from leverframe.errors import WindowOverflow
 from leverframe.importance import PIN, SCORES
 from leverframe.machine import Definition
 from leverframe.run import Event
-from leverframe.window.blocks import SHOWN, TALK, VOID, Block, Piece, block, pieces, wrapped
+from leverframe.window.blocks import SHOWN, TALK, VOID, Block, Piece, block, escaped, pieces, wrapped
 from leverframe.window.secrets import Secrets
 
 BUDGET = 8_000
 """Tokens of the window, where a prompt says nothing else."""
-LEAST = 64
 KEEP = 65_536
 """Tokens of all blocks that are held."""
 _PINNED_ERRORS = 8
@@ -298,7 +297,8 @@ class Window:
     def _dressed(self, each: Block, view: View) -> Block | None:
         """A pin as it is shown; None: a Compact cut it out."""
         if each.kind == "error" and view.wording is not None:
-            return each.but(body=view.wording({**each.piece.content, "times": each.times}), times=1)
+            said = {key: escaped(value) if isinstance(value, str) else value for key, value in each.piece.content.items()}
+            return each.but(body=view.wording({**said, "times": each.times}), times=1)
         cut = self._cut(each)
         return each if cut is None else each.within(cut) if cut else None
 
