@@ -98,7 +98,8 @@ def _readable(tx: Tx, ids: Sequence[str]) -> dict[str, Row]:
 def release(tx: Tx, run_id: str, fence: int, wake_at: Micros | None, inbox_seen: int) -> None:
     """Give the run back without a step. It is due at once if somebody wants something of it or more has reached it."""
     guard = _held(tx, run_id, fence)
-    guard.wake_at = tx.now if guard.want is not None or guard.inbox != inbox_seen else wake_at
+    wanted = guard.want is not None and guard.status not in OVER
+    guard.wake_at = tx.now if wanted or guard.inbox != inbox_seen else wake_at
     guard.lease_owner = guard.lease_until = None
     tx.run(tx.sql.release, guard.wake_at, run_id)
 
