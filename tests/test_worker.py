@@ -2,8 +2,9 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
+from datetime import timedelta
 
 import pytest
 
@@ -16,7 +17,9 @@ from leverframe import (
     TriggerCommand,
     tool,
 )
+from leverframe.clock import SECOND
 from leverframe.run import Run
+from leverframe.store import Store
 from leverframe.worker import work
 from tests.house import Box, Done, Failed, House, Short
 
@@ -67,6 +70,19 @@ async def talking(engine: Engine) -> AsyncGenerator[Run]:
         await going
 
 
+async def until(so: Callable[[], Awaitable[bool]]) -> None:
+    for _ in range(1000):
+        if await so():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never was")
+
+
+def outside(house: House) -> sqlite3.Connection:
+    """Another program at the database."""
+    return sqlite3.connect(house.url.removeprefix("sqlite:///"), isolation_level=None)
+
+
 async def taken_up(engine: Engine) -> int:
     async with asyncio.timeout(10):
         return await work(engine, until_idle=True)
@@ -90,9 +106,47 @@ async def test_a_run_that_is_over_and_of_which_something_is_wanted_for_ever_come
     engine = house(talks)
     async with talking(engine) as run:
         pass
-    with closing(sqlite3.connect(house.url.removeprefix("sqlite:///"))) as connection:
+    with closing(outside(house)) as connection:
         connection.execute("UPDATE runs SET want = 'pause', want_by = 'ann', wake_at = 0")  # as former versions left it
-        connection.commit()
     assert await taken_up(engine) == 1
     assert await taken_up(engine) == 0
     assert (await engine.store.load(run.id)).wake_at is None
+
+
+# ── leases ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def short_of_breath(house: House) -> Engine:
+    """Its leases are short, and it does not wait long for the database."""
+    house.stores.append(Store.open(house.url, house.clock, patience=0.1))
+    return Engine(house.stores[-1], [talks], clock=house.clock, lease=0.5)
+
+
+async def test_a_heartbeat_that_fails_is_followed_by_others(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    async def failed() -> bool:
+        return "leases were not extended" in caplog.text
+
+    async def extended() -> bool:
+        return (await engine.store.load(run.id)).lease_until == house.clock.now() + SECOND // 2
+
+    engine = short_of_breath(house)
+    async with talking(engine) as run, engine:  # closing it raises nothing
+        with closing(outside(house)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            house.clock.advance(timedelta(seconds=0.3))
+            await until(failed)
+            assert not await extended()
+        await until(extended)
+
+
+async def test_a_run_that_is_gone_costs_no_other_its_lease(house: House) -> None:
+    async def extended() -> bool:
+        return (await engine.store.load(run.id)).lease_until == house.clock.now() + SECOND // 2
+
+    engine = short_of_breath(house)
+    gone = await engine.start(TriggerCommand("talks", {}), hold=True)
+    async with talking(engine) as run, engine:
+        with closing(outside(house)) as connection:
+            connection.execute("DELETE FROM runs WHERE id = ?", [gone.run.id])
+        house.clock.advance(timedelta(seconds=0.3))
+        await until(extended)

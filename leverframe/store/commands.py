@@ -4,6 +4,7 @@ Each runs inside a batch of the committer, with the run's row locked, and raises
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from leverframe.canon import Json, canonical
@@ -17,6 +18,7 @@ from leverframe.errors import (
     NotPinned,
     RunOver,
     TaskGone,
+    UnknownRun,
     UnknownTask,
 )
 from leverframe.run import OVER
@@ -122,7 +124,8 @@ def heartbeat(tx: Tx, held: Sequence[tuple[str, int]], lease_until: Micros) -> d
             rows.append((lease_until, run_id))
             beats[run_id] = guard.want
         elif guard is None:
-            tx.guard(run_id)  # Skipped or UnknownRun
+            with suppress(UnknownRun):  # lost, and no reason to lose the others
+                tx.guard(run_id)  # or Skipped
     if rows:
         tx.many(tx.sql.beat, rows)
     return beats
