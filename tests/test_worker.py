@@ -11,6 +11,7 @@ import pytest
 from leverframe import (
     Back,
     Call,
+    Delegate,
     Engine,
     Fetch,
     Machine,
@@ -21,7 +22,7 @@ from leverframe.clock import SECOND
 from leverframe.run import Run
 from leverframe.store import Store
 from leverframe.worker import work
-from tests.house import Box, Done, Failed, House, Short
+from tests.house import DAY, Bell, Box, Done, Failed, House, Result, Short, begin, naps
 
 
 class Line:
@@ -70,6 +71,24 @@ async def talking(engine: Engine) -> AsyncGenerator[Run]:
         await going
 
 
+class Sleeper(Delegate[Box, Result]):
+    machine, returns, deadline = "naps", Result, DAY
+
+    def give(self, memory: Box) -> Box:
+        return Box()
+
+
+sleeps = Machine(
+    "sleeps",
+    memory=Box,
+    edges={
+        Sleeper: {"done": Bell, "error": Short, "expired": Failed},
+        Bell: {"rung": Done, "expired": Failed},
+        Short: {"retry": Back, "give_up": Failed},
+    },
+)
+
+
 async def until(so: Callable[[], Awaitable[bool]]) -> None:
     for _ in range(1000):
         if await so():
@@ -111,6 +130,18 @@ async def test_a_run_that_is_over_and_of_which_something_is_wanted_for_ever_come
     assert await taken_up(engine) == 1
     assert await taken_up(engine) == 0
     assert (await engine.store.load(run.id)).wake_at is None
+
+
+async def test_a_parent_with_an_early_event_leaves_a_child_that_waits_alone(house: House) -> None:
+    engine = house(sleeps, naps)
+    run = await begin(engine, "sleeps")
+    await engine.signal(run.id, "rung")
+    async with asyncio.timeout(10):
+        assert (await engine.advance(run.id)).run.status == "waiting"
+    (child,) = await engine.store.runs(machine="naps")
+    await engine.signal(child.run.id, "woken")
+    await engine.signal(child.run.id, "rung")
+    assert (await engine.advance(run.id)).run.status == "done"
 
 
 # ── leases ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
