@@ -5,6 +5,7 @@ can go on with any run.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -40,6 +41,7 @@ from leverframe.state import Call, Delegate, Memory
 from leverframe.store import Claimed, Commit, Deferred, Inbound, NewRun, Row, Store, me
 from leverframe.window import Window, hushed, window_of
 
+log = logging.getLogger("leverframe")
 LEASE: float = 30.0
 """Seconds a silent holder keeps a run; every commit and heartbeat extends it."""
 PATIENCE: float = 90.0
@@ -752,7 +754,10 @@ class Drive:
             await asyncio.sleep(self.lease / 5)  # real time, whatever the clock: it is the call that takes long
             quiet = [held for held in self._held.values() if held.safe_until - self.clock.steady() < self.lease * 0.5]
             if quiet:
-                await self._extend(quiet)
+                try:
+                    await self._extend(quiet)
+                except Exception as error:  # noqa: BLE001 # what stops one beat must not stop those after it
+                    log.warning("leases were not extended, which is tried again: %s", error)
 
     def _tell(self, run: Run, line: Event) -> None:
         if self._watch:

@@ -127,8 +127,8 @@ class Engine(Drive):
             elif children := await self._unfinished(row):
                 await asyncio.gather(*(self.advance(child.run.id) for child in children))
                 row = await self.store.load(run_id)
-                if row.inbox == 0:
-                    return row
+                if (row.run.seq, row.inbox) == (held.run.seq, held.inbox):
+                    return row  # no child has ended; what is in the inbox came too early
             else:
                 return row
 

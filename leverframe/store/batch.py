@@ -291,7 +291,7 @@ def _advance(tx: Tx, guard: Guard, commit: Commit) -> None:
     if calm and not commit.consume and not commit.clear_want and run.definition == guard.def_hash:
         tx.pile.add(sql.step_memory if memory else sql.step, *position, *memory, run.id)
         return
-    if commit.clear_want:
+    if commit.clear_want or run.status in OVER:  # of a run that is over nothing can be wanted; nobody would ever clear it
         guard.want = guard.want_by = None
     guard.inbox -= len(commit.consume)
     guard.status = run.status

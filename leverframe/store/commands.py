@@ -4,6 +4,7 @@ Each runs inside a batch of the committer, with the run's row locked, and raises
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from leverframe.canon import Json, canonical
@@ -17,6 +18,7 @@ from leverframe.errors import (
     NotPinned,
     RunOver,
     TaskGone,
+    UnknownRun,
     UnknownTask,
 )
 from leverframe.run import OVER
@@ -98,7 +100,8 @@ def _readable(tx: Tx, ids: Sequence[str]) -> dict[str, Row]:
 def release(tx: Tx, run_id: str, fence: int, wake_at: Micros | None, inbox_seen: int) -> None:
     """Give the run back without a step. It is due at once if somebody wants something of it or more has reached it."""
     guard = _held(tx, run_id, fence)
-    guard.wake_at = tx.now if guard.want is not None or guard.inbox != inbox_seen else wake_at
+    wanted = guard.want is not None and guard.status not in OVER
+    guard.wake_at = tx.now if wanted or guard.inbox != inbox_seen else wake_at
     guard.lease_owner = guard.lease_until = None
     tx.run(tx.sql.release, guard.wake_at, run_id)
 
@@ -121,7 +124,8 @@ def heartbeat(tx: Tx, held: Sequence[tuple[str, int]], lease_until: Micros) -> d
             rows.append((lease_until, run_id))
             beats[run_id] = guard.want
         elif guard is None:
-            tx.guard(run_id)  # Skipped or UnknownRun
+            with suppress(UnknownRun):  # lost, and no reason to lose the others
+                tx.guard(run_id)  # or Skipped
     if rows:
         tx.many(tx.sql.beat, rows)
     return beats
