@@ -143,7 +143,7 @@ def test_words_are_followed_through_any_number_of_machines() -> None:
     chain = {f"m{n}": f"    Pass delegate m{n + 1} | done: Done, error: Short, expired: Lost\n" for n in range(400)}
     table = "    Read fetch browse | ok: Hand, error: Short\n    Hand delegate m0 | done: Done, error: Short, expired: Lost\n"
     [one] = found(table, {**chain, "m400": BUYER})
-    assert one.endswith("m399.Pass –starts→ m400.Choose; m400.Choose –charge→ m1200.Pay")
+    assert one.endswith("m399.Pass –starts→ m400.Choose; m400.Choose –charge→ m400.Pay")
 
 
 # ── secrets ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
