@@ -107,7 +107,7 @@ def _is_card(file: Path) -> bool:
 
 
 def _about(definition: Definition) -> list[str]:
-    doc = str(definition.body["doc"])
+    doc = str(definition.body.get("doc") or "")
     return [doc] if doc else []
 
 
@@ -155,7 +155,7 @@ def _tools(definition: Definition) -> Iterator[str]:
         body = cast(Object, cast(Object, definition.body["tools"])[name])
         effect = f"{tool.effect}, untrusted" if body.get("untrusted") else tool.effect
         attempts = tool.retries + 1 if tool.effect in ("read", "keyed") else 1
-        doc = str(body["doc"]).split("\n\n", maxsplit=1)[0]
+        doc = str(body.get("doc") or "").split("\n\n", maxsplit=1)[0]
         released = "yes" if tool.approval else ""
         yield f"| {code(name)} | {effect} | {released} | {attempts} | {tool.timeout:g} s | {cell(doc)} |"
 
@@ -216,4 +216,4 @@ def _accepted(definition: Definition) -> Iterator[str]:
     yield "| finding | where | because |"
     yield "|---|---|---|"
     for one in accepts:
-        yield f"| {one['code']} | {cell(str(one['state'] or 'anywhere'))} | {cell(str(one['reason']))} |"
+        yield f"| {one['code']} | {cell(str(one.get('state') or 'anywhere'))} | {cell(str(one['reason']))} |"
