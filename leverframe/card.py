@@ -66,22 +66,26 @@ def write(machine: Machine[Never], others: Others) -> bool:
     return True
 
 
-def stale(chosen: Collection[Machine[Never]], known: Others) -> Iterator[Finding]:
+def stale(chosen: Collection[Machine[Never]], known: Others, *, kept: bool = False, whole: bool = True) -> Iterator[Finding]:
     """A finding for each card that is not what its machine is. Where a project keeps cards, a machine without one is a finding,
-    and so is a card without its machine; a project that never wrote one has none."""
+    and so is a card without its machine; a project that never wrote one has none.
+
+    kept   the project says that it keeps cards (`cards` of its settings): otherwise whoever removes them all goes unseen
+    whole  every machine of the project is known: the card of one that does not load is nobody's mistake
+    """
     folders = {path_of(machine).parent for machine in known.values()}
     cards = [file for folder in folders for file in sorted(folder.glob("*.md")) if _is_card(file)]
-    for machine in chosen if cards else ():
-        yield from _compared(machine, known)
-    for file in cards if len(chosen) == len(known) else ():
+    for machine in chosen if cards or kept else ():
+        yield from _compared(machine, known, "the project keeps cards" if kept else "others have one")
+    for file in cards if whole and len(chosen) == len(known) else ():
         if file not in {path_of(machine) for machine in known.values()}:
             yield finding("LF005", file.stem, "its card is there, and no machine is called so", place=Place(str(file), 1))
 
 
-def _compared(machine: Machine[Never], known: Others) -> Iterator[Finding]:
+def _compared(machine: Machine[Never], known: Others, why: str) -> Iterator[Finding]:
     path = path_of(machine)
     if not path.is_file():
-        yield finding("LF005", machine.name, f"has no card {path.name}, unlike others", place=Place(machine.file, machine.line))
+        yield finding("LF005", machine.name, f"has no card {path.name}: {why}", place=Place(machine.file, machine.line))
         return
     try:
         now = card(machine, known).splitlines()
@@ -107,7 +111,7 @@ def _is_card(file: Path) -> bool:
 
 
 def _about(definition: Definition) -> list[str]:
-    doc = str(definition.body["doc"])
+    doc = str(definition.body.get("doc") or "")
     return [doc] if doc else []
 
 
@@ -155,7 +159,7 @@ def _tools(definition: Definition) -> Iterator[str]:
         body = cast(Object, cast(Object, definition.body["tools"])[name])
         effect = f"{tool.effect}, untrusted" if body.get("untrusted") else tool.effect
         attempts = tool.retries + 1 if tool.effect in ("read", "keyed") else 1
-        doc = str(body["doc"]).split("\n\n", maxsplit=1)[0]
+        doc = str(body.get("doc") or "").split("\n\n", maxsplit=1)[0]
         released = "yes" if tool.approval else ""
         yield f"| {code(name)} | {effect} | {released} | {attempts} | {tool.timeout:g} s | {cell(doc)} |"
 
@@ -216,4 +220,4 @@ def _accepted(definition: Definition) -> Iterator[str]:
     yield "| finding | where | because |"
     yield "|---|---|---|"
     for one in accepts:
-        yield f"| {one['code']} | {cell(str(one['state'] or 'anywhere'))} | {cell(str(one['reason']))} |"
+        yield f"| {one['code']} | {cell(str(one.get('state') or 'anywhere'))} | {cell(str(one['reason']))} |"

@@ -179,6 +179,8 @@ def malformed(schema: Object) -> str | None:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         return f"{error.json_path}: {error.message[:160]}"
+    except (OverflowError, RecursionError) as error:
+        return f"$: cannot be compiled: {error}"
     return None
 
 

@@ -1,7 +1,11 @@
 """The card beside a machine: all that a reviewer must see, and stale as soon as anything changes."""
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -77,9 +81,52 @@ def test_where_cards_are_kept_a_missing_one_and_one_too_many_are_found(elsewhere
     other.file = elsewhere.file
     known = {"errand": elsewhere, "other": other}
     (missing,) = stale([elsewhere, other], known)
-    assert (missing.code, missing.message) == ("LF005", "machine other: has no card other.md, unlike others")
+    assert (missing.code, missing.message) == ("LF005", "machine other: has no card other.md: others have one")
     (orphan,) = (one for one in stale([other], {"other": other}) if one.machine == "errand")
     assert (orphan.code, str(orphan.place)) == ("LF005", f"{tmp_path / 'errand.md'}:1")
+
+
+def test_a_project_that_says_that_it_keeps_cards_is_held_to_it_also_where_all_are_gone(elsewhere: Machine[Box]) -> None:
+    (missing,) = stale([elsewhere], {"errand": elsewhere}, kept=True)
+    assert (missing.code, missing.level) == ("LF005", "error")
+    assert missing.message == "machine errand: has no card errand.md: the project keeps cards"
+    write(elsewhere, {})
+    assert not list(stale([elsewhere], {"errand": elsewhere}, kept=True))
+
+
+def test_what_is_shipped_and_what_init_writes_keeps_cards(tmp_path: Path) -> None:
+    project.init(tmp_path)
+    assert project.find(repository.ROOT).settings.cards
+    assert project.find(tmp_path).settings.cards
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    project.init(tmp_path)
+    return tmp_path
+
+
+def checked(folder: Path) -> tuple[int, list[tuple[str, str]]]:
+    command = [sys.executable, "-m", "leverframe", "check", "--json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    found = cast("list[dict[str, str]]", json.loads(done.stdout)["findings"])
+    return done.returncode, sorted((one["code"], one["machine"]) for one in found)
+
+
+def test_the_check_of_a_starter_without_its_cards_fails(shop: Path) -> None:
+    cards = list((shop / "machines").glob("*.md"))
+    for file in cards:
+        file.unlink()
+    assert checked(shop) == (1, sorted(("LF005", file.stem) for file in cards))
+    settings = shop / "pyproject.toml"
+    settings.write_text(settings.read_text("utf-8").replace("cards = true", "cards = false"))
+    assert checked(shop) == (0, [])
+
+
+def test_the_card_of_a_machine_that_does_not_load_is_no_finding(shop: Path) -> None:
+    with (shop / "machines" / "refund.py").open("a") as file:
+        file.write("raise SystemExit\n")
+    assert checked(shop) == (1, [("LF002", "")])
 
 
 def test_a_file_that_is_no_card_is_not_written_over(elsewhere: Machine[Box]) -> None:

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from leverframe import End, Fetch, Memory, project, tool
+from leverframe import End, Fetch, Memory, graph, project, tool
 from leverframe.canon import Json, Object, canonical
-from leverframe.check import check, check_text, check_texts
+from leverframe.check import check, check_text, check_texts, misshapen
 from leverframe.check.definition import schema
 from leverframe.check.places import Lines
 from leverframe.machine import Definition
@@ -131,6 +131,17 @@ def test_the_example_of_the_docs_is_sound_and_can_be_executed() -> None:
         (changed("states", "Think", "txts", to={}), "LF001 $.states.Think: has the unknown key 'txts'. Did you mean 'texts'?"),
         (changed("states", "Think", "choices", 0, "kind", to="word"), "LF001 $.states.Think.choices[0].kind: is 'word', not reply or tool"),
         (changed("states", "Shorten", "times", to="three"), "LF001 $.states.Shorten.times: is text, not integer"),
+        (changed("states", "Shorten", "times", to=3.0), "LF001 $.states.Shorten.times: is 3.0, not integer"),
+        (changed("states", "Think", "most", to=2.0), "LF001 $.states.Think.most: is 2.0, not integer"),
+        (changed("limits", "steps", to=40.0), "LF001 $.limits.steps: is 40.0, not integer or null"),
+        (changed("memory", "properties", to={"text": 1}), "LF001 $.memory.properties.text: 1 is not of type 'object'"),
+        (changed("memory", "$defs", to="x"), "'x' is not of type 'object'"),
+        (changed("states", "Think", "choices", 0, "schema", to={"properties": "x"}),
+         "LF001 $.states.Think.choices[0].schema.properties: 'x' is not of type 'object'"),
+        (changed("states", "Think", "choices", 0, "schema", to={"pattern": "a{99999999999}"}),
+         "LF001 $.states.Think.choices[0].schema: cannot be compiled: the repetition number"),
+        (changed("states", "Over", "returns", to={"type": "objekt"}), "LF001 $.states.Over.returns.type: 'objekt' is not valid"),
+        (changed("tools", "read_a", "input", to={"required": "all"}), "LF001 $.tools.read_a.input.required: 'all' is not of type"),
         (changed("states", "Over", "success", drop=True), "LF001 $.states.Over: lacks 'success'"),
         (changed("tools", "read_a", "effect", to="write"), "LF001 $.tools.read_a.effect: is 'write'"),
         (changed("tools", "read_a", "contract", to="abc"), "LF001 $.tools.read_a.contract: 'abc' does not match"),
@@ -287,7 +298,7 @@ PATHS = [
     *[("states", name) for name in cast(Object, BODY["states"])],
     ("states", "Think", "choices"), ("states", "Think", "texts"), ("states", "Think", "edges"), ("states", "Look", "tools"),
     ("states", "Think", "threshold"), ("states", "Shorten", "times"), ("limits", "steps"), ("limits", "exceeded"), ("tools", "read_a"),
-    ("memory", "properties"),
+    ("memory", "properties"), ("memory", "$defs"), ("states", "Think", "most"), ("tools", "read_a", "input"), ("tools", "read_a", "retries"),
 ]  # fmt: skip
 
 
@@ -298,3 +309,25 @@ def test_anything_anywhere_gives_findings_and_no_traceback(path: tuple[str, ...]
     for one in check_text(given, "desk.json").findings:
         assert one.message
         assert one.place is not None
+    if not misshapen(given, "desk.json"):
+        pinned = Definition(canonical(json.loads(given)))
+        for draw in (graph.mermaid, graph.dot, graph.html, graph.text):
+            assert draw(pinned)
+
+
+@pytest.mark.parametrize("drop", [("doc",), ("tools", "read_a", "doc")])
+def test_what_the_schema_lets_one_leave_out_is_not_needed_to_draw(drop: tuple[str, ...]) -> None:
+    given = changed(*drop, drop=True)
+    assert said(given) == []
+    assert "read_a" in graph.html(Definition(given))
+
+
+@pytest.mark.parametrize("place", [("start",), ("limits", "exceeded")])
+@pytest.mark.parametrize("name", ["Back", "Next"])
+def test_a_start_or_a_limit_that_leads_back_is_drawn_as_missing(place: tuple[str, ...], name: str) -> None:
+    given = changed(*place, to=name)
+    assert any(f"{name!r}, which is no state" in one for one in said(given))
+    pinned = Definition(given)
+    assert [box.name for box in graph.drawing(pinned).boxes if box.missing] == [name]
+    for draw in (graph.mermaid, graph.dot, graph.html, graph.text):
+        assert name in draw(pinned)

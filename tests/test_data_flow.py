@@ -33,6 +33,10 @@ GLANCE = "    Glance act look | ok: Done, error: Short\n"
 WRITE = "    Write build mail | ok: Done, error: Short, unknown: Paid\n"
 CHILD = "    Web fetch browse | ok: Sum, error: Short\n    Sum ask | done: Done, error: Short\n"
 BUYER = "    Choose ask charge | charge: Pay, error: Short\n    Pay act charge | ok: Done, error: Short, unknown: Paid\n"
+DESK = "    Pass delegate buyer | done: Done, error: Short, expired: Lost\n"
+OFFICE = "    Send delegate child | done: Done, error: Short, expired: Lost\n"
+CLERK = "    Web fetch browse | ok: Pass, error: Short\n" + DESK
+OTHERS = {"child": CHILD, "buyer": BUYER, "desk": DESK, "office": OFFICE, "clerk": CLERK}
 VIA = "Read –ok→ Think; "
 
 BROKEN: dict[str, tuple[str, list[str]]] = {
@@ -73,13 +77,22 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
         "    Read fetch browse | ok: Hand, error: Short\n    Hand delegate buyer | done: Done, error: Short, expired: Lost\n",
         ["LF404 Hand: Read –ok→ Hand; Hand –starts→ buyer.Choose; buyer.Choose –charge→ buyer.Pay"],
     ),
+    "what was read passes through a machine to one that acts": (
+        "    Read fetch browse | ok: Hand, error: Short\n    Hand delegate desk | done: Done, error: Short, expired: Lost\n",
+        ["LF404 Hand: Read –ok→ Hand; Hand –starts→ desk.Pass; desk.Pass –starts→ buyer.Choose; buyer.Choose –charge→ buyer.Pay"],
+    ),
+    "what a run read that a delegated run started comes back": (
+        "    Ask delegate office | done: Think, error: Short, expired: Lost\n    Think ask charge | charge: Pay, error: Short\n"
+        + PAY,
+        ["LF403 Pay: Ask –done→ Think; Think –charge→ Pay"],
+    ),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_call_that_text_from_outside_may_have_asked_for_is_found(name: str) -> None:
     table, expected = BROKEN[name]
-    assert found(table, {"child": CHILD, "buyer": BUYER}) == expected
+    assert found(table, OTHERS) == expected
 
 
 SOUND = {
@@ -105,13 +118,32 @@ SOUND = {
         "    Read fetch browse | ok: Think, error: Short\n    Think ask | done: Done, error: Tired\n"
         "    Tired once | retry: Back, give_up: Write\n" + WRITE
     ),
+    "the other machine reads strangers' words itself, and its own check says so": (
+        "    Read fetch browse | ok: Hand, error: Short\n    Hand delegate clerk | done: Done, error: Short, expired: Lost\n"
+    ),
     "what was given to the other machine is clean": "    Hand delegate buyer | done: Done, error: Short, expired: Lost\n",
 }
 
 
 @pytest.mark.parametrize("name", SOUND)
 def test_a_machine_that_is_safe_from_it_has_no_finding(name: str) -> None:
-    assert found(SOUND[name], {"child": CHILD, "buyer": BUYER}) == []
+    assert found(SOUND[name], OTHERS) == []
+
+
+def test_machines_that_start_each_other_come_to_an_end_and_each_finding_is_said_once() -> None:
+    hand = " | done: {}, error: Short, expired: Lost\n"
+    on = "    Pass delegate back" + hand.format("Buy") + "    Buy delegate buyer" + hand.format("Done")
+    back = "    Pass delegate on" + hand.format("Done")
+    table = "    Read fetch browse | ok: Hand, error: Short\n    Hand delegate on" + hand.format("Done")
+    [one] = found(table, {"on": on, "back": back, "buyer": BUYER})
+    assert one.endswith("on.Buy –starts→ buyer.Choose; buyer.Choose –charge→ buyer.Pay")
+
+
+def test_words_are_followed_through_any_number_of_machines() -> None:
+    chain = {f"m{n}": f"    Pass delegate m{n + 1} | done: Done, error: Short, expired: Lost\n" for n in range(400)}
+    table = "    Read fetch browse | ok: Hand, error: Short\n    Hand delegate m0 | done: Done, error: Short, expired: Lost\n"
+    [one] = found(table, {**chain, "m400": BUYER})
+    assert one.endswith("m399.Pass –starts→ m400.Choose; m400.Choose –charge→ m400.Pay")
 
 
 # ── secrets ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────

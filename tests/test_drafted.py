@@ -1,5 +1,6 @@
 """The rooms of a drawn machine: they load, draw the same, type-check, run as far as they are written, and say what is not."""
 
+import ast
 import json
 import re
 import shutil
@@ -8,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from leverframe import graph, project
 from leverframe.canon import Json, canonical
@@ -227,6 +230,87 @@ def test_calls_that_cannot_flow_as_drawn_are_refused(tmp_path: Path, change: tup
     with pytest.raises(DiagramError, match=message):
         project.drawn(project.Project(tmp_path), "desk", text, "desk.mmd")
     assert not list(tmp_path.iterdir())
+
+
+HOSTILE = st.lists(
+    st.sampled_from(
+        [
+            '"',
+            '""',
+            '"""',
+            "\\",
+            '\\"',
+            "'",
+            "{{ x }}",
+            "{%",
+            "#quot;",
+            "#92;",
+            "#10;",
+            "\\N{",
+            "\\x",
+            "é",
+            " ",
+            "word",
+            "\u00a0",
+            "TODO:",
+        ]
+    )
+    | st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=4),
+    min_size=1,
+    max_size=8,
+).map("".join)
+NAMES = st.sampled_from(
+    ["A b", "class", "None", "Work", "Memory", "évil", "ﬁ", "Å", "print", "1", "日本", "a.b", "Literal", "TODO", "Done2"]
+)
+
+
+@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+@given(HOSTILE, NAMES, HOSTILE, HOSTILE)
+def test_whatever_the_words_of_a_drawing_are_the_files_parse_and_say_them(title: str, name: str, note: str, end: str) -> None:
+    text = f"""---
+title: {title}
+---
+stateDiagram-v2
+    state "{name}" as one
+    [*] --> one
+    class one ask
+    note right of one: {note}
+    one --> Over : a word
+    one --> Short : error
+    Short --> Back : retry
+    Short --> Over : give_up
+    note right of Over: {end}
+    Over --> [*]
+"""
+    try:
+        diagram = read(text)
+    except DiagramError:
+        return
+    files = draft(diagram, "evil", "evil.mmd")
+    parsed = {path: ast.parse(text) for path, text in files.items() if path.endswith(".py")}
+    docs = [(ast.get_docstring(each) or "").split() for each in parsed["states/evil.py"].body if isinstance(each, ast.ClassDef)]
+    for state in diagram.states:
+        assert any(doc[: len(state.doc.split())] == state.doc.split() for doc in docs)
+    assert (ast.get_docstring(parsed["machines/evil.py"]) or "").split() == (
+        diagram.title or "The evil agent, as it was drawn."
+    ).split()
+
+
+@pytest.mark.parametrize(
+    ("front", "note", "said"),
+    [
+        ("title: desk", 'the customer says \\"', 'owed the customer says \\\\\\"'),
+        ("title: ' '", "decide", '"""The desk agent, as it was drawn."""'),
+        ('title: "\u00a0"', "decide", '"""The desk agent, as it was drawn."""'),
+    ],
+)
+def test_words_that_look_like_the_end_of_words_are_written_as_words(tmp_path: Path, front: str, note: str, said: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(PYPROJECT)
+    text = f"---\n{front}\n---\n" + DESK.replace("[*] --> Triage\n", f"[*] --> Triage\n    note right of Triage: {note}\n", 1)
+    project.drawn(project.find(tmp_path), "desk", text, "desk.mmd")
+    written = [(tmp_path / room / "desk.py").read_text("utf-8") for room in ("machines", "states")]
+    assert said in "".join(written)
+    assert all(ast.parse(each) for each in written)
 
 
 def test_nothing_is_written_where_something_is_already(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def _of_machine(machine: Machine[Never], others: Machines) -> Report:
             "LF002", machine.name, f"cannot be written as a definition: {error}", place=Place(machine.file, machine.line)
         )
         return Report((about,), ())
-    # Whether the machine's card beside it is fresh belongs here, too: like a prompt file, only the rooms tell.
+    # Whether the card beside it is fresh is looked at for all machines of a project together (`leverframe.card.stale`), not here.
     located = list(map(locator(source), (*found, *rooms(machine, others))))
     graph = Graph(body)
     return _judged(graph, _children(graph, others), PARTS, source, located, "")

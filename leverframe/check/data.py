@@ -8,7 +8,7 @@ person approves exactly that call. What people and events say is not taken for u
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 from leverframe.automaton import BROKEN, RENEWED, RESOLVED, Automaton, Letter, ended, executed, tabulated
 from leverframe.canon import Json, Object
@@ -170,7 +170,7 @@ def _taint(graph: Graph, others: Mapping[str, Graph]) -> Automaton:
             roles |= {ended(node.name, outcome): _ANSWERED for outcome in node.edges if outcome != "error"}
         elif node.kind == "approve":
             roles[ended(node.name, "approved")] = _APPROVED
-        elif node.kind == "delegate" and _brings(str(node.body.get("machine")), others, set()):
+        elif node.kind == "delegate" and _brings(str(node.body.get("machine")), others):
             roles |= {ended(node.name, outcome): _UNTRUSTED for outcome in node.edges if outcome != "expired"}
     return tabulated(roles, None, ("clean", 0), _follow)
 
@@ -192,49 +192,73 @@ def _follow(state: tuple[str, int], role: int) -> tuple[str, int]:
     return "contaminated" if role & _UNTRUSTED and run == "clean" else run, tainted
 
 
-def _brings(machine: str, others: Mapping[str, Graph], seen: set[str]) -> bool:
-    """Can a run of this machine execute an untrusted tool, itself or in runs of its own?"""
-    graph = others.get(machine)
-    if graph is None or machine in seen:
-        return False
-    nodes = [graph.nodes[name] for name in graph.reached]
-    own = {tool for node in nodes if node.kind in ("fetch", "act") for tool in node.tools}
-    if any(graph.tools.get(tool, {}).get("untrusted") for tool in own):
-        return True
-    children = {str(node.body.get("machine")) for node in nodes if node.kind == "delegate"}
-    return any(_brings(child, others, {*seen, machine}) for child in children)
+def _brings(machine: str, others: Mapping[str, Graph]) -> bool:
+    """Can a run of this machine execute an untrusted tool, itself or in runs of its own, however deep?"""
+    todo, known = [machine], {machine}
+    for name in todo:  # grows as it is walked
+        graph = others.get(name)
+        nodes = [graph.nodes[each] for each in graph.reached] if graph else []
+        own = {tool for node in nodes if node.kind in ("fetch", "act") for tool in node.tools}
+        if graph and any(graph.tools.get(tool, {}).get("untrusted") for tool in own):
+            return True
+        more = {str(node.body.get("machine")) for node in nodes if node.kind == "delegate"}
+        todo += more - known
+        known |= more
+    return False
+
+
+class _Handed(NamedTuple):
+    """A Delegate that a run comes to contaminated: the memory a run begins with is in its window, so what it starts begins so, too."""
+
+    state: str
+    machine: str
+    led: bool
+    path: tuple[Hop, ...]
 
 
 def _inside(graph: Graph, others: Mapping[str, Graph], walk: Walk) -> Iterator[Finding]:
-    """What other machines would do unapproved if they were given what this one has: the memory a run begins with is in its window."""
-    clean, given = 0, walk.automaton.step(0, _GIVEN)
-    done: set[tuple[str, bool]] = set()
-    for place in walk:
-        node, state = graph.nodes[place.spot.state], place.state
-        contaminated = walk.automaton.step(state, _GIVEN) == state
-        machine, led = str(node.body.get("machine")), walk.automaton.step(state, _LED) == state and contaminated
-        if node.kind != "delegate" or not contaminated or machine not in others or (machine, led) in done or given == clean:
+    """What other machines would do unapproved if they were given what this one has, and what those would that they give it on to."""
+    todo, done = [(each.state, each) for each in _handed(walk, others)], set[tuple[str, bool]]()
+    for state, (place, machine, led, way) in todo:  # grows as it is walked; `state`: the one of this machine
+        if (machine, led) in done:
             continue
         done.add((machine, led))
-        path = walk.way(place)
-        for breach in _given(others[machine], others, led=led):
-            message = f"machine {graph.name}: {machine}.{breach.state} can execute {_tool(breach)} unapproved, with what {node.name} gives it"
-            hops = (*path, Hop(node.name, "starts", f"{machine}.{others[machine].start}"))
-            yield said(TAINTED_INSIDE, graph.name, message, state=node.name, path=(*hops, *breach.path))
+        path = (*way, Hop(place, "starts", f"{machine}.{others[machine].start}"))
+        breaches, handed = _given(others[machine], others, led=led)
+        for breach in breaches:
+            message = f"machine {graph.name}: {machine}.{breach.state} can execute {_tool(breach)} unapproved, with what {state} gives it"
+            yield said(TAINTED_INSIDE, graph.name, message, state=state, path=(*path, *_within(machine, breach.path)))
+        for one in handed:
+            further = one._replace(state=f"{machine}.{one.state}", path=(*path, *_within(machine, one.path)))
+            todo.append((state, further))
 
 
-def _given(child: Graph, others: Mapping[str, Graph], *, led: bool) -> list[Breach]:
-    """What the other machine does unapproved with untrusted input, and would not do with any other."""
-    automaton, flow = _taint(child, others), flow_of(child)
+def _handed(walk: Walk, others: Mapping[str, Graph]) -> Iterator[_Handed]:
+    """To each machine at most twice: by a run that is contaminated, and by one that is led."""
+    done: set[tuple[str, bool]] = set()
+    for place in walk:
+        node, state = walk.flow.nodes[place.spot.state], place.state
+        if node.kind != "delegate" or walk.automaton.step(state, _GIVEN) != state:
+            continue
+        machine, led = str(node.body.get("machine")), walk.automaton.step(state, _LED) == state
+        if machine in others and (machine, led) not in done:
+            done.add((machine, led))
+            yield _Handed(node.name, machine, led, walk.way(place))
+
+
+def _given(child: Graph, others: Mapping[str, Graph], *, led: bool) -> tuple[list[Breach], list[_Handed]]:
+    """What the other machine does unapproved with untrusted input, and to whom it gives it; without what it would with any other."""
+    automaton, flow, flows = _taint(child, others), flow_of(child), Flows(others)
     start = automaton.read(0, (_GIVEN, _LED) if led else (_GIVEN,))
-    anyway = Walk(flow, automaton, Flows(others), first=False).run().breaches
-    found = Walk(flow, automaton, Flows(others), first=False).run(start).breaches
-    hops = {key: tuple(_inner(child.name, hop) for hop in breach.path) for key, breach in found.items()}
-    return [Breach(each.state, each.letter, hops[key]) for key, each in found.items() if key not in anyway]
+    anyway = Walk(flow, automaton, flows, first=False).run()
+    found = Walk(flow, automaton, flows, first=False).run(start)
+    known = {(each.machine, each.led) for each in _handed(anyway, others)}
+    breaches = [breach for key, breach in found.breaches.items() if key not in anyway.breaches]
+    return breaches, [each for each in _handed(found, others) if (each.machine, each.led) not in known]
 
 
-def _inner(machine: str, hop: Hop) -> Hop:
-    return Hop(f"{machine}.{hop.state}", hop.outcome, f"{machine}.{hop.to}")
+def _within(machine: str, path: tuple[Hop, ...]) -> Iterator[Hop]:
+    return (Hop(f"{machine}.{hop.state}", hop.outcome, f"{machine}.{hop.to}") for hop in path)
 
 
 def _tool(breach: Breach) -> str:

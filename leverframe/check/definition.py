@@ -5,7 +5,7 @@ The shape is a JSON Schema that ships beside this module (`leverframe schema def
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Protocol, cast
@@ -14,6 +14,7 @@ from leverframe.canon import Json, Object, admit
 from leverframe.check.codes import finding
 from leverframe.check.finding import Finding, Place
 from leverframe.errors import InputError, did_you_mean
+from leverframe.schema import malformed
 
 SCHEMA = Path(__file__).with_name("definition.schema.json")
 LARGEST = 64 * 1024 * 1024
@@ -54,11 +55,32 @@ def read(text: str, file: str) -> tuple[Object | None, list[Finding]]:
 
 
 def violations(body: Object) -> Iterator[tuple[Finding, tuple[str | int, ...]]]:
-    """What violates the schema, each with the way to it."""
+    """What violates the schema, each with the way to it; and the schemas in it that are none."""
     for error in _errors(body):
-        path = tuple(error.absolute_path)
-        state = str(path[1]) if len(path) > 1 and path[0] == "states" else None
-        yield finding("LF001", name_of(body), f"{error.json_path}: {_said(error)}", state=state), path
+        yield _violation(body, tuple(error.absolute_path), f"{error.json_path}: {_said(error)}")
+    for path, embedded in _embedded(body):
+        if isinstance(embedded, dict) and (problem := malformed(embedded)):
+            where = "".join(f".{step}" if str(step).isidentifier() else f"[{step!r}]" for step in path)
+            yield _violation(body, path, f"${where}{problem.removeprefix('$')}")
+
+
+def _violation(body: Object, path: tuple[str | int, ...], message: str) -> tuple[Finding, tuple[str | int, ...]]:
+    state = str(path[1]) if len(path) > 1 and path[0] == "states" else None
+    return finding("LF001", name_of(body), message, state=state), path
+
+
+def _embedded(body: Object) -> Iterator[tuple[tuple[str | int, ...], Json]]:
+    """What stands where a JSON Schema does, each with the way to it."""
+    yield ("memory",), body.get("memory")
+    for name, given in _object(body.get("states")).items():
+        state = _object(given)
+        yield ("states", name, "returns"), state.get("returns")
+        choices = state.get("choices")
+        for number, choice in enumerate(choices if isinstance(choices, list) else []):
+            yield ("states", name, "choices", number, "schema"), _object(choice).get("schema")
+    for name, given in _object(body.get("tools")).items():
+        for key in ("input", "output"):
+            yield ("tools", name, key), _object(given).get(key)
 
 
 def skeleton(body: Object) -> Object:
@@ -141,9 +163,16 @@ class _Checker(Protocol):
 
 
 def _errors(body: Object) -> Iterator[_Violation]:
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator, validators
 
-    return cast(_Checker, Draft202012Validator(schema())).iter_errors(body)
+    extended = cast("Callable[..., Callable[[Object], _Checker]]", validators.extend)  # pyright: ignore[reportUnknownMemberType]
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", _integer)
+    return extended(Draft202012Validator, type_checker=types)(schema()).iter_errors(body)
+
+
+def _integer(_: object, given: object) -> bool:
+    """JSON Schema takes 3.0 for an integer, too; what executes a definition does not."""
+    return type(given) is int
 
 
 def _said(error: _Violation) -> str:
@@ -152,6 +181,8 @@ def _said(error: _Violation) -> str:
     match error.validator:
         case "type":
             wanted = " or ".join(cast(list[str], expected)) if isinstance(expected, list) else str(expected)
+            if "integer" in wanted and isinstance(given, float):
+                return f"is {_cut(given)}, not {wanted}: an integer has no point and no exponent"
             return f"is {_what(given)}, not {wanted}"
         case "enum" | "const":
             known = [str(value) for value in expected] if isinstance(expected, list) else [str(expected)]

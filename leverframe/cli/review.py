@@ -94,7 +94,7 @@ def _of_project(names: list[str]) -> "list[Report]":
     broken = [one for one in failed if not names or one.file.stem in names]
     findings = [unloaded(str(one.file.relative_to(house.rooms)), Place(*one.place), one.error) for one in broken]
     chosen = [machine for name, machine in known.items() if not names or name in names]
-    findings += stale(chosen, known)
+    findings += stale(chosen, known, kept=house.settings.cards, whole=not failed)
     return [Report.of(findings, []), *(review(machine, others=known) for machine in chosen)]
 
 

@@ -173,8 +173,9 @@ def drawing(machine: Drawable, *, details: bool = False) -> Drawing:
     if isinstance(machine, Drawing):
         return machine
     drawn = _of_definition(machine, details) if isinstance(machine, Definition) else _of_machine(machine, details)
-    known = {box.name for box in drawn.boxes} | {BACK, NEXT}
-    named = [drawn.start, *(target for box in drawn.boxes for target in box.edges.values()), drawn.exceeded or drawn.start]
+    known = {box.name for box in drawn.boxes}
+    led = (target for box in drawn.boxes for target in box.edges.values() if target not in (BACK, NEXT))
+    named = [drawn.start, *led, drawn.exceeded or drawn.start]
     lost = [Box(name, "work", "", {}, missing=True) for name in dict.fromkeys(named) if name not in known]
     return replace(drawn, boxes=(*drawn.boxes, *lost))
 
@@ -298,7 +299,7 @@ def _of_definition(definition: Definition, details: bool) -> Drawing:
             onward=definition.onward.get(spec.name, ()),
         )
         boxes.append(box)
-    limits, doc = cast(Object, definition.body["limits"]), line(str(definition.body["doc"]))
+    limits, doc = cast(Object, definition.body["limits"]), line(str(definition.body.get("doc") or ""))
     return Drawing(definition.name, doc, definition.start, tuple(boxes), definition.exceeded, _limits(limits))
 
 
@@ -319,7 +320,7 @@ def _pinned_pick(name: str, body: Object | None, details: bool) -> Pick:
     if body is None:  # named, but not in the definition: what is undeclared is `once` and needs approval
         return Pick(name, "once", approval=True, untrusted=False)
     marks = (name, cast(Effect, body["effect"]), bool(body["approval"]), bool(body.get("untrusted")))
-    return Pick(*marks, str(body["doc"]), cast(Object, body["input"])) if details else Pick(*marks)
+    return Pick(*marks, str(body.get("doc") or ""), cast(Object, body["input"])) if details else Pick(*marks)
 
 
 def _pinned_details(body: Object) -> Details:

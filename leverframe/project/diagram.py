@@ -126,7 +126,7 @@ def _front_matter(lines: list[tuple[int, str]], problems: Problems) -> tuple[str
     title = titles[0] if titles else ""
     if title[:1] in ("'", '"') and title[-1:] == title[:1] and len(title) > 1:
         title = title[1:-1].replace("''", "'") if title[0] == "'" else title[1:-1]
-    return title, lines[end + 1 :]
+    return title.strip(), lines[end + 1 :]
 
 
 class _Reader:

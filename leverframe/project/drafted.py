@@ -4,12 +4,14 @@ What it does not tell is a stub that says so: tools raise NotDone, code NotImple
 `TODO:` in the docstring or the prompt, which is where a check looks. The files are formatted and type-check strictly as they are.
 """
 
+import ast
 import json
 import re
 import textwrap
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from leverframe.errors import DiagramError
 from leverframe.machine import BACK
 from leverframe.project.diagram import Diagram, Drawn
 from leverframe.project.plan import DOOR, Plan, Stub, choices, plan
@@ -41,6 +43,11 @@ def draft(diagram: Diagram, agent: str, file: str, prefix: str = "", machines: C
         f"tests/agents/test_{agent}.py": _test(planned, prefix, machines),
     }
     prompts = {f"prompts/{agent}/{stem}.md": _prompt(planned, diagram.named[name]) for name, stem in planned.prompts.items()}
+    for path, text in files.items():
+        try:
+            ast.parse(text)
+        except (SyntaxError, ValueError) as error:
+            raise DiagramError(file, [(0, f"{path}, drawn so, would be no Python: {error}")]) from None
     return files | prompts
 
 
@@ -347,9 +354,8 @@ def _width(line: str) -> int:
 def _docstring(doc: str, todo: str, pad: str) -> list[str]:
     """What it is for, and what is open about it; nothing where there is nothing to say."""
     about = f"{TODO}: {todo}" if todo else ""
-    parts = [
-        textwrap.wrap(_safe(part), WIDTH - 12, break_long_words=False, break_on_hyphens=False) for part in (doc, about) if part
-    ]
+    wrapped = (textwrap.wrap(_safe(part), WIDTH - 12, break_long_words=False, break_on_hyphens=False) for part in (doc, about))
+    parts = [part for part in wrapped if part]
     if not parts:
         return []
     lines = [line for index, part in enumerate(parts) for line in ([""] if index else []) + part]
@@ -359,10 +365,8 @@ def _docstring(doc: str, todo: str, pad: str) -> list[str]:
 
 
 def _safe(words: str) -> str:
-    """Words that end no docstring, neither inside nor at its own quotes."""
-    safe = words.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-    safe = f"\\{safe}" if safe.startswith('"') else safe
-    return f'{safe[:-1]}\\"' if safe.endswith('"') and not safe.endswith('\\"') else safe
+    """Words that end no docstring, neither inside nor at its own quotes, and mean what they say."""
+    return re.sub(r'\\|"{3,}|\A"|"+\Z', lambda found: "".join(f"\\{sign}" for sign in found[0]), words.strip())
 
 
 def _text(words: str) -> str:

@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     patience: float = PATIENCE
     concurrency: int = 200
     """Runs that a worker has in hand at a time."""
+    cards: bool = False
+    """The project keeps a card beside each machine: `check` fails where one is missing."""
     package: str = ""
     """The package the rooms are in; empty: they stand at the project's root."""
 

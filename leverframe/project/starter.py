@@ -18,6 +18,7 @@ _PACKAGE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 PYPROJECT = """\
 [tool.leverframe]
 {package}model = "examples"  # offline: answers with the examples beside the prompts; or "provider/model", or set LEVERFRAME_MODEL
+cards = true  # `leverframe check` fails where a machine has no card: `leverframe graph --write`
 
 [tool.pytest.ini_options]
 testpaths = ["{tests}"]
