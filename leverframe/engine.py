@@ -514,7 +514,7 @@ def _named(by: str) -> str:
 
 
 def read_answer(state: "type[Consult[Never]]", value: object) -> Object:
-    """A person's answer as the data of one of the state's replies. Raises InvalidAnswer."""
+    """A person's answer as data that is one of the state's replies. Raises InvalidAnswer."""
     replies = list(state.replies)
     if isinstance(value, str):
         texts = [name for name, info in replies[0].model_fields.items() if info.annotation is str] if len(replies) == 1 else []
@@ -532,6 +532,7 @@ def read_answer(state: "type[Consult[Never]]", value: object) -> Object:
     if isinstance(data, dict) and "intent" not in data and len(replies) == 1:
         data = {"intent": replies[0].intent, **data}
     try:
-        return perform.reply_body(perform.read_reply(replies, data))
+        perform.read_reply(replies, data)
     except BadCompletion as error:
         raise InvalidAnswer(f"answer: {error}") from None
+    return cast(Object, admit(data, what="answer"))  # as it was given: what reading makes of it need not be readable again

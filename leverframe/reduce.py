@@ -552,7 +552,7 @@ def fold(definition: Callable[[str], Definition], events: "list[Event]") -> Run:
     return run
 
 
-_HELD = ("tool_name", "effect", "result", "reconciled", "calls", "reply", "results")
+_HELD = ("tool_name", "effect", "result", "reconciled", "calls", "reply", "given", "results")
 
 
 def _ended_state(definition: Definition, run: Run, event: Event) -> Run:
