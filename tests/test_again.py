@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import AfterValidator
 
-from leverframe import Ask, Call, Consult, Engine, Fetch, Got, Machine, Reply, Wait, tool
+from leverframe import Act, Ask, Call, Consult, Engine, Fetch, Got, Key, Machine, Reply, Wait, tool
 from leverframe.errors import InvalidAnswer
 from leverframe.llm import Scripted
 from leverframe.recording import record
 from leverframe.replay import replay
 from leverframe.run import Run
 from tests.explorer import Anywhere
-from tests.house import DAY, Bell, Box, Done, Failed, House, Person, Short, asked, begin, world
+from tests.house import DAY, Bell, Box, Done, Failed, FindOut, House, Person, Short, asked, begin, effects, world
 
 
 class Deployed:
@@ -209,3 +209,65 @@ async def test_a_result_that_newer_code_does_not_take_needs_a_person_until_it_do
     deployed.strict = False
     await engine.retry(run.id)
     assert (await engine.advance(run.id)).run.memory["note"] == "10421"
+
+
+# ── arguments ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@tool(effect="once", timeout=5)
+def send(number: Checked) -> str:
+    """Send it."""
+    return world.does("send")
+
+
+@tool(effect="keyed", retries=2)
+def charge(key: Key, number: Checked) -> str:
+    """Charge it."""
+    return world.does("charge", key)
+
+
+class Send(Act[Box]):
+    runs = (send, charge)
+
+    def build(self, memory: Box) -> Call[str]:
+        deployed.strict = False
+        made = charge.call("10421") if memory.n else send.call("10421")
+        deployed.strict = True
+        return made
+
+
+sender = Machine(
+    "sender",
+    memory=Box,
+    edges={
+        Send: {"ok": Done, "error": Short, "unknown": FindOut},
+        FindOut: {"happened": Done, "not_happened": Short, "expired": Failed},
+        Short: {"retry": Send, "give_up": Person},
+        Person: {"handled": Done, "expired": Failed},
+    },
+)
+
+
+@pytest.mark.parametrize("name", ["send", "charge"])
+async def test_arguments_that_the_tool_does_not_take_any_more_send_nothing_and_put_nothing_in_doubt(
+    house: House, name: str
+) -> None:
+    engine = house(sender)
+    run = await begin(engine, "sender", n=int(name == "charge"))
+    why = f"validating the arguments of {name} raised ValidationError: number: Value error, has at most 3 characters"
+    assert (run.status, run.reason, run.doubts, world.sent) == ("attention", why, (), [])
+    await engine.verify(run.id)
+    await engine.retry(run.id)
+    run = (await engine.advance(run.id)).run
+    assert (run.status, run.reason) == ("attention", why)
+    deployed.strict = False
+    await engine.retry(run.id)
+    run = (await engine.advance(run.id)).run
+    assert (run.status, len(world.sent), await effects(engine, run)) == ("done", 1, [(name, "done", 1)])
+    await engine.verify(run.id)
+
+
+async def test_a_run_whose_arguments_were_not_taken_is_cancelled_without_a_doubt(house: House) -> None:
+    engine = house(sender)
+    run = (await engine.cancel((await begin(engine, "sender")).id)).run
+    assert (run.status, run.doubts, await effects(engine, run)) == ("cancelled", (), [("send", "void", 0)])
