@@ -11,8 +11,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Never, cast
 
-from pydantic import ValidationError
-
 from leverframe import perform
 from leverframe.audit import Replay, broken_chain
 from leverframe.canon import Json, Object, admit, digest
@@ -45,7 +43,6 @@ from leverframe.run import OVER, Event, Run, event
 from leverframe.start import TriggerCommand, id_of, read_input
 from leverframe.state import Consult, Reply, Wait
 from leverframe.store import Decided, NewRun, Row, Want, is_dead
-from leverframe.tool import compact
 
 __all__ = ["Engine", "TriggerCommand"]
 log = logging.getLogger("leverframe")
@@ -269,14 +266,16 @@ class Engine(Drive):
             raise NotWaiting(
                 f"machine {bound.machine.name} waits for no event {name!r}; it knows {listed}.{did_you_mean(name, list(known))}"
             )
+        if not isinstance(cast(object, data), dict):
+            raise InvalidAnswer(f"event {name}: data is an object")
         problem = ""
         for reply in known[name]:  # two Waits may know an event of that name, each with data of its own
             try:
-                reply.model_validate(data)
+                perform.read_reply([reply], {**data, "intent": name})  # as the state that waits for it will
                 return
-            except ValidationError as error:
-                problem = problem or compact(error)
-        raise InvalidAnswer(f"event {name}: {problem}")
+            except BadCompletion as error:
+                problem = problem or str(error)
+        raise InvalidAnswer(f"event {problem}")
 
     async def pause(self, run_id: str, *, by: str = "operator") -> Row:
         """Accepted at any moment, in effect at the next commit; children too. Raises AlreadyPaused, RunOver."""

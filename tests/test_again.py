@@ -14,7 +14,7 @@ from leverframe.recording import record
 from leverframe.replay import replay
 from leverframe.run import Run
 from tests.explorer import Anywhere
-from tests.house import DAY, Bell, Box, Done, Failed, FindOut, House, Person, Short, asked, begin, effects, world
+from tests.house import DAY, Bell, Box, Done, Failed, FindOut, House, Person, Rung, Short, asked, begin, effects, types, world
 
 
 class Deployed:
@@ -271,3 +271,33 @@ async def test_a_run_whose_arguments_were_not_taken_is_cancelled_without_a_doubt
     engine = house(sender)
     run = (await engine.cancel((await begin(engine, "sender")).id)).run
     assert (run.status, run.doubts, await effects(engine, run)) == ("cancelled", (), [("send", "void", 0)])
+
+
+# ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Counted(Reply[Literal["counted"]]):
+    n: int
+    at: Checked = ""
+
+
+class Count(Wait[Box]):
+    deadline, events = DAY, (Counted, Rung)
+
+
+count = Machine("count", memory=Box, edges={Count: {"counted": Done, "rung": Done, "expired": Failed}})
+
+
+async def test_an_event_is_taken_at_the_door_as_the_state_reads_it(house: House) -> None:
+    engine = house(count)
+    run = await begin(engine, "count")
+    with pytest.raises(InvalidAnswer, match=r"event counted\.n: true is no integer"):
+        await engine.signal(run.id, "counted", {"n": True})
+    deployed.bug = True
+    with pytest.raises(InvalidAnswer, match="event counted: validating it raised KeyError"):
+        await engine.signal(run.id, "counted", {"n": 1, "at": "x"})
+    with pytest.raises(InvalidAnswer, match="event counted: data is an object"):
+        await engine.signal(run.id, "counted", [1])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await engine.signal(run.id, "counted", {"n": "5"})
+    assert (await engine.advance(run.id)).run.status == "done"
+    assert "received" in await types(engine, run)
