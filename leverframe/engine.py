@@ -419,7 +419,8 @@ class Engine(Drive):
     async def migrate(self, run_id: str, *, to: str | None = None, dry_run: bool = False, by: str = "operator") -> "Migration":
         """Moves a run to another definition of its machine (default: as it is now); `to` is a hash, or six characters of its beginning.
 
-        Raises UnknownDefinition, RunOver, Busy. What stands against the move is no error: it is said, and nothing is moved.
+        It frees a run that was blocked; one that is paused or needs a person stays so. Raises UnknownDefinition, RunOver, Busy. What
+        stands against the move is no error: it is said, and nothing is moved.
         """
         row = await self._alive(run_id)
         machine = self.machine(row.run.machine)

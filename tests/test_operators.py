@@ -13,7 +13,23 @@ from leverframe.llm import Scripted
 from leverframe.run import Run
 from leverframe.store import Claimed, Store
 from leverframe.testing import Crash
-from tests.house import DAY, Box, Done, Failed, House, Person, Result, Short, asked, begin, charge, deskwork, naps, types
+from tests.house import (
+    DAY,
+    Box,
+    Done,
+    Failed,
+    House,
+    Nap,
+    Person,
+    Result,
+    Short,
+    asked,
+    begin,
+    charge,
+    deskwork,
+    naps,
+    types,
+)
 
 
 class JustBefore(Store):
@@ -122,6 +138,46 @@ async def test_a_run_that_goes_on_while_it_is_moved_is_not_moved(house: House) -
         with pytest.raises(Busy, match="went on in the meantime; nothing was moved"):
             await slow.migrate(run.id)
         assert (await slow.migrate(run.id)).moved
+
+
+async def test_a_run_that_is_paused_or_needs_a_person_stays_so_when_it_is_moved(house: House) -> None:
+    def limited(days: int) -> Machine[Box]:
+        return deskwork(Limits(steps=3, days=days))
+
+    first = house(limited(1), naps, llm=Scripted(lambda _: charge.call(100)))
+    asleep, limit = await paused(first), await begin(first, "desk")
+    await first.decide((await asked(first, limit, "approve")).id, by="ann", decision="rejected")
+    assert (await first.advance(limit.id)).run.reason == "limit reached: steps"
+    longer = Machine("naps", memory=Box, edges=naps.edges, limits=Limits(steps=50))
+    moved = house(limited(2), longer)
+    for run in (asleep, limit):
+        assert (await moved.migrate(run.id)).moved
+        await moved.verify(run.id)
+    await moved.signal(asleep.id, "woken")
+    assert (await moved.advance(asleep.id)).run.status == "paused"
+    assert (await moved.resume(asleep.id)).run.status == "waiting"
+    run = (await moved.advance(limit.id)).run
+    assert (run.status, run.reason) == ("attention", "limit reached: steps")
+    with pytest.raises(NotRetryable, match="grant more"):
+        await moved.retry(limit.id)
+    await moved.retry(limit.id, grant=1)
+    assert (await moved.advance(limit.id)).run.status == "waiting"
+
+
+@pytest.mark.parametrize("pauses", [False, True], ids=["blocked", "paused while blocked"])
+async def test_a_run_that_was_blocked_is_freed_when_it_is_moved(house: House, pauses: bool) -> None:
+    run = await begin(house(naps), "naps")
+    shorter = Machine("naps", memory=Box, edges={Nap: {"woken": Done, "expired": Failed}})
+    now = house(shorter)
+    await now.signal(run.id, "woken")
+    assert (await now.advance(run.id)).run.status == "blocked"
+    if pauses:
+        await now.pause(run.id)
+    assert (await now.migrate(run.id)).moved
+    if pauses:
+        assert (await now.resume(run.id)).run.reason is None
+    assert (await now.advance(run.id)).run.status == "done"
+    await now.verify(run.id)
 
 
 def second(store: JustBefore) -> "Callable[[], Awaitable[object]]":
