@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeAlias, cast
 
 import pytest
 
 from leverframe import Back, Delegate, Engine, Limits, Machine, TriggerCommand
 from leverframe.clock import Micros
-from leverframe.errors import AlreadyPaused, Busy, NotPaused, NotRetryable, RunOver
+from leverframe.errors import AlreadyPaused, Busy, InputError, InvalidMemory, NotPaused, NotRetryable, RunOver
 from leverframe.llm import Scripted
 from leverframe.run import Run
 from leverframe.store import Claimed, Store
@@ -27,8 +28,10 @@ from tests.house import (
     begin,
     charge,
     deskwork,
+    errand,
     naps,
     types,
+    world,
 )
 
 
@@ -178,6 +181,59 @@ async def test_a_run_that_was_blocked_is_freed_when_it_is_moved(house: House, pa
         assert (await now.resume(run.id)).run.reason is None
     assert (await now.advance(run.id)).run.status == "done"
     await now.verify(run.id)
+
+
+Verb: TypeAlias = "Callable[[Engine, str, str], Awaitable[object]]"
+VERBS: dict[str, Verb] = {
+    "pause": lambda engine, run, by: engine.pause(run, by=by),
+    "resume": lambda engine, run, by: engine.resume(run, by=by),
+    "cancel": lambda engine, run, by: engine.cancel(run, by=by),
+    "retry": lambda engine, run, by: engine.retry(run, by=by),
+    "fork": lambda engine, run, by: engine.fork(run, by=by),
+    "migrate": lambda engine, run, by: engine.migrate(run, by=by, dry_run=True),
+    "answer": lambda engine, run, by: engine.answer(run, by=by, value="12"),
+    "decide": lambda engine, run, by: engine.decide(run, by=by, decision="approved"),
+    "start": lambda engine, _, source: engine.start(TriggerCommand("naps", {}, source=source)),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("", "it is empty; give a name"),
+        (" \t", "it is empty; give a name"),
+        (None, "NoneType is no text"),
+        (5, "int is no text"),
+        ("a\0b", "holds a NUL character"),
+        ("a\ud800b", "holds a lone surrogate"),
+        ("a" * 3_000_000, "over 256 bytes"),
+    ],
+    ids=["empty", "blank", "none", "number", "nul", "surrogate", "huge"],
+)
+async def test_a_name_that_no_log_can_keep_is_refused_whoever_gives_it_to_whatever(
+    house: House, verb: str, name: object, why: str
+) -> None:
+    engine = house(naps, errand, llm=Scripted([]))
+    run = await begin(engine, "naps")
+    asks = run.id
+    if verb in ("answer", "decide"):
+        world.faults = [ConnectionError("hung up")]
+        asks = (await asked(engine, await begin(engine, "errand"))).id
+    before = [row.run for row in await engine.store.runs()]
+    what = "source" if verb == "start" else "by"
+    with pytest.raises(InputError, match=rf"^{what}: {why}"):
+        await VERBS[verb](engine, asks, cast(str, name))
+    assert [row.run for row in await engine.store.runs()] == before
+
+
+async def test_a_start_that_is_none_of_its_machines_is_told_what_to_give(house: House) -> None:
+    engine = house(naps)
+    with pytest.raises(InvalidMemory, match="input of naps: NoneType is neither Box nor its fields"):
+        await engine.start(TriggerCommand("naps", cast(Box, None)))
+    with pytest.raises(InputError, match="start key: int is no text; use 1 to 512 characters"):
+        await engine.start(TriggerCommand("naps", {}, key=cast(str, 5)))
+    assert await engine.store.runs() == []
 
 
 def second(store: JustBefore) -> "Callable[[], Awaitable[object]]":
