@@ -262,6 +262,7 @@ def each(
 
     Where runs are listed, `machine` only says whose project they are of. Raises InputError where nothing chooses, or two things do.
     """
+    many.check_verb(verb)
     listed = None if runs is None else list(runs)
     if listed is not None and (status is not None or isinstance(runs, str)):
         raise InputError(f"which runs? Give a list of those to {verb}, or choose them by machine and status")

@@ -269,7 +269,8 @@ class Drive:
         elif need.kind == "build":
             await self._build(held, need)
         else:
-            await self._commit(held, [await self._perform(held, need)])
+            draft = await self._perform(held, need)
+            await self._commit(held, [*(_unsent(held) if draft.type == "stuck" else ()), draft])
 
     def _later(self, need: Need) -> bool:
         return need.until is not None and need.until > self.clock.now()
@@ -391,10 +392,7 @@ class Drive:
 
     def _wanted(self, held: Held) -> list[Draft]:
         run, by = held.run, held.want_by or ""
-        call = run.pending
-        undo: list[Draft] = []
-        if call is not None and call.mark == held.fence and run.held is None:
-            undo = [Draft("withdrawn", {"state": run.state})]  # marked by us, and nothing was sent: it is not in doubt
+        undo = _unsent(held)
         if held.want == "pause":
             return [] if run.status == "paused" else [*undo, Draft("paused", {"by": by})]
         doubt = not undo and may_have_run(held.bound.definition, run, held.fence)
@@ -762,6 +760,13 @@ class Drive:
     def _tell(self, run: Run, line: Event) -> None:
         if self._watch:
             self._watch(run, line)
+
+
+def _unsent(held: Held) -> list[Draft]:
+    """Takes back a mark that we set: nothing was sent, so that the call is not in doubt."""
+    run, call = held.run, held.run.pending
+    ours = call is not None and call.mark == held.fence and run.held is None
+    return [Draft("withdrawn", {"state": run.state})] if ours else []
 
 
 def _first_child(before: Run, run: Run, at_once: int) -> int:

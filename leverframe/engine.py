@@ -11,8 +11,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Never, cast
 
-from pydantic import ValidationError
-
 from leverframe import perform
 from leverframe.audit import Replay, broken_chain
 from leverframe.canon import Json, Object, admit, digest
@@ -42,10 +40,9 @@ from leverframe.perform import Bound, Draft
 from leverframe.recording import pinned
 from leverframe.reduce import LIMIT_REACHED, begin, fold, migrated_rules, rules_of
 from leverframe.run import OVER, Event, Run, event
-from leverframe.start import TriggerCommand, id_of, read_input
+from leverframe.start import TriggerCommand, id_of, named, read_input
 from leverframe.state import Consult, Reply, Wait
 from leverframe.store import Decided, NewRun, Row, Want, is_dead
-from leverframe.tool import compact
 
 __all__ = ["Engine", "TriggerCommand"]
 log = logging.getLogger("leverframe")
@@ -201,6 +198,7 @@ class Engine(Drive):
         With `arguments` and `approved` one person edits and approves in one decision. The same person's same decision again is the same
         answer; anybody else's is AlreadyDecided, naming the winner; too late is TaskGone. Raises UnknownTask, InvalidArguments.
         """
+        named("by", by)
         task = await self.store.task(task_id)
         if task.kind != "approve":
             raise InvalidAnswer(f"task {task_id} is not an approval; `leverframe answer {task_id} --value …` answers it")
@@ -208,7 +206,7 @@ class Engine(Drive):
             raise InvalidAnswer(f"decision {decision!r}: it is 'approved', 'rejected' or 'edited'")
         said: Object = {
             "decision": decision,
-            "by": _named(by),
+            "by": by,
             **({"comment": admit(comment, what="comment")} if comment else {}),
         }
         if arguments is not None:
@@ -225,16 +223,17 @@ class Engine(Drive):
         Text goes into the one text field of the one reply; otherwise give `{"intent": …, fields}`. Raises InvalidAnswer, UnknownTask,
         AlreadyDecided, TaskGone.
         """
+        named("by", by)
         task = await self.store.task(task_id)
         if task.kind == "reconcile":
             if value not in ("happened", "not_happened"):
                 raise InvalidAnswer(f"task {task_id}: the answer is 'happened' or 'not_happened'")
-            said: Object = {"happened": value == "happened", "by": _named(by)}
+            said: Object = {"happened": value == "happened", "by": by}
         elif task.kind == "answer":
             row = await self.store.load(task.run_id)
             bound = await self._bind(row.run.definition, row.run.machine)
             state = cast(type[Consult[Never]], bound.state(task.state))
-            said = {"answer": read_answer(state, value), "by": _named(by)}
+            said = {"answer": read_answer(state, value), "by": by}
         else:
             raise InvalidAnswer(f"task {task_id} is an approval; `leverframe approve` or `reject` decides it")
         return await self.store.decide(task_id, by=by, answer=said, via=via, now=self.clock.now())
@@ -269,17 +268,20 @@ class Engine(Drive):
             raise NotWaiting(
                 f"machine {bound.machine.name} waits for no event {name!r}; it knows {listed}.{did_you_mean(name, list(known))}"
             )
+        if not isinstance(cast(object, data), dict):
+            raise InvalidAnswer(f"event {name}: data is an object")
         problem = ""
         for reply in known[name]:  # two Waits may know an event of that name, each with data of its own
             try:
-                reply.model_validate(data)
+                perform.read_reply([reply], {**data, "intent": name})  # as the state that waits for it will
                 return
-            except ValidationError as error:
-                problem = problem or compact(error)
-        raise InvalidAnswer(f"event {name}: {problem}")
+            except BadCompletion as error:
+                problem = problem or str(error)
+        raise InvalidAnswer(f"event {problem}")
 
     async def pause(self, run_id: str, *, by: str = "operator") -> Row:
         """Accepted at any moment, in effect at the next commit; children too. Raises AlreadyPaused, RunOver."""
+        named("by", by)
         row = await self._alive(run_id)
         if row.run.status == "paused" or row.want == "pause":
             raise AlreadyPaused
@@ -287,6 +289,7 @@ class Engine(Drive):
 
     async def cancel(self, run_id: str, *, by: str = "operator") -> Row:
         """Accepted at any moment, also with a call in flight: what may have happened is put in doubt. Children are cancelled too."""
+        named("by", by)
         row = await self.store.load(run_id)
         if row.run.status == "cancelled" or row.want == "cancel":
             return row
@@ -324,6 +327,8 @@ class Engine(Drive):
     async def resume(self, run_id: str, *, by: str = "operator") -> Row:
         """What was paused goes on; children too. Deadlines ran meanwhile. Raises NotPaused, Busy, RunOver."""
 
+        named("by", by)
+
         def resumed(run: Run) -> Draft:
             if run.status != "paused":
                 raise NotPaused(f"run {run_id} is {run.status}, not paused")
@@ -340,6 +345,8 @@ class Engine(Drive):
     async def retry(self, run_id: str, *, by: str = "operator", grant: int = 0) -> Row:
         """Goes on with a run that needed a person. `grant`: that many further portions of its limits, a day's counting as many times
         over for this run alone; also where it took `exceeded` and waits there. Raises NotRetryable, Busy, RunOver."""
+
+        named("by", by)
 
         def retried(run: Run) -> Draft:
             grants = run.exceeded and grant > 0 and run.status in ("ready", "waiting")
@@ -383,6 +390,7 @@ class Engine(Drive):
 
         One key is one fork, however often it is asked for. Raises UnknownRun, KeyConflict.
         """
+        named("by", by)
         row = await self.store.load(run_id)
         lines = await self.store.events(run_id)
         if at is not None and not 1 <= at <= len(lines):
@@ -420,8 +428,10 @@ class Engine(Drive):
     async def migrate(self, run_id: str, *, to: str | None = None, dry_run: bool = False, by: str = "operator") -> "Migration":
         """Moves a run to another definition of its machine (default: as it is now); `to` is a hash, or six characters of its beginning.
 
-        Raises UnknownDefinition, RunOver, Busy. What stands against the move is no error: it is said, and nothing is moved.
+        It frees a run that was blocked; one that is paused or needs a person stays so. Raises UnknownDefinition, RunOver, Busy. What
+        stands against the move is no error: it is said, and nothing is moved.
         """
+        named("by", by)
         row = await self._alive(run_id)
         machine = self.machine(row.run.machine)
         current = await self._definition_of(machine)
@@ -507,14 +517,8 @@ def _lost_is_busy(run_id: str) -> Generator[None]:
         raise Busy(f"run {run_id} was taken over by another process; try again") from error
 
 
-def _named(by: str) -> str:
-    if not by.strip():
-        raise InvalidAnswer("say who decides: by is empty")
-    return cast(str, admit(by, what="by", limit=256))
-
-
 def read_answer(state: "type[Consult[Never]]", value: object) -> Object:
-    """A person's answer as the data of one of the state's replies. Raises InvalidAnswer."""
+    """A person's answer as data that is one of the state's replies. Raises InvalidAnswer."""
     replies = list(state.replies)
     if isinstance(value, str):
         texts = [name for name, info in replies[0].model_fields.items() if info.annotation is str] if len(replies) == 1 else []
@@ -532,6 +536,7 @@ def read_answer(state: "type[Consult[Never]]", value: object) -> Object:
     if isinstance(data, dict) and "intent" not in data and len(replies) == 1:
         data = {"intent": replies[0].intent, **data}
     try:
-        return perform.reply_body(perform.read_reply(replies, data))
+        perform.read_reply(replies, data)
     except BadCompletion as error:
         raise InvalidAnswer(f"answer: {error}") from None
+    return cast(Object, admit(data, what="answer"))  # as it was given: what reading makes of it need not be readable again

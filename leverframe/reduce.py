@@ -552,7 +552,7 @@ def fold(definition: Callable[[str], Definition], events: "list[Event]") -> Run:
     return run
 
 
-_HELD = ("tool_name", "effect", "result", "reconciled", "calls", "reply", "results")
+_HELD = ("tool_name", "effect", "result", "reconciled", "calls", "reply", "given", "results")
 
 
 def _ended_state(definition: Definition, run: Run, event: Event) -> Run:
@@ -695,9 +695,12 @@ def _cancelled(definition: Definition, run: Run, event: Event) -> Run:
 
 
 def _migrated(definition: Definition, run: Run, event: Event) -> Run:
+    """Another definition cures what blocked the run, and nothing else that holds it back."""
     rules = tuple(cast(list[int], event.body.get("rules", [])))
-    to, memory = cast(str, event.body["to"]), _remember(run, event.body)
-    return but(run, definition=to, status=_idle(run), reason=None, memory=memory, rules=rules)
+    run = but(run, definition=cast(str, event.body["to"]), memory=_remember(run, event.body), rules=rules)
+    if run.was == "blocked":
+        return but(run, was=_idle(run), reason=None)
+    return but(run, status=_idle(run), reason=None) if run.status == "blocked" else run
 
 
 Reducer: TypeAlias = Callable[[Definition, Run, Event], Run]

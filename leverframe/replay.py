@@ -340,7 +340,7 @@ def _chosen(body: Object, *, several: bool) -> Json:
     sure: Object = {"confidence": body["confidence"]} if "confidence" in body else {}
     first = cast("Object | None", body.get("call") or body.get("considered"))
     if first is None:
-        reply: Object = {**cast(Object, body["reply"]), **sure}
+        reply: Object = {**cast(Object, body.get("given", body["reply"])), **sure}
         return [reply] if several else reply
     made = [first, *cast(list[Object], body.get("queue") or [])]
     answer: list[Json] = [{"intent": call["tool_name"], "arguments": _as_made(call), **sure} for call in made]

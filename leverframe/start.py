@@ -11,9 +11,9 @@ from typing import Never, cast
 
 from pydantic import ValidationError
 
-from leverframe.canon import MAX_MEMORY, Object, admit_dump, digest, ordered
+from leverframe.canon import MAX_MEMORY, Object, admit, admit_dump, digest, ordered
 from leverframe.clock import Micros
-from leverframe.errors import InvalidMemory
+from leverframe.errors import InputError, InvalidMemory
 from leverframe.ledger import spends
 from leverframe.machine import Definition, Machine
 from leverframe.reduce import begin
@@ -58,7 +58,7 @@ def new_run(
         "definition": definition.hash,
         "state": definition.start,
         "memory": memory,
-        "source": command.source,
+        "source": named("source", command.source),
     }
     optional: Object = {
         "key": command.key,
@@ -84,6 +84,15 @@ def new_run(
     )
 
 
+def named(what: str, given: object) -> str:
+    """Who wants something, or where it came from, as the log keeps it. Raises InputError, TooLarge, NotJson."""
+    if not isinstance(given, str) or not given.strip():
+        raise InputError(
+            f"{what}: {'it is empty' if isinstance(given, str) else f'{type(given).__name__} is no text'}; give a name"
+        )
+    return cast(str, admit(given, what=what, limit=256))
+
+
 def id_of(tenant: str, machine: str, key: str | None) -> str:
     """The id that a start key gives, known before the run is there: a key is one run. Without one, an id of its own."""
     return "run_" + (digest([tenant, machine, key]) if key else uuid.uuid4().hex)[:20]
@@ -96,6 +105,10 @@ def child_key(run: Run, index: int) -> str:
 
 def read_input(machine: Machine[Never], given: "Memory | Mapping[str, object]") -> Object:
     """Input as memory data. Raises InvalidMemory, TooLarge, NotJson."""
+    if not isinstance(cast(object, given), Memory | Mapping):
+        raise InvalidMemory(
+            f"input of {machine.name}: {type(given).__name__} is neither {machine.memory.__name__} nor its fields"
+        )
     written: Callable[[], object] = (
         (lambda: given.model_dump(mode="json", by_alias=True)) if isinstance(given, Memory) else (lambda: dict(given))
     )

@@ -202,7 +202,15 @@ class Tool(Generic[W, P, T_co, R_co]):
 
     async def perform(self, arguments: Object, *, key: str | None = None) -> object:
         """Run it once with validated arguments, in a thread if it is a plain function; bounded by its time-out."""
-        return await self._called(self.function, **self.bind(arguments, **({"key": key} if self.effect == "keyed" else {})))
+        return await self.run(self.ready(arguments, key))
+
+    def ready(self, arguments: Object, key: str | None = None) -> dict[str, object]:
+        """What the function is called with. Raises what validators raise: nothing was called yet."""
+        return self.bind(arguments, **({"key": key} if self.effect == "keyed" else {}))
+
+    async def run(self, ready: Mapping[str, object]) -> object:
+        """Call the function, once."""
+        return await self._called(self.function, **ready)
 
     def bind(self, arguments: Object, **given: object) -> dict[str, object]:
         """Keyword arguments for the function: the validated ones and what the engine gives."""

@@ -147,6 +147,9 @@ def test_an_empty_list_means_no_run_and_nothing_at_all_is_refused() -> None:
         blocking.each("cancel", [run], status="waiting")
     with pytest.raises(InputError, match="which runs"):
         blocking.each("cancel", run.id, machine=refund)
+    for verb in ("explode", "puase"):
+        with pytest.raises(InputError, match=f"'{verb}' is nothing that is done to runs; there are pause, resume, cancel, retry"):
+            blocking.each(verb, [])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert blocking.show(run).status == "waiting"
 
 

@@ -579,6 +579,9 @@ ENDS = [
     (("cancel", "--machine", "bogus"), 2),
     (("run", "refund", BROKEN, "--model", "nobody/none"), 2),
     (("run", "broken"), 1),
+    (("tasks", "--limit", "99999999999999999999"), 0),
+    (("runs", "--limit", "99999999999999999999"), 0),
+    (("fork", "t", "--by", ""), 2),
 ]
 
 

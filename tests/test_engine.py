@@ -525,7 +525,7 @@ async def test_decisions_that_cannot_be_are_refused_and_change_nothing(house: Ho
     task = (await asked(engine, run, "approve")).id
     with pytest.raises(InvalidAnswer, match="it is 'approved', 'rejected' or 'edited'"):
         await engine.decide(task, by="ann", decision="aproved")
-    with pytest.raises(InvalidAnswer, match="say who decides"):
+    with pytest.raises(InputError, match="by: it is empty; give a name"):
         await engine.decide(task, by=" ", decision="approved")
     with pytest.raises(InvalidAnswer, match="needs the new arguments"):
         await engine.decide(task, by="ann", decision="edited")

@@ -16,7 +16,7 @@ from tests.crashes import WAYS, attempt
 
 MATRIX = ("-m", "long", "tests/test_crash_matrix.py", "-k", "any_point and approved and here and sqlite")
 RACE = ("tests/test_race.py", "-k")
-DIRECT = "        if True:\n            value = await tool.perform("
+DIRECT = "        if True:\n            value = await tool.run("
 BOUNDARIES = ("tests/test_crash_boundaries.py", "-k")
 
 
@@ -94,8 +94,8 @@ MUTANTS = (
         (
             (
                 "perform/calls.py",
-                "tool.perform(call.arguments, key=call.key)",
-                'tool.perform(call.arguments, key=f"lf_{id(step)}")',
+                "tool.ready(call.arguments, call.key)",
+                'tool.ready(call.arguments, f"lf_{id(call)}")',
             ),
         ),
         MATRIX,
@@ -115,7 +115,7 @@ MUTANTS = (
     ),
     Mutant(
         "the point before a call",
-        (("perform/calls.py", '        with outside(f"tool {tool.name}"):\n            value = await tool.perform(', DIRECT),),
+        (("perform/calls.py", '        with outside(f"tool {tool.name}"):\n            value = await tool.run(', DIRECT),),
         (*BOUNDARIES, "reaches_outside"),
         "AssertionError",
     ),

@@ -3,17 +3,36 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeAlias, cast
 
 import pytest
 
 from leverframe import Back, Delegate, Engine, Limits, Machine, TriggerCommand
 from leverframe.clock import Micros
-from leverframe.errors import AlreadyPaused, Busy, NotPaused, NotRetryable, RunOver
+from leverframe.errors import AlreadyPaused, Busy, InputError, InvalidMemory, NotPaused, NotRetryable, RunOver
 from leverframe.llm import Scripted
 from leverframe.run import Run
 from leverframe.store import Claimed, Store
 from leverframe.testing import Crash
-from tests.house import DAY, Box, Done, Failed, House, Person, Result, Short, asked, begin, charge, deskwork, naps, types
+from tests.house import (
+    DAY,
+    Box,
+    Done,
+    Failed,
+    House,
+    Nap,
+    Person,
+    Result,
+    Short,
+    asked,
+    begin,
+    charge,
+    deskwork,
+    errand,
+    naps,
+    types,
+    world,
+)
 
 
 class JustBefore(Store):
@@ -122,6 +141,99 @@ async def test_a_run_that_goes_on_while_it_is_moved_is_not_moved(house: House) -
         with pytest.raises(Busy, match="went on in the meantime; nothing was moved"):
             await slow.migrate(run.id)
         assert (await slow.migrate(run.id)).moved
+
+
+async def test_a_run_that_is_paused_or_needs_a_person_stays_so_when_it_is_moved(house: House) -> None:
+    def limited(days: int) -> Machine[Box]:
+        return deskwork(Limits(steps=3, days=days))
+
+    first = house(limited(1), naps, llm=Scripted(lambda _: charge.call(100)))
+    asleep, limit = await paused(first), await begin(first, "desk")
+    await first.decide((await asked(first, limit, "approve")).id, by="ann", decision="rejected")
+    assert (await first.advance(limit.id)).run.reason == "limit reached: steps"
+    longer = Machine("naps", memory=Box, edges=naps.edges, limits=Limits(steps=50))
+    moved = house(limited(2), longer)
+    for run in (asleep, limit):
+        assert (await moved.migrate(run.id)).moved
+        await moved.verify(run.id)
+    await moved.signal(asleep.id, "woken")
+    assert (await moved.advance(asleep.id)).run.status == "paused"
+    assert (await moved.resume(asleep.id)).run.status == "waiting"
+    run = (await moved.advance(limit.id)).run
+    assert (run.status, run.reason) == ("attention", "limit reached: steps")
+    with pytest.raises(NotRetryable, match="grant more"):
+        await moved.retry(limit.id)
+    await moved.retry(limit.id, grant=1)
+    assert (await moved.advance(limit.id)).run.status == "waiting"
+
+
+@pytest.mark.parametrize("pauses", [False, True], ids=["blocked", "paused while blocked"])
+async def test_a_run_that_was_blocked_is_freed_when_it_is_moved(house: House, pauses: bool) -> None:
+    run = await begin(house(naps), "naps")
+    shorter = Machine("naps", memory=Box, edges={Nap: {"woken": Done, "expired": Failed}})
+    now = house(shorter)
+    await now.signal(run.id, "woken")
+    assert (await now.advance(run.id)).run.status == "blocked"
+    if pauses:
+        await now.pause(run.id)
+    assert (await now.migrate(run.id)).moved
+    if pauses:
+        assert (await now.resume(run.id)).run.reason is None
+    assert (await now.advance(run.id)).run.status == "done"
+    await now.verify(run.id)
+
+
+Verb: TypeAlias = "Callable[[Engine, str, str], Awaitable[object]]"
+VERBS: dict[str, Verb] = {
+    "pause": lambda engine, run, by: engine.pause(run, by=by),
+    "resume": lambda engine, run, by: engine.resume(run, by=by),
+    "cancel": lambda engine, run, by: engine.cancel(run, by=by),
+    "retry": lambda engine, run, by: engine.retry(run, by=by),
+    "fork": lambda engine, run, by: engine.fork(run, by=by),
+    "migrate": lambda engine, run, by: engine.migrate(run, by=by, dry_run=True),
+    "answer": lambda engine, run, by: engine.answer(run, by=by, value="12"),
+    "decide": lambda engine, run, by: engine.decide(run, by=by, decision="approved"),
+    "start": lambda engine, _, source: engine.start(TriggerCommand("naps", {}, source=source)),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("", "it is empty; give a name"),
+        (" \t", "it is empty; give a name"),
+        (None, "NoneType is no text"),
+        (5, "int is no text"),
+        ("a\0b", "holds a NUL character"),
+        ("a\ud800b", "holds a lone surrogate"),
+        ("a" * 3_000_000, "over 256 bytes"),
+    ],
+    ids=["empty", "blank", "none", "number", "nul", "surrogate", "huge"],
+)
+async def test_a_name_that_no_log_can_keep_is_refused_whoever_gives_it_to_whatever(
+    house: House, verb: str, name: object, why: str
+) -> None:
+    engine = house(naps, errand, llm=Scripted([]))
+    run = await begin(engine, "naps")
+    asks = run.id
+    if verb in ("answer", "decide"):
+        world.faults = [ConnectionError("hung up")]
+        asks = (await asked(engine, await begin(engine, "errand"))).id
+    before = [row.run for row in await engine.store.runs()]
+    what = "source" if verb == "start" else "by"
+    with pytest.raises(InputError, match=rf"^{what}: {why}"):
+        await VERBS[verb](engine, asks, cast(str, name))
+    assert [row.run for row in await engine.store.runs()] == before
+
+
+async def test_a_start_that_is_none_of_its_machines_is_told_what_to_give(house: House) -> None:
+    engine = house(naps)
+    with pytest.raises(InvalidMemory, match="input of naps: NoneType is neither Box nor its fields"):
+        await engine.start(TriggerCommand("naps", cast(Box, None)))
+    with pytest.raises(InputError, match="start key: int is no text; use 1 to 512 characters"):
+        await engine.start(TriggerCommand("naps", {}, key=cast(str, 5)))
+    assert await engine.store.runs() == []
 
 
 def second(store: JustBefore) -> "Callable[[], Awaitable[object]]":

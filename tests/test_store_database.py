@@ -230,6 +230,7 @@ def test_what_cannot_be_opened_says_what_where_and_what_to_do(tmp_path: Path) ->
     )
     refused("mysql://dana:secret@host/x", r"\*\*\*@host/x: mysql is not supported")
     refused("no url", "is not the URL of a database; use")
+    refused("postgresql://dana:secret@host:abc/x", "^'host:abc/x' is not the URL of a database; use")
 
 
 @pytest.mark.postgres

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Never, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from leverframe.canon import Object
+from leverframe.errors import BadCompletion
 from leverframe.perform.calls import keep_results
 from leverframe.perform.following import onward
+from leverframe.perform.memory import one_line
 from leverframe.perform.replies import keep_reply, read_reply
 from leverframe.perform.step import Draft, Step, Stuck
 from leverframe.perform.waiting import keep_returned
@@ -22,7 +24,7 @@ from leverframe.state import (
     Reply,
     Wait,
 )
-from leverframe.tool import compact
+from leverframe.threads import contained
 
 
 def kept(step: Step) -> Draft:
@@ -33,9 +35,7 @@ def kept(step: Step) -> Draft:
         came = _keep_held_act(step, cast(Act[Memory], state), held)
     elif isinstance(state, Fetch):
         calls = cast(list[Object], held["calls"])
-        got = [
-            (cast(str, call["tool_name"]), step.bound.tool(cast(str, call["tool_name"])).revive(call["result"])) for call in calls
-        ]
+        got = [(cast(str, call["tool_name"]), _revived(step, call)) for call in calls]
         came = keep_results(step, cast(Fetch[Memory], state), Got(got))
     elif isinstance(state, Delegate):
         results = [(bool(item["success"]), item["result"]) for item in cast(list[Object], held["results"])]
@@ -45,7 +45,11 @@ def kept(step: Step) -> Draft:
             Sequence[object], state.events if isinstance(state, Wait) else cast("Ask[Never] | Consult[Never]", state).replies
         )
         replies = [cast("type[Reply[str]]", item) for item in listed if isinstance(item, type)]
-        came = keep_reply(step, read_reply(replies, held["reply"]))
+        try:
+            reply = read_reply(replies, held.get("given", held["reply"]))
+        except BadCompletion as error:
+            raise Stuck(f"what is recorded does not fit any more: {error}") from None
+        came = keep_reply(step, reply)
     if "stuck" in came:
         raise Stuck(str(came["stuck"]))
     return Draft("kept", {"state": state.name, **came, **{name: held[name] for name in ("effect",) if name in held}})
@@ -59,8 +63,9 @@ def _keep_held_act(step: Step, state: Act[Memory], held: Object) -> Object:
 
 
 def _revived(step: Step, done: Object) -> object:
-    name = cast(str, done["tool_name"])
+    tool = step.bound.tool(cast(str, done["tool_name"]))
     try:
-        return step.bound.tool(name).revive(done.get("result"))
-    except ValidationError as error:
-        raise Stuck(f"result of {name} does not fit its return annotation: {compact(error)}") from None
+        with contained():
+            return tool.revive(done.get("result"))
+    except Exception as error:  # validators are user code
+        raise Stuck(f"result of {tool.name} does not fit its return annotation: {one_line(error)}") from None

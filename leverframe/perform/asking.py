@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import cast
 
-from leverframe.canon import Object
+from leverframe.canon import Json, Object, admit
 from leverframe.clock import SECOND
 from leverframe.errors import (
     BadCompletion,
@@ -13,11 +13,11 @@ from leverframe.errors import (
     PromptError,
     WindowOverflow,
 )
-from leverframe.llm import LLM, Request, context_of, pick, request_hash, unpriced
+from leverframe.llm import LLM, Picked, Request, context_of, pick, request_hash, unpriced
 from leverframe.perform.calls import backoff
 from leverframe.perform.following import call_body, waiting
 from leverframe.perform.memory import fault, one_line
-from leverframe.perform.replies import keep_reply, reply_body
+from leverframe.perform.replies import keep_reply, said
 from leverframe.perform.step import Draft, Step, Stuck
 from leverframe.perform.telling import begin_shadows, end_shadows, prompt_of, prompts_for
 from leverframe.prompt import Prompt
@@ -79,10 +79,16 @@ async def _answered(step: Step, request: Request, body: Object) -> Draft:
             },
         )
     reply = cast(Reply[str], picked.reply)
-    body["reply"] = reply_body(reply)
+    body |= said(reply, _given(answer.chosen, picked))
     if picked.unsure:
         return Draft("asked", {**body, "outcome": "unsure"})
     return Draft("asked", {**body, **keep_reply(step, reply)})
+
+
+def _given(chosen: Json, picked: Picked) -> Object:
+    """A reply as the model gave it, without how sure it was."""
+    only = cast(Object, admit(chosen[0] if isinstance(chosen, list) else chosen, what="next"))
+    return only if picked.confidence is None else {key: value for key, value in only.items() if key != "confidence"}
 
 
 def _request(step: Step, prompts: list[Prompt]) -> tuple[Request, Object, Object]:

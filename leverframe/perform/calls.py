@@ -107,22 +107,29 @@ def built(step: Step, fence: int) -> Draft:
 
 
 async def act(step: Step, lease: Callable[[], Awaitable[None]]) -> Draft:
-    """Executes the pending call. `lease` raises Lost if the run may be another's by now."""
+    """Executes the pending call. `lease` raises Lost if the run may be another's by now. Stuck is raised before anything was sent."""
     call = _whole(step.run)
     tool = step.bound.tool(call.tool_name)
     if tool.effect == "read":
         return await _looked(step, call)
     if tool.effect == "keyed" and call.entered_at is not None and step.clock.now() - call.entered_at > KEY_LIFE:
         return _unknown(step, call, "its idempotency key is older than 23 hours; providers forget keys")
+    ready = _ready(tool, call)
     await lease()
     try:
         with outside(f"tool {tool.name}"):
-            value = await tool.perform(call.arguments, key=call.key)
+            value = await tool.run(ready)
     except NotDone as error:
         return _acted(step, call, {"error": fault(error, tool.name)})
     except Exception as error:
         return _unfinished(step, call, tool, error)
     return done(step, call, tool, value)
+
+
+def _ready(tool: AnyTool, call: Pending) -> dict[str, object]:
+    """What the tool's function is called with; raises Stuck while nothing can have happened yet."""
+    made = user_code(f"validating the arguments of {tool.name}", lambda: tool.ready(call.arguments, call.key))
+    return cast(dict[str, object], made)
 
 
 async def _looked(step: Step, call: Pending) -> Draft:

@@ -32,6 +32,13 @@ class Changed:
     error: LeverframeError | None = None
 
 
+def check_verb(verb: str) -> None:
+    if verb not in (known := list[str](FITTING)):
+        raise InputError(
+            f"{verb!r} is nothing that is done to runs; there are {', '.join(known)}.{did_you_mean(str(verb), known)}"
+        )
+
+
 async def change(
     engine: "Engine",
     verb: Verb,
@@ -48,6 +55,7 @@ async def change(
 
     Raises InputError where both or neither choose, UnknownMachine for a machine that never ran and is not `known` either.
     """
+    check_verb(verb)
     if (named is None) == (machine is None and status is None):
         raise InputError(f"which runs? Name those to {verb}, or choose them by machine and status")
     if named is None:

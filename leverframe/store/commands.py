@@ -5,7 +5,7 @@ Each runs inside a batch of the committer, with the run's row locked, and raises
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from leverframe.canon import Json, canonical
 from leverframe.clock import Micros, iso
@@ -32,6 +32,8 @@ LONGEST_WORD = 512
 
 def word(what: str, value: str) -> str:
     """A key or name from outside, as an index can keep it."""
+    if not isinstance(cast(object, value), str):
+        raise InputError(f"{what}: {type(value).__name__} is no text; use 1 to {LONGEST_WORD} characters without NUL")
     if not value or len(value) > LONGEST_WORD or "\0" in value:
         raise InputError(f"{what} {value[:40]!r}: use 1 to {LONGEST_WORD} characters without NUL")
     return value

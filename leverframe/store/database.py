@@ -47,7 +47,7 @@ def connect(address: str, patience: float = 5.0) -> Engine:
 def _parse(address: str) -> URL:
     try:
         url = make_url(address)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number is the latter
         shown = address.rpartition("@")[2]  # what stands before may be a password
         raise DatabaseUnavailable(f"{shown!r} is not the URL of a database; use sqlite:///file.db or postgresql://…") from None
     backend = url.get_backend_name()

@@ -1,5 +1,6 @@
 """The reading side. Readers never take the write lock, and see one moment of the database."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -117,7 +118,8 @@ class Queries:
         ]
 
     def tasks(self, run_id: str | None, status: TaskStatus | None, to: str | None, limit: int) -> list[Task]:
-        wanted = select(*_tasks).order_by(_tasks.opened_at, _tasks.id).limit(limit)
+        at_most = min(limit, sys.maxsize)  # databases take no more
+        wanted = select(*_tasks).order_by(_tasks.opened_at, _tasks.id).limit(at_most)
         return [pack.task(row) for row in self._all(_where_tasks(wanted, run_id, status, to))]
 
     def count_tasks(self, status: TaskStatus | None, to: str | None) -> int:

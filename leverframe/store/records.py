@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias
 
 from sqlmodel import Session
 
@@ -14,7 +14,6 @@ Want: TypeAlias = Literal["pause", "cancel"]
 TaskKind: TypeAlias = Literal["approve", "answer", "reconcile"]
 TaskStatus: TypeAlias = Literal["open", "decided", "expired", "withdrawn"]
 EffectClass: TypeAlias = Literal["read", "keyed", "local", "once"]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,11 +240,3 @@ class Decided:
 
     task: Task
     first: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[T]):
-    """Of one item of a batch: what it gave, or what it raised."""
-
-    value: T | None = None
-    error: BaseException | None = None
