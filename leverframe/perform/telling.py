@@ -12,6 +12,7 @@ from typing import cast
 from leverframe.canon import Object
 from leverframe.errors import ModelError, ModelRefused
 from leverframe.llm import LLM, Answer, Picked, Request, pick, unpriced
+from leverframe.perform.following import waiting
 from leverframe.perform.memory import one_line
 from leverframe.perform.replies import reply_body
 from leverframe.perform.step import Step, Stuck
@@ -105,6 +106,7 @@ def _outcome(answer: "asyncio.Task[tuple[Answer, Picked]]", live: Object) -> Obj
         return {"error": one_line(error) if error else "cancelled", **({"usage": spent} if spent else {})}
     given, picked = answer.result()
     said: Object = {"reply": reply_body(picked.reply)} if picked.reply is not None else {"call": picked.json()}
+    said |= waiting(picked.queue)
     return {
         **said,
         "intent": picked.intent,
@@ -115,11 +117,12 @@ def _outcome(answer: "asyncio.Task[tuple[Answer, Picked]]", live: Object) -> Obj
 
 
 def _agrees(intent: str, said: Object, live: Object) -> Object:
-    """Does it say what the model says, that is, the same intent, and the same with everything that comes with it? Nothing is known of a
-    model that answered nothing."""
+    """Does it say what the model says, that is, the same intent, and the same with everything that comes with it, calls that follow
+    included? Nothing is known of a model that answered nothing."""
     call = cast("Object | None", live.get("call") or live.get("considered"))
     if call is not None:
         same: Object = {"call": {name: call[name] for name in ("tool_name", "arguments")}}
+        same |= {"queue": live["queue"]} if "queue" in live else {}
         own = call["tool_name"]
     elif "reply" in live:
         same = {"reply": live["reply"]}

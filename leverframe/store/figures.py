@@ -54,14 +54,21 @@ SELECT name, variant, {{word:doc:hash}} AS hash, {_SPENT},
     sum(CASE WHEN {{true:doc:same}} THEN 1 ELSE 0 END) AS same
 FROM shadowed GROUP BY 1, 2, 3"""
 # What people did is the right answer: what they edited it to; what they approved as it was; of what they rejected, anything else.
+# Of an answer with several calls the first is judged: those that follow are decided once a call before them was executed, and what a
+# shadow would have said by then nobody knows.
+_SAME = (
+    "{part:s.doc:call.arguments} = {part:%s.doc:call.arguments} AND {word:s.doc:call.tool_name} = {word:%s.doc:call.tool_name}"
+)
+_AS_ASKED, _AS_EDITED = _SAME.replace("%s", "a"), _SAME.replace("%s", "d")
 _JUDGED = f"""{_ASKED}{_SHADOWED}{_DECIDED}
-SELECT name, variant, count(*) AS judged, sum(CASE
-    WHEN d.type = 'edited' THEN CASE WHEN {{part:s.doc:call.arguments}} = {{part:d.doc:call.arguments}}
-        AND {{word:s.doc:call.tool_name}} = {{word:d.doc:call.tool_name}} THEN 1 ELSE 0 END
-    WHEN {{word:d.doc:outcome}} = 'approved' THEN CASE WHEN {{true:s.doc:same}} THEN 1 ELSE 0 END
-    ELSE CASE WHEN {{true:s.doc:same}} THEN 0 ELSE 1 END END) AS agreed
-FROM decided d JOIN shadowed s ON s.run_id = d.run_id AND s.seq = d.chosen
-WHERE {{word:s.doc:intent}} IS NOT NULL AND (d.changed IS NULL OR d.changed < d.chosen) GROUP BY 1, 2"""
+SELECT s.name, s.variant, count(*) AS judged, sum(CASE
+    WHEN d.type = 'edited' THEN CASE WHEN {_AS_EDITED} THEN 1 ELSE 0 END
+    WHEN {{word:d.doc:outcome}} = 'approved' THEN CASE WHEN {_AS_ASKED} THEN 1 ELSE 0 END
+    ELSE CASE WHEN {_AS_ASKED} THEN 0 ELSE 1 END END) AS agreed
+FROM decided d JOIN shadowed s ON s.run_id = d.run_id AND s.seq = d.chosen JOIN asked a ON a.run_id = s.run_id AND a.seq = s.seq
+WHERE {{word:s.doc:intent}} IS NOT NULL AND (d.changed IS NULL OR d.changed < d.chosen) AND NOT EXISTS (
+    SELECT 1 FROM events e WHERE e.run_id = d.run_id AND e.seq > d.chosen AND e.seq < d.seq AND e.type = 'acted'
+) GROUP BY 1, 2"""
 _FIRST = """WITH chosen AS (
     SELECT r.id, (SELECT min(e.seq) FROM events e WHERE e.run_id = r.id AND e.type = 'asked') AS seq
     FROM runs r WHERE r.machine = :machine AND r.created_at >= :since
