@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from math import comb
 from pathlib import Path
@@ -18,12 +19,14 @@ from leverframe.errors import Conflict, InvalidMemory, NotPinned, UnknownPrompt
 from leverframe.llm import ExamplesLLM, Request, Scripted, Usage
 from leverframe.project import find
 from leverframe.prompt import Prompt
+from leverframe.run import event
 from leverframe.store import Store
 from leverframe.testing import FakeClock
 from leverframe.trial import examine, habits, pin, prompts, share, unpin, uses, variants
 from leverframe.trial.exam import close
 from leverframe.trial.sample import memory_of
 from tests import repository
+from tests.stored import CLOCK, new, opened, step
 from tests.told import Answer, Decline, Several, answering, machines, paying, refunds, released
 
 USER = "# user\n{{ message }}"
@@ -91,6 +94,39 @@ async def test_the_database_counts_how_runs_ended_and_what_people_changed(databa
         assert "Infinity" not in text
     finally:
         store.close()
+
+
+async def test_a_window_that_overflowed_is_an_error_of_its_prompt_and_no_call(database_url: str, tmp_path: Path) -> None:
+    store = Store.open(database_url, clock := FakeClock())
+    machine = answering(
+        tmp_path, answer="---\nwindow: 70\n---\n# user\n{{ window }}", answer_dark="---\nshadow: true\n---\n# user\nDark"
+    )
+    files = prompts([machine])
+    try:
+        async with Engine(store, [machine], llm=Scripted([]), clock=clock) as engine:
+            row = await engine.start(TriggerCommand("desk", {"message": "a long story " * 200}))
+            assert (await engine.advance(row.run.id)).run.state == "Declined"
+        base, _ = (await variants(store, files, 0))[0]["desk/answer"]
+        assert [base.count(name) for name in ("calls", "errors", "unpriced")] == [0, 3, 0]
+        assert (base.ended, [(one.calls, one.hash) for one in base.versions]) == (
+            {"failed": 1},
+            [(0, files["desk/answer"][0].hash)],
+        )
+    finally:
+        store.close()
+
+
+async def test_what_an_earlier_version_asked_without_naming_a_prompt_is_left_out(database_url: str, tmp_path: Path) -> None:
+    machine = answering(tmp_path, answer=USER)
+    async with opened(database_url) as store:
+        first = new(owner="me")
+        started = await store.start(first)
+        overflow: Object = {"state": "Read", "outcome": "error", "error": {"type": "WindowOverflow"}}
+        asked = event(first.run, CLOCK.now(), "asked", "engine", overflow)
+        commit = step(first.run, started.fence)
+        await store.commit(replace(commit, run=replace(commit.run, head=asked.hash), events=[asked]))
+        found, _ = await variants(store, prompts([machine]), 0)
+        assert {name: [one.counted for one in variants] for name, variants in found.items()} == {"desk/answer": [{}]}
 
 
 async def test_people_judge_a_shadow_by_the_first_call_of_an_answer(database_url: str, tmp_path: Path) -> None:
