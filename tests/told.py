@@ -12,6 +12,7 @@ from leverframe import (
     Compact,
     Delegate,
     End,
+    Limits,
     Machine,
     Memory,
     Next,
@@ -93,11 +94,12 @@ class Short(Compact):
     pass
 
 
-def answering(folder: Path, **prompts: str) -> Machine[Case]:
+def answering(folder: Path, limits: Limits | None = None, **prompts: str) -> Machine[Case]:
     """Answer, then an end: a refund of the right amount is a success. `prompts` are files, `answer` and `answer_b`."""
     machine = Told(
         "desk",
         memory=Case,
+        limits=limits,
         edges={
             Answer: {"refund": Over, "decline": Declined, "error": Short},
             Over: {"good": Paid, "bad": Declined},

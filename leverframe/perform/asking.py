@@ -48,7 +48,7 @@ async def ask(step: Step) -> Draft:
         live = draft.body
     finally:
         beside = end_shadows(shadows, live)
-    return replace(draft, body={**draft.body, **beside}) if beside and draft.type == "asked" else draft
+    return replace(draft, body={**draft.body, **beside}) if beside else draft
 
 
 async def _answered(step: Step, request: Request, body: Object) -> Draft:
