@@ -1,11 +1,12 @@
 """What a call of a model is expected to take of a day's budget: set aside with the step that enters the Ask, corrected when it is left.
 
 A guess only has to be near: too low lets the calls in flight go beyond a limit, too high stops runs that had a little left. So it is
-the most that the state's last calls took in this process; before the first, what a call of the machine took on average these days;
-before any, what its prompt may take, at the price of its model. Calls themselves are counted, never guessed.
+the most that the state's last calls took in this process, shadows included; before the first, what a call of the machine took on average
+these days; before any, what its prompt may take, at the price of its model. Calls themselves are counted, never guessed: a shadow for
+which none was set aside is not asked.
 """
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple, Self, TypeAlias
@@ -19,7 +20,7 @@ from leverframe.prompt import Prompt
 from leverframe.reduce import Route, refused, reservable, unreserved
 from leverframe.run import Event, Run
 from leverframe.store import Spending
-from leverframe.usage import NONE, Used, used
+from leverframe.usage import NONE, Used, used, whole
 from leverframe.window import BUDGET
 
 RECENT = 20
@@ -38,6 +39,8 @@ class Guess:
 class _Prompt(NamedTuple):
     """What a prompt may take: its text and a whole window, and the answer."""
 
+    name: str
+    shadow: bool
     model: str
     tokens: int
     answer: int
@@ -45,7 +48,7 @@ class _Prompt(NamedTuple):
     @classmethod
     def of(cls, prompt: Prompt) -> Self:
         taken = estimated_tokens(prompt.text) + (prompt.window or BUDGET)
-        return cls(prompt.model or "", taken, prompt.max_tokens or ANSWER_TOKENS)
+        return cls(prompt.name, prompt.shadow, prompt.model or "", taken, prompt.max_tokens or ANSWER_TOKENS)
 
 
 class Budget:
@@ -65,15 +68,18 @@ class Budget:
 
     def see(self, definition: Definition, line: Event) -> None:
         """A line that was committed."""
-        if definition.daily and line.type == "asked" and (by := used(line.body)) is not NONE:
-            self._seen[definition.name, str(line.body["state"])].append(by)
+        if definition.daily and line.type == "asked" and used(line.body) is not NONE:
+            self._seen[definition.name, str(line.body["state"])].append(whole(line.body))
 
     def reserve(self, definition: Definition, memory: Object, state: str, at: Micros) -> Object:
-        """For one call in this state: a field of the event that enters it. Never more than the whole limit, so that a first call can
-        be made whatever is guessed."""
+        """For one question in this state, and its shadows: a field of the event that enters it. Never more than the whole limit, so that
+        a first call can be made whatever is guessed, and however many shadows there are."""
         body: Object = {"day": day(at)}
+        wanted = 1 + self._shadows(definition, state)
+        calls = min(wanted, definition.daily.get("model_calls", wanted))
+        body |= {"calls": calls} if calls > 1 else {}
         if limited := definition.daily.keys() & {"tokens", "cost"}:
-            found = self._guess(definition, memory, state)
+            found = self._guess(definition, memory, state, calls)
             body |= {name: min(guess, definition.daily[name]) for name, guess in asdict(found).items() if name in limited}
         return {"reserved": body}
 
@@ -92,14 +98,27 @@ class Budget:
             return None
         return Draft("reserved", {"state": run.state, **self.reserve(definition, run.memory, run.state, at)})
 
-    def _guess(self, definition: Definition, memory: Object, state: str) -> Guess:
+    def _shadows(self, definition: Definition, state: str) -> int:
+        """How many are asked beside a question: of the prompt that has most, where the memory chooses."""
+        return max(Counter(prompt.name for prompt in self._prompts_of(definition, state) if prompt.shadow).values(), default=0)
+
+    def _guess(self, definition: Definition, memory: Object, state: str, calls: int) -> Guess:
         if seen := list(self._seen.get((definition.name, state), ())):  # a copy: answers come while the committer prepares a step
             return Guess(max(each.tokens for each in seen), max(each.cost for each in seen))
         if (average := self._average.get(definition.name)) is not None:
-            return average
+            return Guess(average.tokens * calls, average.cost * calls)
         known = estimated_tokens(canonical(memory))
-        guesses = [self._first(prompt, known) for prompt in self._prompts_of(definition, state)]
+        prompts = self._prompts_of(definition, state)
+        guesses = [self._told(prompts, name, known) for name in {prompt.name for prompt in prompts}]
         return Guess(max(guess.tokens for guess in guesses), max(guess.cost for guess in guesses))
+
+    def _told(self, prompts: "list[_Prompt]", name: str, known: int) -> Guess:
+        """The most that a variant of a prompt may take, and all of its shadows."""
+        live, beside = (
+            [self._first(each, known) for each in prompts if each.name == name and each.shadow is dark] for dark in (False, True)
+        )
+        tokens = max(each.tokens for each in live) + sum(each.tokens for each in beside)
+        return Guess(tokens, max(each.cost for each in live) + sum(each.cost for each in beside))
 
     def _first(self, prompt: "_Prompt", known: int) -> Guess:
         taken = prompt.tokens + known

@@ -11,7 +11,7 @@ from leverframe.canon import Json, Object, canonical, digest
 from leverframe.machine import Definition
 from leverframe.run import OVER, Event, Pending, Run
 from leverframe.store import EffectChange, Inbound, Spend, Task, Want
-from leverframe.usage import NONE, shadows, used
+from leverframe.usage import sent, shadows, whole
 
 
 @dataclass
@@ -178,14 +178,17 @@ def spends(definition: Definition, before: Run | None, after: Run, event: Event)
     """What an event changes of its machine's days: a reservation is given back where the call was made or will not be, and what was
     used up is counted on the day it was set aside from, whenever the answer came."""
     was, now = before.reserved if before else None, after.reserved
-    ended, by, beside = was is not now, used(event.body), shadows(event.body)
-    if was is not None and (ended or by is not NONE):
-        calls = len(beside) + ((event.type == "asked") - 1 if ended else 0)
-        tokens, cost = (sum(each) for each in zip(*((one.tokens, one.cost) for one in (by, *beside)), strict=True))
-        if ended:
-            tokens, cost = tokens - was.tokens, cost - was.cost
+    anew = was is not now and event.type not in (
+        "postponed",
+        "blocked",
+    )  # after those the same call is made, with fewer beside it
+    if was is not None:
+        by, made = whole(event.body), len(shadows(event.body)) + (event.type == "asked" and sent(event.body))
+        still = None if anew else now
+        calls = made - was.calls + (still.calls if still else 0)
+        tokens, cost = (by.tokens, by.cost) if still else (by.tokens - was.tokens, by.cost - was.cost)
         if calls or tokens or cost:
             yield Spend(after.machine, was.day, calls, tokens, cost)
-    if now is not None and ended:
+    if now is not None and anew:
         limits = {name: limit * (1 + after.granted) for name, limit in definition.daily.items()}
-        yield Spend(after.machine, now.day, 1, now.tokens, now.cost, limits)
+        yield Spend(after.machine, now.day, now.calls, now.tokens, now.cost, limits)

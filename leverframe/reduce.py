@@ -33,7 +33,7 @@ from leverframe.machine import BACK, EXCEEDED, Definition, Spec
 from leverframe.run import Event, Pending, Reserved, Run, Status, Waiting, but
 from leverframe.series import FOLLOWS, NEXT
 from leverframe.spins import spun
-from leverframe.usage import used
+from leverframe.usage import shadows, used
 
 DAY: Micros = 86_400 * SECOND
 KEY_LIFE: Micros = 23 * 3600 * SECOND
@@ -417,7 +417,14 @@ def _reserved(body: Object) -> Reserved | None:
     found = cast("Object | None", body.get("reserved"))
     if found is None:
         return None
-    return Reserved(cast(str, found["day"]), cast(int, found.get("tokens", 0)), cast(int, found.get("cost", 0)))
+    tokens, cost, calls = (cast(int, found.get(name, least)) for name, least in (("tokens", 0), ("cost", 0), ("calls", 1)))
+    return Reserved(cast(str, found["day"]), tokens, cost, calls)
+
+
+def _still_reserved(run: Run, body: Object) -> Reserved | None:
+    """What is set aside once shadows were asked beside a try that failed: they are not asked again with the next."""
+    made = len(shadows(body))
+    return but(run.reserved, calls=max(1, run.reserved.calls - made)) if run.reserved and made else run.reserved
 
 
 def _settle(run: Run, spec: Spec, outcome: str) -> tuple[Run, Pending | None]:
@@ -591,7 +598,8 @@ def _postponed(definition: Definition, run: Run, event: Event) -> Run:
     call = run.pending
     if call is not None and definition.states[run.state].kind == "act":
         call = but(call, attempts=attempts)
-    return but(run, postponed=(until, attempts), pending=call, **_spent(run, event.body))
+    still = _still_reserved(run, event.body)
+    return but(run, postponed=(until, attempts), pending=call, reserved=still, **_spent(run, event.body))
 
 
 def _opened(definition: Definition, run: Run, event: Event) -> Run:
@@ -643,7 +651,8 @@ def _over(definition: Definition, run: Run, event: Event) -> Run:
 
 def _needs_person(status: Status) -> "Reducer":
     def reducer(definition: Definition, run: Run, event: Event) -> Run:
-        return but(run, status=status, reason=cast(str, event.body["reason"]), postponed=None, **_spent(run, event.body))
+        reason, still = cast(str, event.body["reason"]), _still_reserved(run, event.body)
+        return but(run, status=status, reason=reason, postponed=None, reserved=still, **_spent(run, event.body))
 
     return reducer
 

@@ -1,8 +1,9 @@
 """A recorded run told again to the code of now: nothing is done, nobody is asked, and the first thing that comes out differently is found.
 
 What came from outside (answers of models and people, results and errors of tools, times) comes from the recording. What the machine decides
-(Work, the calls of a Fetch, `keep`, `build`, Compact, edges, limits, rules) is decided anew. Where the two part ways the recording has
-nothing more to say, so the replay ends there. With a model, each question is asked anew, and its choice is compared, too.
+(Work, the calls of a Fetch, `keep`, `build`, Compact, how many children may fail, edges, limits, rules) is decided anew. Where the two part
+ways the recording has nothing more to say, so the replay ends there. With a model, each question is asked anew, and its choice is compared,
+too.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -222,6 +223,17 @@ class _Teller:
         came = perform.kept(replace(step, run=but(step.run, held=line.body))).body
         return Draft(line.type, {**line.body, **_without(("memory",), line.body), **came})
 
+    async def collect(self, step: Step, line: Event) -> Draft:
+        """What became of the children is recorded; how many of them may fail, and what `keep` makes of the others, is not."""
+        results = [(bool(one["success"]), one["result"]) for one in cast(list[Object], line.body["results"])]
+        error = cast(Object, line.body.get("error") or {})
+        draft = perform.returned(step, results, did=bool(error.get("final")))
+        if "outcome" not in line.body and draft.body.get("outcome") != "error":
+            return Draft(line.type, line.body)  # `keep` had failed, and is told again where it was made good
+        if "stuck" in draft.body:
+            raise Stuck(str(draft.body["stuck"]))
+        return draft
+
     async def kept(self, step: Step, line: Event) -> Draft:
         return perform.kept(step)
 
@@ -285,7 +297,8 @@ _ANEW: dict[str, Callable[[_Teller, Step, Event], Awaitable[Draft]]] = {
     "asked": _Teller.ask,
     "built": _Teller.build,
     "opened": _Teller.open,
-    **dict.fromkeys(("acted", "answered", "received", "returned"), _Teller.keep),
+    **dict.fromkeys(("acted", "answered", "received"), _Teller.keep),
+    "returned": _Teller.collect,
     "kept": _Teller.kept,
     "compacted": _Teller.compact,
     "ended": _Teller.end,

@@ -94,11 +94,12 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Reserved:
-    """What one call of a model was set aside from a day's budget; tokens and cost only where a day's are limited."""
+    """What was set aside from a day's budget for a question to a model; tokens and cost only where a day's are limited."""
 
     day: str  # of UTC: `2026-11-21`
     tokens: int = 0
     cost: int = 0
+    calls: int = 1  # its own, and those of the shadows that may be asked beside it
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,18 @@ def used(body: Object) -> Used:
     return Used(tokens, cost or 0, "" if cost is not None else str(body.get("model") or "the model"))
 
 
+def sent(body: Object) -> bool:
+    """Was the call of an `asked` made? Where the window overflowed, nothing was sent."""
+    prompt = cast("Object | None", body.get("prompt"))
+    return prompt is None or "budget" in prompt
+
+
+def whole(body: Object) -> Used:
+    """By the call that acts and those beside it."""
+    every = (used(body), *shadows(body))
+    return Used(sum(one.tokens for one in every), sum(one.cost for one in every))
+
+
 def shadows(body: Object) -> list[Used]:
     """By those beside it that were asked; one that came too late may have been paid for."""
     beside = cast("dict[str, Object]", body.get("shadow") or {})

@@ -4,11 +4,11 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import Literal, Never, TypeAlias, cast
 
 import pytest
 from hypothesis import given, settings
@@ -27,10 +27,11 @@ from leverframe.check.flow import Spot, flow_of
 from leverframe.cli import app
 from leverframe.clock import day
 from leverframe.diff.risk import ranked
-from leverframe.errors import DeclarationError, ModelUnavailable, NotRetryable, Overdrawn
+from leverframe.errors import BadCompletion, DeclarationError, ModelRefused, ModelUnavailable, NotRetryable, Overdrawn
 from leverframe.graph import drawing
 from leverframe.ledger import spends
-from leverframe.llm import Answer, Overheard, RemoteLLM, Usage, model_for
+from leverframe.llm import Answer, Overheard, RemoteLLM, Request, Usage, model_for
+from leverframe.llm.scripted import Line
 from leverframe.machine import Definition
 from leverframe.recording import record
 from leverframe.reduce import DAY, begin, reduce
@@ -46,10 +47,12 @@ from tests.explorer import Anywhere
 from tests.house import Box, Done, Failed, House, Person, Short, Stop, Think, answer, asked, charge, deskwork, types
 from tests.house import begin as begun
 from tests.test_reduce import Log
+from tests.told import answering, refunds
 
 TODAY, TOMORROW = "2026-01-05", "2026-01-06"  # where a FakeClock begins
 EACH = Usage(80, 20, cost=7)
 SAYS_STOP = Stop()
+USER = "# user\n{{ message }}"
 LATER = ModelUnavailable("429", retry_after=660)
 
 
@@ -106,7 +109,7 @@ def a_day(model_calls: int | None = None, *, edge: bool = True, **more: float) -
 
 
 @asynccontextmanager
-async def process(url: str, machine: Machine[Box], llm: Scripted, clock: FakeClock) -> AsyncGenerator[Engine]:
+async def process(url: str, machine: Machine[Never], llm: Scripted, clock: FakeClock) -> AsyncGenerator[Engine]:
     store = Store.open(url, clock)
     try:
         async with Engine(store, [machine], llm=llm, clock=clock) as engine:
@@ -433,40 +436,179 @@ def test_a_shadow_counts_for_the_day_and_not_for_the_run() -> None:
     assert list(spends(DESK, before, run, log.events[-1])) == [Spend("desk", TODAY, 2, 13 - 100, 3)]
 
 
+# ── shadows ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+DARK = "---\nshadow: true\n---\n# user\nDark {{ message }}"
+
+
+def beside(say: Callable[[Request], Line] = lambda request: refunds(0)) -> Scripted:
+    """A model that takes so long that its shadows are done before."""
+
+    async def live(request: Request) -> Line:
+        await asyncio.sleep(0.02)
+        return say(request)
+
+    return Scripted(lambda request: say(request) if request.shadow else live(request), usage=EACH)
+
+
+async def test_shadows_are_set_aside_with_the_call_and_no_day_goes_beyond_its_calls(database_url: str, tmp_path: Path) -> None:
+    clock, model = FakeClock(), beside()
+    desk = answering(tmp_path, a_day(7, edge=False), answer=USER, answer_dark=DARK, answer_dim=DARK)
+    async with process(database_url, desk, model, clock) as here, process(database_url, desk, model, clock) as there:
+        rows = [await (here, there)[n % 2].start(TriggerCommand("desk", {}, key=str(n))) for n in range(6)]
+        runs = await asyncio.gather(*((here, there)[n % 2].advance(row.run.id) for n, row in enumerate(rows)))
+        assert Counter(one.run.status for one in runs) == {"done": 2, "attention": 4}
+        assert (len(model.requests), len(model.shadows)) == (2, 4)
+        assert await spent(here) == {TODAY: (6, 600, 42)} == await told(here, desk.definition())
+
+
+async def test_setting_shadows_aside_costs_no_commit(house: House, tmp_path: Path) -> None:
+    counts: list[int] = []
+    for number, limits in enumerate((Limits(), a_day(50, edge=False, tokens=100_000))):
+        place = House(f"{house.url}{number}")
+        engine = place(answering(tmp_path, limits, answer=USER, answer_dark=DARK), llm=beside())
+        before = engine.store.transactions
+        assert (await begun(engine, "desk")).status == "done"
+        counts.append(engine.store.transactions - before)
+        place.stores[0].close()
+    assert counts[0] == counts[1]
+
+
+async def test_a_day_with_fewer_calls_than_shadows_asks_as_many_as_fit(house: House, tmp_path: Path) -> None:
+    desk = answering(tmp_path, a_day(2, edge=False), answer=USER, answer_dark=DARK, answer_dim=DARK)
+    engine = house(desk, llm=(model := beside()))
+    assert (await begun(engine, "desk")).status == "done"
+    assert (len(model.requests), len(model.shadows), await spent(engine)) == (1, 1, {TODAY: (2, 200, 14)})
+
+
+@pytest.mark.parametrize(
+    ("dark", "fault", "calls"),
+    [(DARK.replace("message", "1 // n"), None, 1), (DARK, BadCompletion("it said nothing"), 2), (DARK, LATER, 1)],
+    ids=["never asked", "odd", "turned away"],
+)
+async def test_what_is_set_aside_for_a_shadow_is_given_back_unless_it_answered(
+    house: House, tmp_path: Path, dark: str, fault: Exception | None, calls: int
+) -> None:
+    desk = answering(tmp_path, a_day(5, edge=False), answer=USER, answer_dark=dark)
+    engine = house(desk, llm=beside(lambda request: fault if fault and request.shadow else refunds(0)))
+    row = await engine.start(TriggerCommand("desk", {}))
+    assert (row.run.reserved, (await spent(engine))[TODAY][0]) == (Reserved(TODAY, calls=2), 2)
+    await engine.advance(row.run.id)
+    assert await spent(engine) == await told(engine, desk.definition()) == {TODAY: (calls, 100, 7)}
+
+
+async def test_shadows_are_expected_to_take_as_much_as_they_took(house: House, tmp_path: Path) -> None:
+    sizes: list[int] = []
+    for number, files in enumerate(({}, {"answer_dark": DARK, "answer_dim": DARK})):
+        place = House(f"{house.url}{number}")
+        engine = place(answering(tmp_path / str(number), a_day(edge=False, tokens=1_000_000), answer=USER, **files), llm=beside())
+        for _ in range(2):
+            row = await engine.start(TriggerCommand("desk", {}))
+            sizes.append(row.run.reserved.tokens if row.run.reserved else 0)
+            await engine.advance(row.run.id)
+        other = place(answering(tmp_path / str(number), a_day(edge=False, tokens=1_000_000), answer=USER, **files), llm=beside())
+        await begun(engine, "desk")
+        await other.step((await other.start(TriggerCommand("desk", {}))).run.id)  # binds it, and knows these days
+        row = await other.start(TriggerCommand("desk", {}))
+        sizes.append(row.run.reserved.tokens if row.run.reserved else 0)
+        for store in place.stores:
+            store.close()
+    assert sizes[3] // 3 >= sizes[0] > 8_000
+    assert (sizes[1], sizes[4]) == (100, 300)
+    assert (sizes[2], sizes[5]) == (100, 300)
+
+
+@pytest.mark.parametrize("fault", [LATER, ModelRefused("the key is wrong")])
+async def test_shadows_beside_a_try_that_failed_count_and_are_not_asked_again(
+    house: House, tmp_path: Path, fault: Exception
+) -> None:
+    faults = [fault]
+    desk = answering(tmp_path, a_day(2, edge=False), answer=USER, answer_dark=DARK)
+    model = beside(lambda request: refunds(0) if request.shadow or not faults else faults.pop())
+    engine = house(desk, llm=model)
+    run = await begun(engine, "desk")
+    assert await spent(engine) == await told(engine, desk.definition()) == {TODAY: (2, 100, 7)}
+    house.clock.advance(timedelta(minutes=20))
+    if run.status == "blocked":
+        await engine.retry(run.id)
+    assert (await engine.advance(run.id)).run.status == "done"
+    assert (len(model.requests), len(model.shadows)) == (2, 1)
+    assert await spent(engine) == await told(engine, desk.definition()) == {TODAY: (2, 200, 14)}
+
+
+async def test_a_call_that_was_never_made_is_given_back(house: House, tmp_path: Path) -> None:
+    tight = "---\nwindow: 70\n---\n# user\n{{ window }}"
+    desk = answering(tmp_path, a_day(4, edge=False), answer=tight, answer_dark=DARK)
+    engine = house(desk, llm=(model := beside()))
+    run = await begun(engine, "desk", message="a long story " * 200)
+    assert (run.state, run.failures, len(model.requests) + len(model.shadows)) == ("Declined", {"Answer": 3}, 0)
+    assert await spent(engine) == await told(engine, desk.definition()) == {TODAY: (0, 0, 0)}
+
+
+@pytest.mark.long
+def test_a_process_that_dies_anywhere_counts_each_shadow_once(tmp_path: Path) -> None:
+    desk = answering(tmp_path, a_day(5, edge=False, tokens=50_000), answer=USER, answer_dark=DARK)
+
+    async def scenario(engine: Engine) -> list[str]:
+        states: list[str] = []
+        for key in ("a", "b", "c"):
+            row = await engine.start(TriggerCommand("desk", {}, key=key))
+            states.append((await engine.advance(row.run.id)).run.status)
+        assert await spent(engine) == await told(engine, desk.definition()) == {TODAY: (4, 400, 28)}
+        return states
+
+    def points(name: str, at: frozenset[int] = frozenset()) -> CrashPoints:
+        return CrashPoints(f"sqlite:///{tmp_path / name}", [desk], llm=beside(), clock=FakeClock(), at=at)
+
+    calm = points("calm.db")
+    assert calm.run(scenario) == ["done", "done", "attention"]
+    for number in range(1, len(calm.passed) + 1):
+        assert points(f"{number}.db", frozenset({number})).run(scenario) == ["done", "done", "attention"], calm.passed[number - 1]
+
+
 # ── the parts by themselves ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 DESK = deskwork(a_day(50, tokens=1000, cost_usd=1)).definition()
 AMOUNTS = st.integers(0, 500)
 USAGE = st.one_of(st.none(), st.fixed_dictionaries({"input_tokens": AMOUNTS, "output_tokens": AMOUNTS, "cost": AMOUNTS}))
-ENDS = st.sampled_from(["stop", "error", "postponed", "stuck", "next day"])
+ENDS = st.sampled_from(["stop", "error", "postponed", "blocked", "stuck", "overflow", "next day"])
 
 
-@given(st.lists(st.tuples(ENDS, USAGE, AMOUNTS), max_size=12), st.booleans())
+@given(st.lists(st.tuples(ENDS, USAGE, AMOUNTS, st.integers(0, 2)), max_size=12), st.booleans())
 def test_whatever_becomes_of_calls_each_day_holds_what_was_used_and_what_is_set_aside(
-    ends: list[tuple[str, Json, int]], cancels: bool
+    ends: list[tuple[str, Json, int, int]], cancels: bool
 ) -> None:
-    log = Log(DESK, "Think", asks=True, reserved={"day": day(0), "tokens": 900})
+    log = Log(DESK, "Think", asks=True, reserved={"day": day(0), "tokens": 900, "calls": 3})
     expected: Counter[str] = Counter()
     calls = 0
-    for end, usage, guess in ends:
+    for end, usage, guess, wanted in ends:
         run = log.run
         if run.reserved is None:
             break
-        body: dict[str, Json] = {"usage": usage} if usage and end != "next day" else {}
-        expected[run.reserved.day] += used(body).tokens
+        quiet = end in ("next day", "overflow")
+        body: dict[str, Json] = {"usage": usage} if usage and not quiet else {}
+        asked_beside = 0 if quiet else min(wanted, run.reserved.calls - 1)
+        body |= {"shadow": {str(n): {"usage": {"input_tokens": 5}} for n in range(asked_beside)}} if asked_beside else {}
+        expected[run.reserved.day] += used(body).tokens + 5 * asked_beside
+        calls += asked_beside
         if end == "next day":
             log.at += DAY
-            log.add("reserved", reserved={"day": day(log.at), "tokens": guess})
+            log.add("reserved", reserved={"day": day(log.at), "tokens": guess, "calls": 1 + wanted})
         elif end == "postponed":
             log.add("postponed", until=1, attempts=1, **body)
+        elif end == "blocked":
+            log.add("blocked", reason="no key", **body)
+            log.add("retried", by="ann")
         elif end == "stuck":
             calls += 1
             log.add("asked", stuck="keep is broken", reply={}, **body)
-        elif end == "error":
-            calls += 1
+        elif end in ("error", "overflow"):
+            calls += end == "error"
+            body |= {"prompt": {"name": "desk/think"}} if end == "overflow" else {}
             log.add("asked", outcome="error", error={"type": "E"}, **body)
             if log.run.state == "Short":
-                log.add("compacted", outcome="retry", error={}, reserved={"day": day(log.at), "tokens": guess})
+                aside: Object = {"day": day(log.at), "tokens": guess, "calls": 1 + wanted}
+                log.add("compacted", outcome="retry", error={}, reserved=aside)
         else:
             calls += 1
             log.add("asked", outcome="stop", **body)
@@ -484,7 +626,7 @@ def test_whatever_becomes_of_calls_each_day_holds_what_was_used_and_what_is_set_
     if still is not None:
         tokens[still.day] -= still.tokens
     assert {name: count for name, count in tokens.items() if count} == {name: count for name, count in expected.items() if count}
-    assert sum(change.model_calls for change in spent) == calls + (still is not None)
+    assert sum(change.model_calls for change in spent) == calls + (still.calls if still else 0)
     assert run == log.run
 
 

@@ -12,16 +12,19 @@ from typer.testing import CliRunner
 
 from leverframe import TriggerCommand
 from leverframe.cli import app
+from leverframe.cli.context import sizes
 from leverframe.context import at, every
 from leverframe.errors import ModelRefused, ModelUnavailable, NotFound
 from leverframe.llm import Scripted, Usage, request_hash
 from leverframe.llm.scripted import Line
+from leverframe.recording import record
+from leverframe.replay import replay
 from leverframe.testing import check_seen
 from tests import repository
 from tests.browser import Watched, chromium
 from tests.house import House, begin, world
 from tests.repository import Done
-from tests.test_window_errors import BAD, Patient, Stop, agent, fetch, peek
+from tests.test_window_errors import BAD, PROMPT, Cutting, Patient, Stop, agent, fetch, peek
 
 BROKEN = "Order 1042 arrived <b>broken</b> & I want my money back"
 Command = Callable[..., Done]
@@ -38,6 +41,17 @@ async def test_every_question_is_made_again_byte_for_byte_also_by_another_proces
     assert [list(one.messages) for one in found] == [list(request.messages) for request in model.requests]
     assert [one.body["request"] for one in found] == [request_hash(request.messages) for request in model.requests]
     assert await check_seen(house().store, {"desk": machine}) == len(script)
+
+
+async def test_of_a_window_that_overflowed_nothing_was_sent(house: House, tmp_path: Path) -> None:
+    machine = agent(tmp_path, Cutting, prompt=f"---\nwindow: 300\n---\n{PROMPT}")
+    run = await begin(house(machine, llm=Scripted([Stop()])), "desk", note="a long story " * 200)
+    overflowed, sent = await every(house().store, {"desk": machine}, run.id)
+    assert (overflowed.verified, overflowed.messages, overflowed.why) == (None, (), "nothing was sent: the window overflowed")
+    assert (overflowed.json()["prompt"], overflowed.json()["budget"], sent.verified) == ("desk/choose", None, True)
+    assert (sizes(overflowed), "window of 300" in sizes(sent)) == ("", True)
+    told_again = await replay(await record(house().store, run.id), machine, machine.definition())
+    assert (told_again.divergence, told_again.reworded) == (None, [])
 
 
 async def test_what_is_kept_of_a_question_does_not_grow(house: House, tmp_path: Path) -> None:

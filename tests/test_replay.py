@@ -1,13 +1,13 @@
 """A recorded run told again: it comes out as it was while the code is as it was, and where that changed the first difference is named."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import pytest
 
-from leverframe import Approve, Limits, Machine, Wait, Work
+from leverframe import Approve, Back, Delegate, Limits, Machine, Wait, Work
 from leverframe.errors import RecordingError
 from leverframe.llm import Scripted
 from leverframe.recording import Recording, read, record
@@ -25,6 +25,7 @@ from tests.house import (
     Nap,
     Pay,
     Person,
+    Result,
     Short,
     Sign,
     Stop,
@@ -229,6 +230,83 @@ class Weighing(Work[Box]):
 
     def run(self, memory: Box) -> Literal["light", "heavy"]:
         return "heavy"
+
+
+class Odd(Work[Box]):
+    def run(self, memory: Box) -> Literal["even", "odd"]:
+        return "odd" if memory.n % 2 else "even"
+
+
+class Kids(Delegate[Box, Result]):
+    machine, returns, deadline, max_failed = "kid", Result, DAY, 1
+
+    def give(self, memory: Box) -> list[Box]:
+        return [Box(n=n) for n in range(4)]
+
+    def keep(self, memory: Box, results: Sequence[Result | None]) -> None:
+        memory.items = [result.n for result in results if result]
+
+
+class Lenient(Kids):
+    name, max_failed = "Kids", 2
+
+
+class Careless(Lenient):
+    name = "Kids"
+
+    def keep(self, memory: Box, results: Sequence[Result | None]) -> None:
+        raise ValueError("no room")
+
+
+kid = Machine("kid", memory=Box, edges={Odd: {"even": Done, "odd": Failed}})
+
+
+def family(kids: type[Kids]) -> Machine[Box]:
+    edges: Edges = {kids: {"done": Done, "error": Short, "expired": Failed}, Short: {"retry": Back, "give_up": Failed}}
+    return Machine("family", memory=Box, edges=edges)
+
+
+async def raised(house: House, kids: type[Kids], keeps: type[Kids] | None = None) -> Recording:
+    """Two of four children failed. `keeps`: the code that a person brought when this one could not keep what came back."""
+    engine = house(family(kids), kid)
+    run = await begin(engine, "family")
+    while (await engine.store.load(run.id)).run.status not in ("done", "failed", "attention"):
+        for row in await engine.store.runs():
+            await engine.advance(row.run.id)
+    if keeps is not None:
+        engine = house(family(keeps), kid)
+        await engine.retry(run.id)
+        await engine.advance(run.id)
+    return await record(engine.store, run.id)
+
+
+async def told_of(recording: Recording, kids: type[Kids]) -> Replayed:
+    machine = family(kids)
+    return await replay(recording, machine, machine.definition({"kid": kid, "family": machine}))
+
+
+async def test_how_many_children_may_fail_is_decided_anew(house: House) -> None:
+    for recorded, others, was, now in ((Lenient, Kids, "done", "error"), (Kids, Lenient, "error", "done")):
+        place = House(house.url + was)
+        recording = await raised(place, recorded)
+        assert (await told_of(recording, recorded)).divergence is None
+        found = (await told_of(recording, others)).divergence
+        assert found is not None
+        assert (found.state, found.what, found.was, found.now) == ("Kids", "outcome", was, now)
+        for store in place.stores:
+            store.close()
+
+
+async def test_what_children_gave_back_is_kept_anew(house: House) -> None:
+    found = (await told_of(await raised(house, Lenient), Careless)).divergence
+    assert found is not None
+    assert (found.what, found.was, found.now) == ("stuck", "done", "Kids.keep raised ValueError: no room")
+
+
+async def test_what_could_not_be_kept_and_was_made_good_comes_out_as_recorded(house: House) -> None:
+    recording = await raised(house, Careless, Lenient)
+    assert [line.type for line in recording.events][-4:] == ["returned", "retried", "kept", "ended"]
+    assert (await told_of(recording, Lenient)).divergence is None
 
 
 async def test_a_model_is_asked_anew_and_another_choice_is_a_difference(house: House) -> None:

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from leverframe import Back, Engine, Machine, TriggerCommand, prompt_by
+from leverframe import Back, Call, Engine, Machine, TriggerCommand, prompt_by
 from leverframe.canon import Object
 from leverframe.card import written
 from leverframe.check import check
@@ -19,7 +19,7 @@ from leverframe.replay import replay
 from leverframe.run import Run
 from tests import told
 from tests.house import House, begin, built
-from tests.told import Case, Decline, answering, choosing, refunds, released, write
+from tests.told import Case, Decline, answering, choosing, paying, refunds, released, write
 
 USER = "# user\n{{ message }}"
 
@@ -245,6 +245,18 @@ async def test_a_shadow_is_asked_of_its_own_model(house: House, tmp_path: Path) 
 async def test_how_far_a_shadow_agrees_is_recorded(house: House, tmp_path: Path) -> None:
     _, shadow, _ = await shadowed(house, tmp_path, refunds(6, "broken"))
     assert (shadow["same_intent"], shadow["same"]) == (True, False)
+
+
+@pytest.mark.parametrize("follows", [[refunds(2)], [refunds(3)], [refunds(2), refunds(3)], []])
+async def test_a_shadow_agrees_only_where_the_calls_that_follow_are_the_same(
+    house: House, tmp_path: Path, follows: list[Call[int]]
+) -> None:
+    model = Scripted(lambda request: [refunds(1), *follows] if request.shadow else [refunds(1), refunds(2)])
+    run = await begin(house(paying(tmp_path, answer=USER, answer_dark=DARK), llm=model), "desk")
+    shadow = cast(Object, cast(Object, (await asked(house, run))["shadow"])["dark"])
+    assert (shadow["same_intent"], shadow["same"]) == (True, follows == [refunds(2)])
+    queue = cast(list[Object], shadow.get("queue") or [])
+    assert [call["arguments"] for call in queue] == [call.arguments for call in follows]
 
 
 async def test_a_shadow_that_picks_something_else_changes_nothing(house: House, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from math import comb
 from pathlib import Path
@@ -11,20 +12,22 @@ from typing import cast
 import pytest
 from typer.testing import CliRunner
 
-from leverframe import Engine, TriggerCommand
+from leverframe import Call, Engine, TriggerCommand
 from leverframe.canon import Json, Object
 from leverframe.cli import app
 from leverframe.errors import Conflict, InvalidMemory, NotPinned, UnknownPrompt
 from leverframe.llm import ExamplesLLM, Request, Scripted, Usage
 from leverframe.project import find
 from leverframe.prompt import Prompt
+from leverframe.run import event
 from leverframe.store import Store
 from leverframe.testing import FakeClock
 from leverframe.trial import examine, habits, pin, prompts, share, unpin, uses, variants
 from leverframe.trial.exam import close
 from leverframe.trial.sample import memory_of
 from tests import repository
-from tests.told import Answer, Decline, answering, machines, refunds, released
+from tests.stored import CLOCK, new, opened, step
+from tests.told import Answer, Decline, Several, answering, machines, paying, refunds, released
 
 USER = "# user\n{{ message }}"
 CHEAP = Usage(100, 10, cost=20)
@@ -89,6 +92,61 @@ async def test_the_database_counts_how_runs_ended_and_what_people_changed(databa
         assert (await engine.store.load(old)).run.status == "done"
         text = json.dumps([one.json() for one in found["desk/answer"]])
         assert "Infinity" not in text
+    finally:
+        store.close()
+
+
+async def test_a_window_that_overflowed_is_an_error_of_its_prompt_and_no_call(database_url: str, tmp_path: Path) -> None:
+    store = Store.open(database_url, clock := FakeClock())
+    machine = answering(
+        tmp_path, answer="---\nwindow: 70\n---\n# user\n{{ window }}", answer_dark="---\nshadow: true\n---\n# user\nDark"
+    )
+    files = prompts([machine])
+    try:
+        async with Engine(store, [machine], llm=Scripted([]), clock=clock) as engine:
+            row = await engine.start(TriggerCommand("desk", {"message": "a long story " * 200}))
+            assert (await engine.advance(row.run.id)).run.state == "Declined"
+        base, _ = (await variants(store, files, 0))[0]["desk/answer"]
+        assert [base.count(name) for name in ("calls", "errors", "unpriced")] == [0, 3, 0]
+        assert (base.ended, [(one.calls, one.hash) for one in base.versions]) == (
+            {"failed": 1},
+            [(0, files["desk/answer"][0].hash)],
+        )
+    finally:
+        store.close()
+
+
+async def test_what_an_earlier_version_asked_without_naming_a_prompt_is_left_out(database_url: str, tmp_path: Path) -> None:
+    machine = answering(tmp_path, answer=USER)
+    async with opened(database_url) as store:
+        first = new(owner="me")
+        started = await store.start(first)
+        overflow: Object = {"state": "Read", "outcome": "error", "error": {"type": "WindowOverflow"}}
+        asked = event(first.run, CLOCK.now(), "asked", "engine", overflow)
+        commit = step(first.run, started.fence)
+        await store.commit(replace(commit, run=replace(commit.run, head=asked.hash), events=[asked]))
+        found, _ = await variants(store, prompts([machine]), 0)
+        assert {name: [one.counted for one in variants] for name, variants in found.items()} == {"desk/answer": [{}]}
+
+
+async def test_people_judge_a_shadow_by_the_first_call_of_an_answer(database_url: str, tmp_path: Path) -> None:
+    """Of those that follow nobody knows what it would have said; and that it has others makes its first call no other."""
+    store = Store.open(database_url, clock := FakeClock())
+    machine = paying(tmp_path, answer=USER, answer_dark="---\nshadow: true\n---\n# user\nDark")
+    model = Scripted(lambda request: [refunds(1), refunds(9)] if request.shadow else [refunds(1), refunds(2), refunds(3)])
+    try:
+        async with Engine(store, [machine], llm=model, clock=clock) as engine:
+            row = await engine.start(TriggerCommand("desk", {}))
+            for decision in ("approved", "approved", "rejected"):
+                await engine.advance(row.run.id)
+                (task,) = await store.tasks(row.run.id)
+                await engine.decide(task.id, by="ann", decision=decision)
+        _, shadow = (await variants(store, prompts([machine]), 0))[0]["desk/answer"]
+        assert {name: (one.hits, one.of) for name, one in shadow.agreement.items()} == {
+            "intent": (1, 1),
+            "arguments": (0, 1),
+            "people": (1, 1),
+        }
     finally:
         store.close()
 
@@ -321,6 +379,51 @@ otherwise: {intent: decline, reason: "-"}
     assert "broken 5 <request>" in model.requests[0].messages[0].content
     offline = await examine(ExamplesLLM(), machine, state, prompt)
     assert offline.right.hits == 3
+
+
+SEVERAL = """---
+examples:
+  - when: {message: both broke, n: 5}
+    reply: {intent: refund, arguments: {cents: "{{ n }}", why: ""}, then: [{intent: refund, arguments: {cents: 7, why: "it came late"}}]}
+  - when: {message: "no reason", n: 1}
+    reply: {intent: decline, reason: "-"}
+otherwise: {intent: decline, reason: "-"}
+---
+# user
+{{ message }} {{ n }} {{ choices }}"""
+
+
+async def test_an_exam_asks_for_several_calls_where_a_live_run_does(sqlite_url: str, tmp_path: Path) -> None:
+    machine = paying(tmp_path, answer=SEVERAL)
+    (prompt,) = prompts([machine])["desk/answer"]
+    live, model = Scripted([[Decline(reason="-")]]), Scripted(lambda request: [Decline(reason="-")])
+    store = Store.open(sqlite_url)
+    async with Engine(store, [machine], llm=live) as engine:
+        await engine.advance((await engine.start(TriggerCommand("desk", {"message": "no reason", "n": 1}))).run.id)
+    store.close()
+    exam = await examine(model, machine, Several, prompt)
+    assert (exam.outcome.hits, exam.right.hits, exam.right.of) == (1, 1, 2)
+    assert model.requests[1].messages == live.requests[0].messages
+    assert model.requests[1].choices.schema_text == live.requests[0].choices.schema_text
+    assert (await examine(ExamplesLLM(), machine, Several, prompt)).right.hits == 2
+
+
+@pytest.mark.parametrize(
+    ("follows", "right"),
+    [
+        ([refunds(7, "it came late, sadly")], True),
+        ([refunds(8, "it came late")], False),
+        ([refunds(7, "it came late")] * 2, False),
+        ([], False),
+    ],
+)
+async def test_an_exam_holds_a_model_to_the_calls_that_follow_too(tmp_path: Path, follows: list[Call[int]], right: bool) -> None:
+    machine = paying(tmp_path, answer=SEVERAL)
+    (prompt,) = prompts([machine])["desk/answer"]
+    exam = await examine(Scripted([[refunds(5), *follows]]), machine, Several, prompt, examples=prompt.examples[:1])
+    assert (exam.outcome.hits, exam.right.hits) == (1, int(right))
+    (told_of,) = cast(list[Object], exam.json()["examples"])
+    assert len(cast(list[Json], cast(Object, told_of["expected"])["queue"])) == 1
 
 
 def test_words_are_compared_by_what_matters_and_everything_else_exactly() -> None:

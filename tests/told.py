@@ -3,7 +3,24 @@
 from pathlib import Path
 from typing import Literal, Never
 
-from leverframe import Approve, Ask, Back, Call, Compact, Delegate, End, Machine, Memory, Reply, Work, prompt_by, tool
+from leverframe import (
+    Act,
+    Approve,
+    Ask,
+    Back,
+    Call,
+    Compact,
+    Delegate,
+    End,
+    Limits,
+    Machine,
+    Memory,
+    Next,
+    Reply,
+    Work,
+    prompt_by,
+    tool,
+)
 from leverframe.state import M_contra as M
 from tests.house import DAY
 
@@ -52,6 +69,14 @@ class Release(Approve[Case]):
     to, deadline = "ann", DAY
 
 
+class Several(Answer):
+    many, most = True, 4
+
+
+class Pay(Act[Case]):
+    runs = (refund,)
+
+
 class Over(Work[Case]):
     def run(self, memory: Case) -> Literal["good", "bad"]:
         return "good" if self.call.arguments["cents"] == memory.n else "bad"
@@ -69,11 +94,12 @@ class Short(Compact):
     pass
 
 
-def answering(folder: Path, **prompts: str) -> Machine[Case]:
+def answering(folder: Path, limits: Limits | None = None, **prompts: str) -> Machine[Case]:
     """Answer, then an end: a refund of the right amount is a success. `prompts` are files, `answer` and `answer_b`."""
     machine = Told(
         "desk",
         memory=Case,
+        limits=limits,
         edges={
             Answer: {"refund": Over, "decline": Declined, "error": Short},
             Over: {"good": Paid, "bad": Declined},
@@ -92,6 +118,21 @@ def released(folder: Path, **prompts: str) -> Machine[Case]:
             Answer: {"refund": Release, "decline": Declined, "error": Short},
             Release: {"approved": Over, "rejected": Declined, "expired": Declined},
             Over: {"good": Paid, "bad": Declined},
+            Short: {"retry": Back, "give_up": Declined},
+        },
+    )
+    return kept(machine, folder, **prompts)
+
+
+def paying(folder: Path, **prompts: str) -> Machine[Case]:
+    """As `released`, with several refunds in one answer, each released by itself."""
+    machine = Told(
+        "desk",
+        memory=Case,
+        edges={
+            Several: {"refund": Release, "decline": Declined, "error": Short},
+            Release: {"approved": Pay, "rejected": Declined, "expired": Declined},
+            Pay: {"next": Next, "ok": Paid, "error": Short},
             Short: {"retry": Back, "give_up": Declined},
         },
     )

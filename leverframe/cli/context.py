@@ -158,6 +158,6 @@ def sizes(one: Seen) -> str:
     usage = one.body.get("usage")
     counted = usage.get("input_tokens") if isinstance(usage, dict) and not usage.get("estimated") else None
     said = [f"model {one.body['model']}" if one.body.get("model") else ""]
-    said += [f"window of {one.kept['budget']:,} tokens, messages of about {one.kept['tokens']:,}" if one.kept else ""]
+    said += [f"window of {one.kept['budget']:,} tokens, messages of about {one.kept['tokens']:,}" if "budget" in one.kept else ""]
     said += [f"counted as {counted:,}" if counted else ""]
     return "; ".join(part for part in said if part)

@@ -272,6 +272,7 @@ def _print_exams(to: Console, exams: "Sequence[Exam]") -> None:
     to.print(table, soft_wrap=False)
     for exam in exams:
         for result in (result for result in exam.asked if not result.right):
-            said = result.why or (f"answered {cut(canonical(result.answered.json()))}" if result.answered else "nothing")
-            wanted = cut(canonical(result.question.expected.json())) if result.question.expected else ""
+            told = result.json()
+            said = result.why or (f"answered {cut(canonical(told['answered']))}" if result.answered else "nothing")
+            wanted = cut(canonical(told["expected"])) if result.question.expected else ""
             to.print(Text(line(f"  {exam.variant}:{result.question.line} {said}, not {wanted}"), style="dim"))

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from leverframe.canon import Json, Object
 from leverframe.errors import BadCompletion, PromptError
+from leverframe.llm.choices import Choices
 from leverframe.llm.seam import Answer, Request, Usage, request_hash
 from leverframe.prompt import Example, Prompt
 from leverframe.template import fill
@@ -134,23 +135,25 @@ class ExamplesLLM:
         return mean + 0.05 * met, scores[0][1] if scores else ""
 
     def _checked(self, prompt: Prompt, request: Request, reply: Object, variables: Mapping[str, Json], confidence: float) -> Json:
-        """The reply filled in, if it is one of the choices; where an answer may make several calls, with those that it has as `then`.
-
-        Raises PromptError.
-        """
-        said = fill(reply, variables, prompt.where)
-        assert isinstance(said, dict)
-        several = request.choices.most > 1
-        more: Json = said.pop("then", None) if several else None
-        every = [one if isinstance(one, dict) else {} for one in (said, *(more if isinstance(more, list) else []))]
-        if request.choices.threshold is not None:
-            every = [{"intent": one.get("intent"), "confidence": round(confidence, 2), **one} for one in every]
-        filled: Json = list[Json](every) if several else every[0]
+        """The reply filled in, if it is one of the choices. Raises PromptError."""
+        filled = as_answer(fill(reply, variables, prompt.where), request.choices, confidence)
         try:
             request.choices.parse(filled)
         except BadCompletion as error:
             raise PromptError(f"{prompt.where}: an example's reply does not fit: {error}") from None
         return filled
+
+
+def as_answer(reply: Json, choices: Choices, confidence: float) -> Json:
+    """An example's reply as a model gives it: with a confidence where one is asked for, and where an answer may make several calls, a
+    list of them, with those that the example has as `then`."""
+    said = dict(reply) if isinstance(reply, dict) else {}
+    several = choices.most > 1
+    more: Json = said.pop("then", None) if several else None
+    every = [one if isinstance(one, dict) else {} for one in (said, *(more if isinstance(more, list) else []))]
+    if choices.threshold is not None:
+        every = [{"intent": one.get("intent"), "confidence": round(confidence, 2), **one} for one in every]
+    return list[Json](every) if several else every[0]
 
 
 def similarity(text: str, pattern: str, rarity: Mapping[str, float]) -> float:

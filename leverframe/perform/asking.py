@@ -33,12 +33,14 @@ MODEL_ATTEMPTS = 5
 async def ask(step: Step) -> Draft:
     """One model call, and those of shadows beside it, which the run does not notice."""
     prompts = prompts_for(step)
+    prompt = prompt_of(step, prompts)
     try:
-        request, manifest, variables = _request(step, prompts)
+        request, manifest, variables = _request(step, prompt)
     except PromptError as error:
         raise Stuck(str(error)) from error
     except WindowOverflow as error:
-        return Draft("asked", {"state": step.run.state, "outcome": "error", "error": fault(error, "window")})
+        told: Object = {"name": prompt.name, "variant": prompt.variant, "hash": prompt.hash}  # and no budget: nothing was sent
+        return Draft("asked", {"state": step.run.state, "prompt": told, "outcome": "error", "error": fault(error, "window")})
     shadows = await begin_shadows(step, prompts, request, variables)
     live: Object = {}
     try:
@@ -46,7 +48,7 @@ async def ask(step: Step) -> Draft:
         live = draft.body
     finally:
         beside = end_shadows(shadows, live)
-    return replace(draft, body={**draft.body, **beside}) if beside and draft.type == "asked" else draft
+    return replace(draft, body={**draft.body, **beside}) if beside else draft
 
 
 async def _answered(step: Step, request: Request, body: Object) -> Draft:
@@ -91,9 +93,8 @@ def _given(chosen: Json, picked: Picked) -> Object:
     return only if picked.confidence is None else {key: value for key, value in only.items() if key != "confidence"}
 
 
-def _request(step: Step, prompts: list[Prompt]) -> tuple[Request, Object, Object]:
+def _request(step: Step, prompt: Prompt) -> tuple[Request, Object, Object]:
     name, run = step.run.state, step.run
-    prompt = prompt_of(step, prompts)
     choices = step.bound.choices_of(name)
     model = prompt.model or step.model
     window, context = step.window or Window(), context_of(step.llm, model)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from leverframe.canon import Object
-from leverframe.errors import ModelError, ModelRefused
+from leverframe.errors import BadCompletion, ModelError, ModelRefused
 from leverframe.llm import LLM, Answer, Picked, Request, pick, unpriced
+from leverframe.perform.following import waiting
 from leverframe.perform.memory import one_line
 from leverframe.perform.replies import reply_body
 from leverframe.perform.step import Step, Stuck
@@ -49,13 +50,20 @@ class Shadow:
 
 
 async def begin_shadows(step: Step, prompts: list[Prompt], request: Request, variables: Object) -> list[Shadow]:
-    """Asks every shadow what the model is about to be asked."""
-    shadows = [Shadow(each, asyncio.ensure_future(_asked(step, each, request, variables))) for each in prompts if each.shadow]
+    """Asks every shadow what the model is about to be asked; where the calls of a day are counted, those that were set aside with it."""
+    found = [each for each in prompts if each.shadow][: _room(step)]
+    shadows = [Shadow(each, asyncio.ensure_future(_asked(step, each, request, variables))) for each in found]
     for shadow in shadows:
         shadow.answer.add_done_callback(_heard)
     if shadows:
         await asyncio.sleep(0)  # they are on their way before the model is
     return shadows
+
+
+def _room(step: Step) -> int | None:
+    if not step.bound.definition.daily:
+        return None
+    return step.run.reserved.calls - 1 if step.run.reserved else 0
 
 
 async def _asked(step: Step, prompt: Prompt, request: Request, variables: Object) -> tuple[Answer, Picked]:
@@ -99,12 +107,13 @@ def _outcome(answer: "asyncio.Task[tuple[Answer, Picked]]", live: Object) -> Obj
     error = None if answer.cancelled() else answer.exception()
     if error is not None or answer.cancelled():
         usage = error.usage if isinstance(error, ModelError) else None
-        spent: Object = {}
+        spent: Object | None = {} if isinstance(error, BadCompletion) else None  # it was asked, and answered something
         if usage is not None:
             spent = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens, "cost": usage.cost}
-        return {"error": one_line(error) if error else "cancelled", **({"usage": spent} if spent else {})}
+        return {"error": one_line(error) if error else "cancelled", **({"usage": spent} if spent is not None else {})}
     given, picked = answer.result()
     said: Object = {"reply": reply_body(picked.reply)} if picked.reply is not None else {"call": picked.json()}
+    said |= waiting(picked.queue)
     return {
         **said,
         "intent": picked.intent,
@@ -115,11 +124,12 @@ def _outcome(answer: "asyncio.Task[tuple[Answer, Picked]]", live: Object) -> Obj
 
 
 def _agrees(intent: str, said: Object, live: Object) -> Object:
-    """Does it say what the model says, that is, the same intent, and the same with everything that comes with it? Nothing is known of a
-    model that answered nothing."""
+    """Does it say what the model says, that is, the same intent, and the same with everything that comes with it, calls that follow
+    included? Nothing is known of a model that answered nothing."""
     call = cast("Object | None", live.get("call") or live.get("considered"))
     if call is not None:
         same: Object = {"call": {name: call[name] for name in ("tool_name", "arguments")}}
+        same |= {"queue": live["queue"]} if "queue" in live else {}
         own = call["tool_name"]
     elif "reply" in live:
         same = {"reply": live["reply"]}

@@ -14,9 +14,12 @@ from sqlalchemy import Engine, text
 from leverframe.clock import Micros
 from leverframe.store.database import READING, refusals
 
+# What was asked before a window that overflowed said of which prompt has no name, and belongs to none.
 _ASKED = """WITH asked AS (
-    SELECT e.run_id, e.seq, e.at, r.status, {doc:e.body} AS doc FROM runs r JOIN events e ON e.run_id = r.id
-    WHERE r.created_at >= :since AND e.type = 'asked'
+    SELECT * FROM (
+        SELECT e.run_id, e.seq, e.at, r.status, {doc:e.body} AS doc FROM runs r JOIN events e ON e.run_id = r.id
+        WHERE r.created_at >= :since AND e.type = 'asked'
+    ) every WHERE {word:doc:prompt.name} IS NOT NULL
 )"""
 _SHADOWED = """, shadowed AS (
     SELECT asked.run_id, asked.seq, asked.at, {word:doc:prompt.name} AS name, s.key AS variant, s.value AS doc
@@ -28,11 +31,14 @@ _DECIDED = """, decided AS (
         (SELECT max(c.seq) FROM events c WHERE c.run_id = d.run_id AND c.seq < d.seq AND c.type = 'edited') AS changed
     FROM runs r JOIN events d ON d.run_id = r.id WHERE r.created_at >= :since AND d.type IN ('decided', 'edited')
 )"""
-_SPENT = """count(*) AS calls, sum(COALESCE({number:doc:usage.input_tokens}, 0)) AS input_tokens,
+_SPENT = """sum(COALESCE({number:doc:usage.input_tokens}, 0)) AS input_tokens,
     sum(COALESCE({number:doc:usage.output_tokens}, 0)) AS output_tokens, sum(COALESCE({number:doc:usage.cost}, 0)) AS cost,
-    sum(CASE WHEN {word:doc:usage.cost} IS NULL THEN 1 ELSE 0 END) AS unpriced, min(at) AS first, max(at) AS last"""
+    min(at) AS first, max(at) AS last"""
+_SENT = "{word:doc:prompt.budget} IS NOT NULL"  # not where the window overflowed
 _CALLS = f"""{_ASKED}
 SELECT {{word:doc:prompt.name}} AS name, {{word:doc:prompt.variant}} AS variant, COALESCE({{word:doc:prompt.hash}}, '') AS hash,
+    sum(CASE WHEN {_SENT} THEN 1 ELSE 0 END) AS calls,
+    sum(CASE WHEN {_SENT} AND {{word:doc:usage.cost}} IS NULL THEN 1 ELSE 0 END) AS unpriced,
     sum(CASE WHEN {{word:doc:outcome}} = 'error' THEN 1 ELSE 0 END) AS errors, {_SPENT}
 FROM asked GROUP BY 1, 2, 3"""
 _ENDED = f"""{_ASKED}, told AS (
@@ -46,7 +52,8 @@ SELECT {{word:asked.doc:prompt.name}} AS name, {{word:asked.doc:prompt.variant}}
     sum(CASE WHEN {{word:d.doc:outcome}} = 'rejected' THEN 1 ELSE 0 END) AS rejected
 FROM decided d JOIN asked ON asked.run_id = d.run_id AND asked.seq = d.chosen GROUP BY 1, 2"""
 _SHADOWS = f"""{_ASKED}{_SHADOWED}
-SELECT name, variant, {{word:doc:hash}} AS hash, {_SPENT},
+SELECT name, variant, {{word:doc:hash}} AS hash, {_SPENT}, count(*) AS calls,
+    sum(CASE WHEN {{word:doc:usage.cost}} IS NULL THEN 1 ELSE 0 END) AS unpriced,
     sum(CASE WHEN {{word:doc:late}} IS NOT NULL THEN 1 ELSE 0 END) AS late,
     sum(CASE WHEN {{word:doc:error}} IS NOT NULL THEN 1 ELSE 0 END) AS errors,
     sum(CASE WHEN {{word:doc:same}} IS NOT NULL THEN 1 ELSE 0 END) AS compared,
@@ -54,14 +61,21 @@ SELECT name, variant, {{word:doc:hash}} AS hash, {_SPENT},
     sum(CASE WHEN {{true:doc:same}} THEN 1 ELSE 0 END) AS same
 FROM shadowed GROUP BY 1, 2, 3"""
 # What people did is the right answer: what they edited it to; what they approved as it was; of what they rejected, anything else.
+# Of an answer with several calls the first is judged: those that follow are decided once a call before them was executed, and what a
+# shadow would have said by then nobody knows.
+_SAME = (
+    "{part:s.doc:call.arguments} = {part:%s.doc:call.arguments} AND {word:s.doc:call.tool_name} = {word:%s.doc:call.tool_name}"
+)
+_AS_ASKED, _AS_EDITED = _SAME.replace("%s", "a"), _SAME.replace("%s", "d")
 _JUDGED = f"""{_ASKED}{_SHADOWED}{_DECIDED}
-SELECT name, variant, count(*) AS judged, sum(CASE
-    WHEN d.type = 'edited' THEN CASE WHEN {{part:s.doc:call.arguments}} = {{part:d.doc:call.arguments}}
-        AND {{word:s.doc:call.tool_name}} = {{word:d.doc:call.tool_name}} THEN 1 ELSE 0 END
-    WHEN {{word:d.doc:outcome}} = 'approved' THEN CASE WHEN {{true:s.doc:same}} THEN 1 ELSE 0 END
-    ELSE CASE WHEN {{true:s.doc:same}} THEN 0 ELSE 1 END END) AS agreed
-FROM decided d JOIN shadowed s ON s.run_id = d.run_id AND s.seq = d.chosen
-WHERE {{word:s.doc:intent}} IS NOT NULL AND (d.changed IS NULL OR d.changed < d.chosen) GROUP BY 1, 2"""
+SELECT s.name, s.variant, count(*) AS judged, sum(CASE
+    WHEN d.type = 'edited' THEN CASE WHEN {_AS_EDITED} THEN 1 ELSE 0 END
+    WHEN {{word:d.doc:outcome}} = 'approved' THEN CASE WHEN {_AS_ASKED} THEN 1 ELSE 0 END
+    ELSE CASE WHEN {_AS_ASKED} THEN 0 ELSE 1 END END) AS agreed
+FROM decided d JOIN shadowed s ON s.run_id = d.run_id AND s.seq = d.chosen JOIN asked a ON a.run_id = s.run_id AND a.seq = s.seq
+WHERE {{word:s.doc:intent}} IS NOT NULL AND (d.changed IS NULL OR d.changed < d.chosen) AND NOT EXISTS (
+    SELECT 1 FROM events e WHERE e.run_id = d.run_id AND e.seq > d.chosen AND e.seq < d.seq AND e.type = 'acted'
+) GROUP BY 1, 2"""
 _FIRST = """WITH chosen AS (
     SELECT r.id, (SELECT min(e.seq) FROM events e WHERE e.run_id = r.id AND e.type = 'asked') AS seq
     FROM runs r WHERE r.machine = :machine AND r.created_at >= :since

@@ -12,8 +12,8 @@ from typing import Never
 from leverframe.canon import Json, Object
 from leverframe.errors import LeverframeError, ModelError, ModelRefused, PromptError
 from leverframe.llm import LLM, Choices, Picked, Request, pick
-from leverframe.llm.examples import CLOSE, similarity, slots
-from leverframe.machine import Machine, prompt_names
+from leverframe.llm.examples import CLOSE, as_answer, similarity, slots
+from leverframe.machine import Machine, most_of, prompt_names
 from leverframe.prompt import BASE, Example, Prompt, render
 from leverframe.state import Ask
 from leverframe.template import fill
@@ -51,19 +51,19 @@ class Result:
 
     @property
     def right(self) -> bool:
-        """And the right things said with it?"""
-        expected = self.question.expected
-        return (
-            self.outcome and self.answered is not None and expected is not None and close(expected.fields, self.answered.fields)
-        )
+        """And the right things said with it, and the right calls made after it?"""
+        expected, answered = self.question.expected, self.answered
+        if answered is None or expected is None or not self.outcome:
+            return False
+        return close(expected.fields, answered.fields) and close(list[Json](expected.queue), list[Json](answered.queue))
 
     def json(self) -> Object:
         expected = self.question.expected
         return {
             "line": self.question.line,
             "example": self.question.asked,
-            "expected": expected.json() if expected else None,
-            "answered": self.answered.json() if self.answered else None,
+            "expected": _whole(expected) if expected else None,
+            "answered": _whole(self.answered) if self.answered else None,
             "outcome": self.outcome,
             "arguments": self.right,
             "why": self.why or self.question.unfit or None,
@@ -125,7 +125,7 @@ async def examine(
     ticked: Callable[[], None] = lambda: None,
 ) -> Exam:
     """Asks the model every example (default: the variant's own). Raises ModelRefused; other faults are wrong answers."""
-    choices, free = Choices(state.replies, state.threshold), asyncio.Semaphore(AT_ONCE)
+    choices, free = Choices(state.replies, state.threshold, most_of(state)), asyncio.Semaphore(AT_ONCE)
 
     async def result(example: Example) -> Result:
         question = _question(machine, state, prompt, example, choices, model)
@@ -163,8 +163,6 @@ def _question(
             shown += f"{example.when.get('window', '')}\n"
         variables: Object = {**memory, "memory": memory, "window": shown, "choices": choices.described}
         reply = fill(example.reply, {**memory, "memory": memory, **slots(text_of(example.when))}, prompt.where)
-        if choices.threshold is not None and isinstance(reply, dict) and "confidence" not in reply:
-            reply = {"intent": reply["intent"], "confidence": 1.0, **reply}
         request = Request(
             messages=render(prompt, variables),
             choices=choices,
@@ -175,9 +173,14 @@ def _question(
             prompt=prompt,
             memory=memory,
         )
-        return Question(example.line, asked, request, choices.parse(reply))
+        return Question(example.line, asked, request, choices.parse(as_answer(reply, choices, 1.0)))
     except LeverframeError as error:
         return Question(example.line, asked, unfit=str(error)[:300])
+
+
+def _whole(picked: Picked) -> Object:
+    """What was picked, with the calls that follow it, for people."""
+    return {**picked.json(), **({"queue": list[Json](picked.queue)} if picked.queue else {})}
 
 
 def close(expected: Json, answered: Json) -> bool:

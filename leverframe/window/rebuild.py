@@ -38,7 +38,7 @@ class Seen:
 
     @property
     def kept(self) -> Object:
-        """What the event keeps of it: name, variant, budget, tokens."""
+        """What the event keeps of it: name, variant, hash; and budget and tokens, unless the window overflowed and nothing was sent."""
         return cast(Object, self.body.get("prompt") or {})
 
     def json(self) -> Object:
@@ -116,7 +116,7 @@ def _declared(shape: Json) -> Json:
 def _seen(run: Run, line: Event, definition: Definition, window: Window, written: Written, *, told: bool) -> Seen:
     spec, kept = definition.states[run.state], cast(Object, line.body.get("prompt") or {})
     base = Seen(run.id, line.seq, run.state, line.body)
-    if not kept:
+    if "budget" not in kept:
         return Seen(run.id, line.seq, run.state, line.body, why="nothing was sent: the window overflowed")
     found = [
         each for each in definition.prompts(run.state) if (each.name, each.variant) == (kept.get("name"), kept.get("variant"))
