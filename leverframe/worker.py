@@ -19,7 +19,7 @@ POLL: float = 0.5
 
 
 async def work(engine: Engine, *, until_idle: bool = False, concurrency: int = CONCURRENCY) -> int:
-    """Works until SIGTERM or SIGINT, or with `until_idle` until nothing is due; gives how many times a run was taken up.
+    """Works until SIGTERM or SIGINT, or with `until_idle` until nothing is due or held; gives how many times a run was taken up.
 
     On a signal no further run is claimed, runs in hand stop after the step they are in, and are given back.
     """
@@ -39,11 +39,9 @@ async def work(engine: Engine, *, until_idle: bool = False, concurrency: int = C
             task.add_done_callback(in_hand.discard)
         if claimed and len(in_hand) < concurrency:
             continue
-        if until_idle and not in_hand and not claimed:
-            if await _nothing_due(engine):
-                break
-            continue
-        await _pause(engine, stop, in_hand)
+        if until_idle and not in_hand and not claimed and await _idle(engine):
+            break
+        await _pause(engine, stop, in_hand, POLL if len(in_hand) == concurrency else await _until_due(engine))
     await asyncio.gather(*in_hand, return_exceptions=True)
     return taken
 
@@ -79,19 +77,29 @@ async def _alone(engine: Engine, stop: asyncio.Event, in_hand: "set[asyncio.Task
         await engine.advance_held(held, steps=1)
 
 
-async def _nothing_due(engine: Engine) -> bool:
-    due = await engine.store.next_wake()
-    return due is None or due > engine.clock.now()
+async def _idle(engine: Engine) -> bool:
+    """Nothing is due, and nothing held that would be, should its holder die."""
+    now = engine.clock.now()
+    due, lapse = await engine.store.next_wake(now)
+    return lapse is None and (due is None or due > now)
 
 
-async def _pause(engine: Engine, stop: asyncio.Event, in_hand: "set[asyncio.Task[None]]") -> None:
-    """Until a run is done with, a timer is due, a signal came or the next look is due."""
+async def _until_due(engine: Engine) -> float:
+    """Seconds until another look. What is due and could not be claimed is another's, or came this moment: the longer it has been due,
+    the longer it can wait."""
+    now = engine.clock.now()
     try:
-        due = await engine.store.next_wake()
+        found = await engine.store.next_wake(now)
     except DatabaseUnavailable:
-        due = None
-    seconds = POLL if due is None else min(POLL, max(0.01, (due - engine.clock.now()) / SECOND))
-    waits = [asyncio.create_task(stop.wait()), asyncio.create_task(engine.clock.sleep(seconds))]
+        return POLL
+    return min([POLL, *(max(0.01, abs(due - now) / SECOND) for due in found if due is not None)])
+
+
+async def _pause(engine: Engine, stop: asyncio.Event, in_hand: "set[asyncio.Task[None]]", seconds: float) -> None:
+    """Until a run is done with, a signal came or the next look is due."""
+    # In real time while a call is in hand, whatever the clock: one of tests, where sleeping takes no time, would outrun the leases.
+    sleep = asyncio.sleep(seconds) if in_hand else engine.clock.sleep(seconds)
+    waits = [asyncio.create_task(stop.wait()), asyncio.create_task(sleep)]
     await asyncio.wait({*waits, *in_hand}, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()

@@ -469,11 +469,21 @@ async def test_due_runs_come_longest_due_first_and_waiting_ones_not_at_all(store
         await store.start(first := new(wake_at=now + offset * SECOND))
         ids.append(first.run.id)
     await store.start(new(wake_at=None))
-    assert await store.next_wake() == now - 3 * SECOND
+    assert await store.next_wake(now) == (now - 3 * SECOND, None)
     first_two = await store.claim_due("me", now, now + LEASE, limit=2)
     assert [claimed.row.run.id for claimed in first_two] == [ids[0], ids[2]]
     assert [claimed.row.run.id for claimed in await store.claim_due("me", now, now + LEASE)] == [ids[1]]
     assert await store.claim_due("me", now, now + LEASE) == []
+
+
+async def test_a_held_run_hides_none_that_will_be_due_and_counts_with_its_lease(store: Store) -> None:
+    run, _ = await held(store)
+    later = CLOCK.now() + LEASE // 2
+    await store.start(new(wake_at=later))
+    await store.start(new(wake_at=None))
+    row = await store.load(run.id)
+    assert await store.next_wake(CLOCK.now()) == (later, row.lease_until)
+    assert await store.next_wake(CLOCK.now() + 2 * LEASE) == (row.wake_at, None), "it is nobody's by then"
 
 
 async def test_a_held_run_is_always_due_so_that_a_dead_holder_is_found(store: Store) -> None:

@@ -264,7 +264,7 @@ async def test_a_crash_at_a_transactions_exit_leaves_all_of_it_or_nothing(databa
         await store.start(child := new(parent=run.id, wake_at=None))
         hooks.append(crash)
         doomed = replace(step(run, 1), children_want="cancel", effects=[effect()])
-        answers = await asyncio.gather(store.commit(doomed), store.next_wake(), return_exceptions=True)
+        answers = await asyncio.gather(store.commit(doomed), store.next_wake(CLOCK.now()), return_exceptions=True)
         assert isinstance(answers[0], Crash)
         hooks.clear()
         with pytest.raises(Crash):

@@ -94,6 +94,23 @@ async def test_a_waiting_run_is_in_no_index_that_a_worker_reads(sqlite_url: str)
             assert where.endswith("WHERE wake_at IS NOT NULL")
 
 
+async def test_a_worker_finds_out_when_to_look_again_by_that_index_alone(sqlite_url: str) -> None:
+    async with opened(sqlite_url) as store:
+        asked: list[tuple[str, tuple[int, ...]]] = []
+
+        def hear(_connection: object, _cursor: object, said: str, given: tuple[int, ...], *_: object) -> None:
+            asked.append((said, given))
+
+        event.listen(store.engine, "before_cursor_execute", hear)
+        await store.next_wake(5)
+        ((said, given),) = [one for one in asked if "lease_until" in one[0]]
+        with store.engine.connect() as connection:
+            plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {said}", given)]
+    reads = [line for line in plan if "runs" in line]
+    assert len(reads) == 2
+    assert all("USING INDEX runs_due" in line for line in reads), plan
+
+
 # --- size ---------------------------------------------------------------------------------------------------------------------
 
 

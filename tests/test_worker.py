@@ -144,6 +144,64 @@ async def test_a_parent_with_an_early_event_leaves_a_child_that_waits_alone(hous
     assert (await engine.advance(run.id)).run.status == "done"
 
 
+# ── while something is in hand ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@asynccontextmanager
+async def working(engine: Engine) -> AsyncGenerator["asyncio.Task[int]"]:
+    task = asyncio.create_task(work(engine, until_idle=True))
+    try:
+        yield task
+        async with asyncio.timeout(10):
+            await task
+    finally:
+        task.cancel()
+
+
+async def transactions(engine: Engine) -> int:
+    """In a while of which a worker looks once or twice."""
+    before = engine.store.transactions
+    await asyncio.sleep(0.7)
+    return engine.store.transactions - before
+
+
+async def test_a_worker_leaves_the_database_alone_while_its_runs_are_in_calls(house: House) -> None:
+    engine = house(talks)
+    line.clear()
+    await engine.start(TriggerCommand("talks", {}))
+    async with working(engine) as worker:
+        await line.begun.wait()
+        assert await transactions(engine) <= 3
+        line.over.set()
+    assert (worker.result(), line.made) == (1, 1)
+
+
+async def test_a_worker_that_only_waits_for_anothers_call_leaves_the_database_alone_too(house: House) -> None:
+    mine, yours = (Engine(store, [talks]) for store in (Store.open(house.url), Store.open(house.url)))  # in real time
+    house.stores += [mine.store, yours.store]
+    async with mine, yours, talking(mine), working(yours) as worker:
+        assert await transactions(yours) <= 3
+        assert not worker.done(), "should the other one die, somebody must go on"
+        line.over.set()
+    assert worker.result() == 0
+
+
+async def test_what_reaches_other_runs_during_a_long_call_is_taken_up_meanwhile(house: House) -> None:
+    async def over() -> bool:
+        return (await engine.store.load(run.id)).run.status == "done"
+
+    engine, other = house(talks, naps), house(naps)
+    run = await begin(engine, "naps")
+    line.clear()
+    await engine.start(TriggerCommand("talks", {}))
+    async with working(engine):
+        await line.begun.wait()
+        await other.signal(run.id, "woken")
+        await other.signal(run.id, "rung")
+        await until(over)
+        line.over.set()
+
+
 # ── leases ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

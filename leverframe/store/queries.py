@@ -226,9 +226,13 @@ class Queries:
         holders = self._all(select(*(_runs[name] for name in ("lease_owner", "lease_until"))).where(*suspicious).distinct())
         return any(owner is None or until < now or is_dead(owner) for owner, until in holders)
 
-    def next_wake(self) -> Micros | None:
-        found = self._all(select(func.min(_runs.wake_at)).where(_runs.wake_at.is_not(None)))
-        return None if found[0][0] is None else int(found[0][0])
+    def next_wake(self, now: Micros) -> tuple[Micros | None, Micros | None]:
+        free = or_(_runs.lease_owner.is_(None), _runs.lease_until < now)
+        due = select(_runs.wake_at).where(_runs.wake_at.is_not(None), free).order_by(_runs.wake_at).limit(1)
+        held = and_(_runs.wake_at <= now, _runs.wake_at.is_not(None), _runs.lease_until >= now)  # due, should the holder die
+        lapse = select(func.min(_runs.lease_until)).where(held)
+        ((first, first_lapse),) = self._all(select(due.scalar_subquery(), lapse.scalar_subquery()))
+        return first, first_lapse
 
 
 def _where_tasks(wanted: Select[Any], run_id: str | None, status: TaskStatus | None, to: str | None) -> Select[Any]:

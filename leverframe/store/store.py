@@ -273,9 +273,9 @@ class Store:
         """Its canonical text. Raises UnknownDefinition."""
         return await self._read(lambda: self._queries.definition(hash_))
 
-    async def next_wake(self) -> Micros | None:
-        """When the next run is due, held ones included; None if all wait for something to reach them."""
-        return await self._read(self._queries.next_wake)
+    async def next_wake(self, now: Micros) -> tuple[Micros | None, Micros | None]:
+        """When the next run is due that nobody holds, and when the first lease runs out of those that are held; None without any."""
+        return await self._read(lambda: self._queries.next_wake(now))
 
     async def suspect_due(self, now: Micros) -> bool:
         """Is there a run under suspicion that is due, and that nobody alive holds?"""
