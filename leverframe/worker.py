@@ -97,7 +97,7 @@ async def _until_due(engine: Engine) -> float:
 
 async def _pause(engine: Engine, stop: asyncio.Event, in_hand: "set[asyncio.Task[None]]", seconds: float) -> None:
     """Until a run is done with, a signal came or the next look is due."""
-    # In real time while a call is in hand, whatever the clock: one that is late once it is slept on would outrun the leases.
+    # In real time while a call is in hand, whatever the clock: one of tests, where sleeping takes no time, would outrun the leases.
     sleep = asyncio.sleep(seconds) if in_hand else engine.clock.sleep(seconds)
     waits = [asyncio.create_task(stop.wait()), asyncio.create_task(sleep)]
     await asyncio.wait({*waits, *in_hand}, return_when=asyncio.FIRST_COMPLETED)
