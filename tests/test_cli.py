@@ -629,7 +629,7 @@ def test_an_edit_that_does_not_fit_the_tool_loses_nothing(leverframe: Command, a
 
 def test_a_decision_by_nobody_is_refused(leverframe: Command) -> None:
     leverframe("run", "refund", BROKEN, "--key", "t")
-    assert "who decides" in leverframe("approve", "t", "--by", " ").err
+    assert "by: it is empty; give a name" in leverframe("approve", "t", "--by", " ").err
 
 
 def test_a_real_model_never_goes_on_with_an_offline_run(leverframe: Command, monkeypatch: pytest.MonkeyPatch) -> None:
