@@ -32,6 +32,8 @@ class Risk:
 def risk(change: Change, before: Definition, after: Definition) -> Risk:
     """What a reviewer must think of a change."""
     first = change.path[0]
+    if (change.was is None and change.now is None) or change.path in (("limits",), ("rules",), ("accepts",)):
+        return Risk("low")  # the same, written in another way
     if first == "states" and len(change.path) == 2:
         return _whole_state(change)
     if first == "states":
@@ -119,10 +121,13 @@ def _in_tool(change: Change) -> Risk:
     if field == "doc":
         return Risk("medium", "the model reads it")
     if field in ("input", "output"):
-        return Risk("medium", "the model reads it" if change.words else "runs that wait with a call of it are blocked")
+        return Risk("medium", "the model reads it" if change.words else _CALLS)
+    if field == "contract":
+        return Risk("medium", _CALLS)
     return Risk("medium") if field in ("timeout", "retries") else Risk("low")
 
 
+_CALLS = "runs that wait with a call of it are blocked"
 _PROMISES = {
     "read": "repeated",
     "keyed": "exactly once by its key",
@@ -169,6 +174,7 @@ _FIELDS: Mapping[str, Callable[[Change], Risk]] = {
     "texts": _always("medium", "the model is told something else"),
     "partials": _always("medium", "the model is told something else"),
     "replies": _schema,
+    "choices": lambda change: Risk("medium", "the model reads it" if change.reordered else "runs that wait here are blocked"),
     "returns": _schema,
     "threshold": _lower("the model may be less sure of itself"),
     "most": lambda change: (
