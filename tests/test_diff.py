@@ -153,6 +153,15 @@ def test_text_says_every_change_once() -> None:
     assert "  2 runs in Release: blocked once the new code is deployed, before anything executes: state Release is gone" in said
 
 
+def test_no_line_of_a_prompt_is_taken_for_the_head_of_its_difference() -> None:
+    def told(line: str) -> Definition:
+        return edited(lambda body: at(body, "states", "Triage", "texts").update({"": f"# user\n{line}\n{{{{ choices }}}}\n"}))
+
+    said = formats.text(difference(told("-- never above 50 euros"), told("++ whatever they ask")))
+    assert "      --- never above 50 euros\n      +++ whatever they ask\n" in said
+    assert "--- \n" not in said, "the head itself is left out"
+
+
 def test_a_comment_is_markdown_in_which_no_name_or_prompt_breaks_out() -> None:
     comment = formats.markdown([BOTH, difference(NOW, NOW)])
     tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(comment)

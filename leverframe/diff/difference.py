@@ -113,7 +113,7 @@ def detail(change: Change) -> list[str]:
     was, now = _lines(change.was), _lines(change.now)
     if max(len(was), len(now)) < 2 and isinstance(change.was, str) and len(change.was) + len(str(change.now)) < 100:
         return []
-    return [line for line in difflib.unified_diff(was, now, lineterm="", n=2) if not line.startswith(("---", "+++"))]
+    return list(difflib.unified_diff(was, now, lineterm="", n=2))[2:]
 
 
 def _lines(value: Json) -> list[str]:
