@@ -112,7 +112,8 @@ def _compared(path: Path, was: Json, now: Json) -> Iterator[Change]:
     if canonical(was) == canonical(now):
         return
     if _is_schema(path):
-        same = isinstance(was, dict) and isinstance(now, dict) and schema.contract(was) == schema.contract(now)
+        both = isinstance(was, dict) and isinstance(now, dict)
+        same = both and canonical(schema.wordless(was)) == canonical(schema.wordless(now))
         yield Change(path, was, now, words=same)
     elif isinstance(was, dict) and isinstance(now, dict) and not (len(path) == 2 and path[0] in ("rules", "accepts")):
         for name in _both(was, now):

@@ -76,6 +76,40 @@ def test_a_change_is_as_risky_as_what_may_happen_now(edit: Callable[[Object], ob
     assert (judged.level, why in judged.why, bool(judged.why)) == (level, True, bool(why))
 
 
+SCHEMAS: list[tuple[str, Callable[[Object], Object], str]] = [
+    ("the memory", lambda body: at(body, "memory"), "runs whose memory does not fit cannot move here"),
+    ("a tool", lambda body: at(tool(body), "input"), "runs that wait with a call of it are blocked"),
+    ("a reply", lambda body: at(choices(body)[-1], "schema"), "runs that wait here are blocked"),
+]
+
+
+@pytest.mark.parametrize(("holder", "blocks"), [case[1:] for case in SCHEMAS], ids=[case[0] for case in SCHEMAS])
+def test_more_than_words_of_a_schema_is_never_told_as_words(holder: Callable[[Object], Object], blocks: str) -> None:
+    def judged(was: Object, now: Object) -> tuple[Level, str]:
+        def of(shape: Object) -> Definition:
+            return edited(lambda body: holder(body).update(type="object", properties={"x": shape}))
+
+        before, after = of(was), of(now)
+        ((found, change),) = difference(before, after).changes
+        assert not change.words or "in words only" in str(change)
+        return found.level, "" if change.words else found.why
+
+    assert judged({"default": 0}, {"default": -1000}) == ("medium", "the default of x was 0, is -1000")
+    assert judged({"type": "integer"}, {"type": "integer", "default": 1}) == ("medium", "the default of x was none, is 1")
+    assert judged({"default": {"title": "a"}}, {"default": {"title": "b"}})[0] == "medium", "what looks like words is data there"
+    inner: Object = {"type": "array", "items": {"properties": {"iban": {"type": "string"}}}}
+    assert judged({**inner, "writeOnly": True}, inner) == ("high", f"no longer secret: x; {blocks}")
+    assert judged(inner, {**inner, "writeOnly": True}) == ("medium", blocks)
+    secret: Object = {"anyOf": [{"type": "string", "writeOnly": True}, {"type": "null"}]}
+    assert judged({"items": {"properties": {"iban": secret}}}, {"items": {"properties": {"iban": {"type": "string"}}}}) == (
+        "high",
+        f"no longer secret: x[].iban; {blocks}",
+    )
+    assert judged({"items": secret}, {"items": secret, "writeOnly": True}) == ("medium", blocks)
+    for word in ("title", "description", "examples"):
+        assert judged({}, {word: ["y"] if word == "examples" else "y"})[1] == ""
+
+
 def test_what_was_lost_when_turned_round_is_no_risk() -> None:
     before = edited(lambda body: tool(body).update(approval=True, untrusted=True))
     assert {judged.level for judged, _ in difference(before, NOW).changes} == {"high"}
@@ -151,6 +185,12 @@ def test_text_says_every_change_once() -> None:
     assert "      -temperature: 0" in said
     assert "lines more" in said
     assert "  2 runs in Release: blocked once the new code is deployed, before anything executes: state Release is gone" in said
+
+
+def test_the_lines_of_a_changed_memory_are_shown() -> None:
+    said = formats.text(difference(NOW, edited(lambda body: at(body, "memory", "properties", "asked").update(default=-1000))))
+    assert "  the memory changed: asked changed (the default of asked was 0, is -1000)\n" in said
+    assert '      -      "default": 0,\n      +      "default": -1000,\n' in said
 
 
 def test_no_line_of_a_prompt_is_taken_for_the_head_of_its_difference() -> None:

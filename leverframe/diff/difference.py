@@ -108,7 +108,7 @@ def _danger(one: Finding) -> int:
 
 def detail(change: Change) -> list[str]:
     """The lines that differ, where a change is one of a text or a schema; in the form of a unified diff without its head."""
-    if not (isinstance(change.was, str | dict) and isinstance(change.now, str | dict)) or len(change.path) < 2:
+    if not (isinstance(change.was, str | dict | list) and isinstance(change.now, str | dict | list)):
         return []
     was, now = _lines(change.was), _lines(change.now)
     if max(len(was), len(now)) < 2 and isinstance(change.was, str) and len(change.was) + len(str(change.now)) < 100:

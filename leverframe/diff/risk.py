@@ -11,7 +11,9 @@ from typing import Literal, TypeAlias, cast
 
 from leverframe.canon import Object
 from leverframe.changes import Change
+from leverframe.diff.shapes import defaults, unveiled
 from leverframe.machine import Definition
+from leverframe.schema import contract
 
 Level: TypeAlias = Literal["high", "medium", "low"]
 LEVELS: tuple[Level, ...] = ("high", "medium", "low")
@@ -47,7 +49,7 @@ def risk(change: Change, before: Definition, after: Definition) -> Risk:
     if first == "accepts":
         return Risk("high", "a finding no longer fails the check", PROVEN) if change.kind == "added" else Risk("low")
     if first == "memory":
-        return Risk("low") if change.words else Risk("medium", "runs whose memory does not fit cannot move here")
+        return Risk("low") if change.words else _shape(change, "runs whose memory does not fit cannot move here")
     return Risk("medium", "runs begin elsewhere") if first == "start" else Risk("low")
 
 
@@ -121,7 +123,7 @@ def _in_tool(change: Change) -> Risk:
     if field == "doc":
         return Risk("medium", "the model reads it")
     if field in ("input", "output"):
-        return Risk("medium", "the model reads it" if change.words else _CALLS)
+        return _schema(change, _CALLS)
     if field == "contract":
         return Risk("medium", _CALLS)
     return Risk("medium") if field in ("timeout", "retries") else Risk("low")
@@ -164,8 +166,20 @@ def _grew(change: Change) -> bool:
     return isinstance(now, int) and not (isinstance(was, int) and was >= now)
 
 
-def _schema(change: Change) -> Risk:
-    return Risk("medium", "the model reads it" if change.words else "runs that wait here are blocked")
+def _schema(change: Change, blocks: str = "runs that wait here are blocked") -> Risk:
+    return Risk("medium", "the model reads it") if change.words else _shape(change, blocks)
+
+
+def _shape(change: Change, blocks: str) -> Risk:
+    """Of a schema in which more than words changed; `blocks` is what that does to runs under way where its contract changed."""
+    was, now = change.was, change.now
+    if not (isinstance(was, dict) and isinstance(now, dict)):
+        return Risk("medium", blocks)
+    shown, begins = unveiled(was, now), defaults(was, now)
+    why = [f"no longer secret: {', '.join(shown)}"] if shown else []
+    why += begins
+    why += [blocks] if contract(was) != contract(now) or not why else []
+    return Risk("high" if shown else "medium", "; ".join(why), PROVEN if shown else REST)
 
 
 _FIELDS: Mapping[str, Callable[[Change], Risk]] = {
