@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from leverframe import Machine, TriggerCommand
 from leverframe.canon import Object, canonical
 from leverframe.changes import changes
-from leverframe.check import check_text
+from leverframe.check import Finding, check_text
 from leverframe.diff import Difference, Parked, Standing, arrived, difference, formats, parked, picture, renamed
 from leverframe.diff.risk import Level, risk
 from leverframe.graph import mermaid
@@ -50,6 +50,9 @@ RISKS: list[tuple[Callable[[Object], object], Level, str]] = [
     (lambda body: at(body, "limits").update(steps=41), "high", "more may be used up"),
     (lambda body: at(body, "limits").update(cost=None), "high", "more may be used up"),
     (lambda body: at(body, "limits").update(steps=39), "low", ""),
+    (lambda body: at(body, "limits").update(exceeded="Declined"), "high", "HandOver is not asked any more"),
+    (lambda body: at(body, "limits").update(exceeded=None), "high", "HandOver is not asked any more"),
+    (lambda body: at(body, "limits").update(exceeded="Release"), "medium", "where a run goes that is at its limits"),
     (lambda body: choices(body).append({"intent": "book_refund", "kind": "tool"}), "high", "it is local"),
     (lambda body: choices(body).append({"intent": "find_order", "kind": "tool"}), "medium", "it is read"),
     (lambda body: tool(body).update(effect="once"), "high", "exactly once by its key before, at most once now"),
@@ -148,6 +151,46 @@ def test_what_the_check_finds_now_and_did_not_find_before_is_told_with_its_path(
     assert not found.mended
     back = difference(after, NOW, found=(check_text(after.text, "was").findings, check_text(NOW.text, "now").findings))
     assert (back.lost, {one.code for one in back.mended}) == ((), {one.code for one in found.lost})
+
+
+LIVED_WITH: Object = {"code": "LF603", "state": None, "reason": "small sums"}
+
+
+def led_past(body: Object) -> None:
+    at(body, "states", "Limit", "edges").update(large="Pay")
+
+
+def compared(before: Definition, after: Definition) -> Difference:
+    return difference(before, after, found=(check_text(before.text, "was").findings, check_text(after.text, "now").findings))
+
+
+def test_a_rule_that_breaks_under_an_older_acceptance_is_told_as_one_that_is_accepted_now() -> None:
+    found = compared(
+        edited(lambda body: body.update(accepts=[LIVED_WITH])), edited(led_past, lambda body: body.update(accepts=[LIVED_WITH]))
+    )
+    assert [one.code for one in found.accepted] == ["LF603"]
+    assert (found.level, "LF603" in {one.code for one in found.lost}) == ("high", False)
+    assert "does not hold: Pay can execute issue_refund (now accepted: small sums)\n" in formats.text(found)
+    assert "issue\\_refund (now accepted: small sums)\n" in formats.markdown([found])
+
+
+def test_a_finding_that_is_accepted_now_is_still_there_and_one_no_longer_accepted_is_open() -> None:
+    open_, accepted = edited(led_past), edited(led_past, lambda body: body.update(accepts=[LIVED_WITH]))
+    there, back = compared(open_, accepted), compared(accepted, open_)
+    assert ([one.code for one in there.accepted], there.lost, there.mended) == (["LF603"], (), ())
+    assert ([one.code for one in back.lost], back.accepted, back.mended) == (["LF603"], (), ())
+    assert "(now open)" in formats.text(back)
+
+
+def test_a_lost_proof_is_a_high_risk_and_a_warning_about_calls_a_medium_one() -> None:
+    unproven = Finding("LF606", "warning", "refund", "machine refund: the rule “x” could not be proven: y", "")
+    idle = Finding("LF307", "warning", "refund", "machine refund: Triage can pick pay, and no Act executes that call", "")
+    far = Finding("LF502", "warning", "refund", "machine refund: may ask a model any number of times", "")
+    after = edited(lambda body: at(body, "states", "Read").update(doc="Reads."))
+    for one, level in ((unproven, "high"), (idle, "medium"), (far, "low")):
+        found, back = difference(NOW, after, found=((), (one,))), difference(after, NOW, found=((one,), ()))
+        assert (found.level, bool(back.mended)) == (level, one is not far)
+        assert formats.text(found).split("\n")[2] == level
 
 
 # ── as people read it ────────────────────────────────────────────────────────────────────────────────────────────────────────

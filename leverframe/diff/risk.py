@@ -43,7 +43,7 @@ def risk(change: Change, before: Definition, after: Definition) -> Risk:
     if first == "tools":
         return _whole_tool(change) if len(change.path) == 2 else _in_tool(change)
     if first == "limits":
-        return _limit(change)
+        return _exceeded(change, before, after) if change.path[1] == "exceeded" else _limit(change)
     if first == "rules":
         return Risk("high", "what it forbade is no longer proven", PROVEN) if change.kind == "removed" else Risk("low")
     if first == "accepts":
@@ -138,9 +138,13 @@ _PROMISES = {
 }
 
 
+def _exceeded(change: Change, before: Definition, after: Definition) -> Risk:
+    """As an edge; one that is gone takes runs that are at their limits away from where they went, too."""
+    judged = _edge(change, before, after)
+    return judged if judged.why else Risk("medium", "where a run goes that is at its limits")
+
+
 def _limit(change: Change) -> Risk:
-    if change.path[1] == "exceeded":
-        return Risk("medium", "where a run goes that is at its limits")
     was, now = change.was, change.now
     raised = now is None or (isinstance(was, int | float) and isinstance(now, int | float) and now > was)
     return Risk("high", "more may be used up", LIMITED) if raised else Risk("low")
