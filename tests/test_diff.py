@@ -1,8 +1,8 @@
 """The difference of two definitions as a reviewer gets it: ranked, drawn, as text, as a comment, and with the runs it touches."""
 
 import copy
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Never, cast
 
 import pytest
 from markdown_it import MarkdownIt
@@ -16,6 +16,7 @@ from leverframe.diff.risk import Level, risk
 from leverframe.graph import mermaid
 from leverframe.machine import Definition
 from machines.refund import refund
+from machines.restock import restock
 from tests.house import Bell, Box, Done, Failed, House, Nap, begin, naps
 from tests.test_changes import at, choices
 from tests.test_engine_others import NapOther, NapReworded, changed
@@ -191,6 +192,103 @@ def test_a_lost_proof_is_a_high_risk_and_a_warning_about_calls_a_medium_one() ->
         found, back = difference(NOW, after, found=((), (one,))), difference(after, NOW, found=((one,), ()))
         assert (found.level, bool(back.mended)) == (level, one is not far)
         assert formats.text(found).split("\n")[2] == level
+
+
+# ── a way past a person ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def work(**edges: str) -> Object:
+    return {"kind": "work", "doc": "", "edges": {**edges}}
+
+
+def person(kind: str, **edges: str) -> Object:
+    return {"kind": kind, "doc": "", "to": "someone", "deadline": 1, "choices": [], "edges": {**edges}}
+
+
+def states(**new: Object) -> Callable[[Object], object]:
+    return lambda body: at(body, "states").update(new)
+
+
+def leads(state: str, **edges: str) -> Callable[[Object], object]:
+    return lambda body: at(body, "states", state, "edges").update(edges)
+
+
+SERIES = [
+    states(Weigh=work(light="Pay", heavy="Second"), Second=person("approve", approved="Pay", expired="Declined")),
+    leads("Limit", small="Weigh"),
+]
+GATED = [
+    states(Prepare=work(on="Ready"), Ready=person("consult", yes="Triage", expired="Declined")),
+    leads("Read", none="Prepare"),
+    leads("LookUp", found="Ready"),
+]
+Edits = Sequence[Callable[[Object], object]]
+PAST: list[tuple[str, Edits, Edits, str, str]] = [
+    (
+        "by a new state before the one that decides",
+        (),
+        [states(Check=work(fine="Pay", odd="Limit")), leads("Triage", issue_refund="Check")],
+        "state Triage: edge 'issue_refund' was Limit, is Check",
+        "before Pay executes issue_refund: Read –none→ Triage, Triage –issue_refund→ Check, Check –fine→ Pay",
+    ),
+    ("by a new outcome", (), [leads("Limit", regular="Pay")], "state Limit: edge 'regular' is new: Pay", "Limit –regular→ Pay"),
+    (
+        "by an outcome that led to a second decision",
+        SERIES,
+        [leads("Limit", small="Pay")],
+        "state Limit: edge 'small' was Weigh, is Pay",
+        "Second need not be asked any more before Pay executes issue_refund: ",
+    ),
+    (
+        "by a limit",
+        [lambda body: at(body, "limits").update(exceeded="Declined")],
+        [lambda body: at(body, "limits").update(exceeded="Pay")],
+        "limit exceeded was Declined, is Pay",
+        "Release need not be asked any more before Pay executes issue_refund: ",
+    ),
+    (
+        "around a person who is asked before all calls",
+        GATED,
+        [states(Known=work(yes="Triage", no="Ready")), leads("Read", none="Known")],
+        "state Read: edge 'none' was Prepare, is Known",
+        "Ready need not be asked any more before ",
+    ),
+    (
+        "by beginning behind that person",
+        GATED,
+        [lambda body: body.update(start="Triage")],
+        "the start was Read, is Triage",
+        "runs begin elsewhere; Ready need not be asked any more before ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("before", "edits", "line", "why"), [case[1:] for case in PAST], ids=[case[0] for case in PAST])
+def test_a_way_past_a_person_is_a_high_risk_of_the_change_that_made_it(before: Edits, edits: Edits, line: str, why: str) -> None:
+    (judged, first), *others = difference(edited(*before), edited(*before, *edits)).changes
+    assert (str(first), judged.level) == (line, "high")
+    assert why in judged.why
+    assert not any("need not be asked" in each.why for each, _ in others)
+    back = difference(edited(*before, *edits), edited(*before)).changes
+    assert not any("need not be asked" in each.why for each, _ in back), "closing it is no risk"
+
+
+@pytest.mark.parametrize("machine", [refund, restock], ids=lambda machine: machine.name)
+def test_no_state_that_only_passes_on_is_a_way_past_a_person(machine: Machine[Never]) -> None:
+    now = machine.definition()
+    for name, spec in now.states.items():
+        for outcome, to in spec.edges.items():
+            body = copy.deepcopy(now.body)
+            at(body, "states")["Pass"] = work(on=to)
+            at(body, "states", name, "edges")[outcome] = "Pass"
+            after = Definition(canonical(body))
+            whys = [judged.why for each in (difference(now, after), difference(after, now)) for judged, _ in each.changes]
+            assert not any("need not be asked" in why for why in whys), (name, outcome)
+
+
+def test_a_new_person_on_a_new_way_is_asked_in_place_of_the_other() -> None:
+    after = edited(states(Boss=person("approve", approved="Pay", expired="Declined")), leads("Limit", huge="Boss"))
+    assert not any("need not be asked" in judged.why for judged, _ in difference(NOW, after).changes)
 
 
 # ── as people read it ────────────────────────────────────────────────────────────────────────────────────────────────────────

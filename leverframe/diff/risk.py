@@ -11,8 +11,9 @@ from typing import Literal, TypeAlias, cast
 
 from leverframe.canon import Object
 from leverframe.changes import Change
+from leverframe.diff.bypass import Bypass, bypasses
 from leverframe.diff.shapes import defaults, unveiled
-from leverframe.machine import Definition
+from leverframe.machine import EXCEEDED, Definition
 from leverframe.schema import contract
 
 Level: TypeAlias = Literal["high", "medium", "low"]
@@ -214,5 +215,27 @@ _FIELDS: Mapping[str, Callable[[Change], Risk]] = {
 
 def ranked(found: list[Change], before: Definition, after: Definition) -> list[tuple[Risk, Change]]:
     """The riskiest first; within that in the order of the definition."""
-    judged = [(risk(change, before, after), change) for change in found]
-    return sorted(judged, key=lambda pair: (LEVELS.index(pair[0].level), pair[0].rank))
+    judged = [risk(change, before, after) for change in found]
+    moved = any(change.path[0] in ("states", "tools", "limits", "start") for change in found)
+    for bypass in bypasses(before, after) if moved else ():
+        number = min(range(len(found)), key=lambda each: _far(found[each], bypass))
+        if judged[number].rank != ASKED:
+            why = f"{judged[number].why}; {bypass}" if judged[number].why else str(bypass)
+            judged[number] = Risk("high", why, ASKED)
+    return sorted(zip(judged, found, strict=True), key=lambda pair: (LEVELS.index(pair[0].level), pair[0].rank))
+
+
+def _far(change: Change, bypass: Bypass) -> int:
+    """How far a change is from what made a way past a person: the first edge on it is nearest, then states on it, then the start."""
+    edges: list[tuple[str, ...]] = [
+        ("limits", "exceeded") if hop.outcome == EXCEEDED else ("states", hop.state, "edges", hop.outcome) for hop in bypass.path
+    ]
+    if change.path in edges:
+        return edges.index(change.path)
+    states = [*(hop.state for hop in bypass.path), bypass.act, bypass.person]
+    if change.path[0] == "states" and change.path[1] in states and change.path[2:3] in _SHAPING:
+        return len(edges) + states.index(change.path[1])
+    return len(edges) + len(states) + (change.path[0] != "start")
+
+
+_SHAPING = ((), ("kind",), ("offers",), ("builds",), ("most",))
