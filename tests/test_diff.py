@@ -1,6 +1,7 @@
 """The difference of two definitions as a reviewer gets it: ranked, drawn, as text, as a comment, and with the runs it touches."""
 
 import copy
+import re
 from collections.abc import Callable, Sequence
 from typing import Never, cast
 
@@ -13,7 +14,7 @@ from leverframe.changes import changes
 from leverframe.check import Finding, check_text
 from leverframe.diff import Difference, Parked, Standing, arrived, difference, formats, parked, picture, renamed
 from leverframe.diff.risk import Level, risk
-from leverframe.graph import mermaid
+from leverframe.graph import dot, mermaid, text
 from leverframe.machine import Definition
 from machines.refund import refund
 from machines.restock import restock
@@ -319,6 +320,30 @@ def test_both_machines_are_one_picture_in_which_nothing_is_missing() -> None:
     assert "large" in mermaid(drawn, overlay)
 
 
+def test_the_picture_shows_where_runs_began_and_where_limits_led() -> None:
+    after = edited(lambda body: body.update(start="LookUp"), lambda body: at(body, "limits").update(exceeded="Declined"))
+    drawn, overlay = picture(difference(NOW, after))
+    marks = {edge: note.mark for edge, note in overlay.edges.items()}
+    assert (marks["", "start", "LookUp"], marks["", "start", "Read"]) == ("added", "removed")
+    assert (marks["Triage", "exceeded", "Declined"], marks["Triage", "exceeded", "HandOver"]) == ("added", "removed")
+    shown = mermaid(drawn, overlay)
+    ids = dict(re.findall(r'state "(\w+)" as (s\d+)', shown))
+    assert f"    [*] --> {ids['LookUp']}: + start\n    [*] --> {ids['Read']}: #8722; start\n" in shown
+    assert f"    limits --> {ids['Declined']}: + exceeded\n    limits --> {ids['HandOver']}: #8722; exceeded\n" in shown
+    assert "starts in LookUp [+ added], Read [− removed]; " in text(drawn, overlay)
+    assert "a limit that is reached leads to HandOver, from any state [− removed]\n" in text(drawn, overlay)
+    for id_ in ("begin", "beginwas", "exceeded", "exceededwas"):
+        assert re.search(rf'id="{id_}", class="\w+ m_{"removed" if id_.endswith("was") else "added"}"', dot(drawn, overlay)), id_
+
+
+def test_what_did_not_change_in_start_and_limits_is_not_marked_where_states_are_new() -> None:
+    drawn, overlay = picture(difference(NOW, edited(states(New=work(on="Pay")), leads("Limit", small="New"))))
+    assert {edge for edge in overlay.edges if edge[1] in ("start", "exceeded")} == set()
+    assert "[*] --> s0\n" in mermaid(drawn, overlay)
+    gone = edited(lambda body: at(body, "limits").update(exceeded=None))
+    assert "#8722; exceeded" in mermaid(*picture(difference(NOW, gone)))
+
+
 def test_text_says_every_change_once() -> None:
     said = formats.text(BOTH)
     assert said.startswith("refund: 4 changes (2 high, 2 medium), ")
@@ -353,6 +378,17 @@ def test_a_comment_is_markdown_in_which_no_name_or_prompt_breaks_out() -> None:
     assert "@all" not in comment
     html = [token.content.strip() for token in tokens if token.type == "html_block"]
     assert all(block.startswith(("<details>", "</details>")) for block in html)
+
+
+def test_between_tags_a_name_stands_as_it_is_because_markdown_is_not_read_there() -> None:
+    def told(doc: str) -> Definition:
+        return edited(states(**{"<b>_x_@all": {**work(on="Pay"), "doc": doc}}), lambda body: tool(body).update(doc=doc))
+
+    comment = formats.markdown([difference(told("few"), told("word " * 30))])
+    assert re.findall("<summary>(.*)</summary>", comment)[:2] == [
+        "tool issue_refund: description changed",
+        "state &lt;b&gt;_x_@\u200ball: description changed",
+    ]
 
 
 def test_a_comment_fits_whatever_was_written() -> None:

@@ -157,7 +157,9 @@ def picture(found: Difference) -> tuple[Drawing, Overlay]:
         return now, Overlay(f"{found.name} is {'new' if found.before is None else 'gone'}")
     was = drawing(found.before)
     both = union(was, now)
-    old, new = ({arrow.edge for arrow in side.arrows()} for side in (was, now))
+    old, new = ({arrow.edge for arrow in side.arrows()} | {*side.beginnings()} for side in (was, now))
+    if was.exceeded != now.exceeded:  # drawn as one line, which is no other one where there are more states now
+        old, new = ({*edges, *side.exceeding()} for edges, side in ((old, was), (new, now)))
     edges: dict[Edge, Note] = {edge: Note("added") for edge in new - old} | {edge: Note("removed") for edge in old - new}
     states = dict(_state_marks(found, {box.name for box in was.boxes}, {box.name for box in now.boxes}))
     return both, Overlay(f"{found.before.hash[:12]} → {found.after.hash[:12]}", states, edges)

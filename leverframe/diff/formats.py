@@ -8,7 +8,7 @@ from leverframe.diff.difference import Difference, detail, picture
 from leverframe.diff.impact import FATES, Parked
 from leverframe.diff.risk import LEVELS, Risk
 from leverframe.graph import mermaid as drawn
-from leverframe.words import cell, escaped
+from leverframe.words import cell, escaped, tagged
 
 LONGEST = 60_000
 """Characters of a comment: GitHub takes 65,536."""
@@ -148,7 +148,7 @@ def _texts(found: Difference) -> Iterator[str]:
         if not lines:
             continue
         fence = "`" * (max((len(run) for line in lines for run in re.findall("`+", line)), default=2) + 1)
-        yield f"<details><summary>{escaped(str(change))}</summary>"
+        yield f"<details><summary>{tagged(str(change))}</summary>"
         yield ""
         yield f"{fence}diff"
         yield from lines
