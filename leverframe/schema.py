@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 _DROPPED = frozenset({"title", "description", "default", "examples", "discriminator", "$defs"})
 
 
+_WORDS = frozenset({"title", "description", "examples"})
+_VALUES = frozenset({"default", "enum", "const"})
+_NAMED = frozenset({"properties", "patternProperties", "$defs"})
+
+
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum", "multiple_of": "multipleOf"}
 
 
@@ -141,6 +146,19 @@ def contract(schema: Object) -> str:
 def text(schema: Object) -> str:
     """The hash of all of it."""
     return digest(schema)
+
+
+def wordless(node: Json, *, names: bool = False) -> Json:
+    """The schema without the words in it, which people and models read and nothing is held to."""
+    if isinstance(node, list):
+        return [wordless(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: value if key in _VALUES and not names else wordless(value, names=key in _NAMED and not names)
+        for key, value in node.items()
+        if names or key not in _WORDS
+    }
 
 
 def _normal(node: Json, *, names: bool = False) -> Json:

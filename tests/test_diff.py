@@ -1,8 +1,9 @@
 """The difference of two definitions as a reviewer gets it: ranked, drawn, as text, as a comment, and with the runs it touches."""
 
 import copy
-from collections.abc import Callable
-from typing import cast
+import re
+from collections.abc import Callable, Sequence
+from typing import Never, cast
 
 import pytest
 from markdown_it import MarkdownIt
@@ -10,12 +11,13 @@ from markdown_it import MarkdownIt
 from leverframe import Machine, TriggerCommand
 from leverframe.canon import Object, canonical
 from leverframe.changes import changes
-from leverframe.check import check_text
+from leverframe.check import Finding, check_text
 from leverframe.diff import Difference, Parked, Standing, arrived, difference, formats, parked, picture, renamed
 from leverframe.diff.risk import Level, risk
-from leverframe.graph import mermaid
+from leverframe.graph import dot, mermaid, text
 from leverframe.machine import Definition
 from machines.refund import refund
+from machines.restock import restock
 from tests.house import Bell, Box, Done, Failed, House, Nap, begin, naps
 from tests.test_changes import at, choices
 from tests.test_engine_others import NapOther, NapReworded, changed
@@ -50,6 +52,9 @@ RISKS: list[tuple[Callable[[Object], object], Level, str]] = [
     (lambda body: at(body, "limits").update(steps=41), "high", "more may be used up"),
     (lambda body: at(body, "limits").update(cost=None), "high", "more may be used up"),
     (lambda body: at(body, "limits").update(steps=39), "low", ""),
+    (lambda body: at(body, "limits").update(exceeded="Declined"), "high", "HandOver is not asked any more"),
+    (lambda body: at(body, "limits").update(exceeded=None), "high", "HandOver is not asked any more"),
+    (lambda body: at(body, "limits").update(exceeded="Release"), "medium", "where a run goes that is at its limits"),
     (lambda body: choices(body).append({"intent": "book_refund", "kind": "tool"}), "high", "it is local"),
     (lambda body: choices(body).append({"intent": "find_order", "kind": "tool"}), "medium", "it is read"),
     (lambda body: tool(body).update(effect="once"), "high", "exactly once by its key before, at most once now"),
@@ -74,6 +79,40 @@ def test_a_change_is_as_risky_as_what_may_happen_now(edit: Callable[[Object], ob
     (change,) = changes(NOW, after)
     judged = risk(change, NOW, after)
     assert (judged.level, why in judged.why, bool(judged.why)) == (level, True, bool(why))
+
+
+SCHEMAS: list[tuple[str, Callable[[Object], Object], str]] = [
+    ("the memory", lambda body: at(body, "memory"), "runs whose memory does not fit cannot move here"),
+    ("a tool", lambda body: at(tool(body), "input"), "runs that wait with a call of it are blocked"),
+    ("a reply", lambda body: at(choices(body)[-1], "schema"), "runs that wait here are blocked"),
+]
+
+
+@pytest.mark.parametrize(("holder", "blocks"), [case[1:] for case in SCHEMAS], ids=[case[0] for case in SCHEMAS])
+def test_more_than_words_of_a_schema_is_never_told_as_words(holder: Callable[[Object], Object], blocks: str) -> None:
+    def judged(was: Object, now: Object) -> tuple[Level, str]:
+        def of(shape: Object) -> Definition:
+            return edited(lambda body: holder(body).update(type="object", properties={"x": shape}))
+
+        before, after = of(was), of(now)
+        ((found, change),) = difference(before, after).changes
+        assert not change.words or "in words only" in str(change)
+        return found.level, "" if change.words else found.why
+
+    assert judged({"default": 0}, {"default": -1000}) == ("medium", "the default of x was 0, is -1000")
+    assert judged({"type": "integer"}, {"type": "integer", "default": 1}) == ("medium", "the default of x was none, is 1")
+    assert judged({"default": {"title": "a"}}, {"default": {"title": "b"}})[0] == "medium", "what looks like words is data there"
+    inner: Object = {"type": "array", "items": {"properties": {"iban": {"type": "string"}}}}
+    assert judged({**inner, "writeOnly": True}, inner) == ("high", f"no longer secret: x; {blocks}")
+    assert judged(inner, {**inner, "writeOnly": True}) == ("medium", blocks)
+    secret: Object = {"anyOf": [{"type": "string", "writeOnly": True}, {"type": "null"}]}
+    assert judged({"items": {"properties": {"iban": secret}}}, {"items": {"properties": {"iban": {"type": "string"}}}}) == (
+        "high",
+        f"no longer secret: x[].iban; {blocks}",
+    )
+    assert judged({"items": secret}, {"items": secret, "writeOnly": True}) == ("medium", blocks)
+    for word in ("title", "description", "examples"):
+        assert judged({}, {word: ["y"] if word == "examples" else "y"})[1] == ""
 
 
 def test_what_was_lost_when_turned_round_is_no_risk() -> None:
@@ -116,6 +155,143 @@ def test_what_the_check_finds_now_and_did_not_find_before_is_told_with_its_path(
     assert (back.lost, {one.code for one in back.mended}) == ((), {one.code for one in found.lost})
 
 
+LIVED_WITH: Object = {"code": "LF603", "state": None, "reason": "small sums"}
+
+
+def led_past(body: Object) -> None:
+    at(body, "states", "Limit", "edges").update(large="Pay")
+
+
+def compared(before: Definition, after: Definition) -> Difference:
+    return difference(before, after, found=(check_text(before.text, "was").findings, check_text(after.text, "now").findings))
+
+
+def test_a_rule_that_breaks_under_an_older_acceptance_is_told_as_one_that_is_accepted_now() -> None:
+    found = compared(
+        edited(lambda body: body.update(accepts=[LIVED_WITH])), edited(led_past, lambda body: body.update(accepts=[LIVED_WITH]))
+    )
+    assert [one.code for one in found.accepted] == ["LF603"]
+    assert (found.level, "LF603" in {one.code for one in found.lost}) == ("high", False)
+    assert "does not hold: Pay can execute issue_refund (now accepted: small sums)\n" in formats.text(found)
+    assert "issue\\_refund (now accepted: small sums)\n" in formats.markdown([found])
+
+
+def test_a_finding_that_is_accepted_now_is_still_there_and_one_no_longer_accepted_is_open() -> None:
+    open_, accepted = edited(led_past), edited(led_past, lambda body: body.update(accepts=[LIVED_WITH]))
+    there, back = compared(open_, accepted), compared(accepted, open_)
+    assert ([one.code for one in there.accepted], there.lost, there.mended) == (["LF603"], (), ())
+    assert ([one.code for one in back.lost], back.accepted, back.mended) == (["LF603"], (), ())
+    assert "(now open)" in formats.text(back)
+
+
+def test_a_lost_proof_is_a_high_risk_and_a_warning_about_calls_a_medium_one() -> None:
+    unproven = Finding("LF606", "warning", "refund", "machine refund: the rule “x” could not be proven: y", "")
+    idle = Finding("LF307", "warning", "refund", "machine refund: Triage can pick pay, and no Act executes that call", "")
+    far = Finding("LF502", "warning", "refund", "machine refund: may ask a model any number of times", "")
+    after = edited(lambda body: at(body, "states", "Read").update(doc="Reads."))
+    for one, level in ((unproven, "high"), (idle, "medium"), (far, "low")):
+        found, back = difference(NOW, after, found=((), (one,))), difference(after, NOW, found=((one,), ()))
+        assert (found.level, bool(back.mended)) == (level, one is not far)
+        assert formats.text(found).split("\n")[2] == level
+
+
+# ── a way past a person ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def work(**edges: str) -> Object:
+    return {"kind": "work", "doc": "", "edges": {**edges}}
+
+
+def person(kind: str, **edges: str) -> Object:
+    return {"kind": kind, "doc": "", "to": "someone", "deadline": 1, "choices": [], "edges": {**edges}}
+
+
+def states(**new: Object) -> Callable[[Object], object]:
+    return lambda body: at(body, "states").update(new)
+
+
+def leads(state: str, **edges: str) -> Callable[[Object], object]:
+    return lambda body: at(body, "states", state, "edges").update(edges)
+
+
+SERIES = [
+    states(Weigh=work(light="Pay", heavy="Second"), Second=person("approve", approved="Pay", expired="Declined")),
+    leads("Limit", small="Weigh"),
+]
+GATED = [
+    states(Prepare=work(on="Ready"), Ready=person("consult", yes="Triage", expired="Declined")),
+    leads("Read", none="Prepare"),
+    leads("LookUp", found="Ready"),
+]
+Edits = Sequence[Callable[[Object], object]]
+PAST: list[tuple[str, Edits, Edits, str, str]] = [
+    (
+        "by a new state before the one that decides",
+        (),
+        [states(Check=work(fine="Pay", odd="Limit")), leads("Triage", issue_refund="Check")],
+        "state Triage: edge 'issue_refund' was Limit, is Check",
+        "before Pay executes issue_refund: Read –none→ Triage, Triage –issue_refund→ Check, Check –fine→ Pay",
+    ),
+    ("by a new outcome", (), [leads("Limit", regular="Pay")], "state Limit: edge 'regular' is new: Pay", "Limit –regular→ Pay"),
+    (
+        "by an outcome that led to a second decision",
+        SERIES,
+        [leads("Limit", small="Pay")],
+        "state Limit: edge 'small' was Weigh, is Pay",
+        "Second need not be asked any more before Pay executes issue_refund: ",
+    ),
+    (
+        "by a limit",
+        [lambda body: at(body, "limits").update(exceeded="Declined")],
+        [lambda body: at(body, "limits").update(exceeded="Pay")],
+        "limit exceeded was Declined, is Pay",
+        "Release need not be asked any more before Pay executes issue_refund: ",
+    ),
+    (
+        "around a person who is asked before all calls",
+        GATED,
+        [states(Known=work(yes="Triage", no="Ready")), leads("Read", none="Known")],
+        "state Read: edge 'none' was Prepare, is Known",
+        "Ready need not be asked any more before ",
+    ),
+    (
+        "by beginning behind that person",
+        GATED,
+        [lambda body: body.update(start="Triage")],
+        "the start was Read, is Triage",
+        "runs begin elsewhere; Ready need not be asked any more before ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("before", "edits", "line", "why"), [case[1:] for case in PAST], ids=[case[0] for case in PAST])
+def test_a_way_past_a_person_is_a_high_risk_of_the_change_that_made_it(before: Edits, edits: Edits, line: str, why: str) -> None:
+    (judged, first), *others = difference(edited(*before), edited(*before, *edits)).changes
+    assert (str(first), judged.level) == (line, "high")
+    assert why in judged.why
+    assert not any("need not be asked" in each.why for each, _ in others)
+    back = difference(edited(*before, *edits), edited(*before)).changes
+    assert not any("need not be asked" in each.why for each, _ in back), "closing it is no risk"
+
+
+@pytest.mark.parametrize("machine", [refund, restock], ids=lambda machine: machine.name)
+def test_no_state_that_only_passes_on_is_a_way_past_a_person(machine: Machine[Never]) -> None:
+    now = machine.definition()
+    for name, spec in now.states.items():
+        for outcome, to in spec.edges.items():
+            body = copy.deepcopy(now.body)
+            at(body, "states")["Pass"] = work(on=to)
+            at(body, "states", name, "edges")[outcome] = "Pass"
+            after = Definition(canonical(body))
+            whys = [judged.why for each in (difference(now, after), difference(after, now)) for judged, _ in each.changes]
+            assert not any("need not be asked" in why for why in whys), (name, outcome)
+
+
+def test_a_new_person_on_a_new_way_is_asked_in_place_of_the_other() -> None:
+    after = edited(states(Boss=person("approve", approved="Pay", expired="Declined")), leads("Limit", huge="Boss"))
+    assert not any("need not be asked" in judged.why for judged, _ in difference(NOW, after).changes)
+
+
 # ── as people read it ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 BOTH = difference(
@@ -144,6 +320,30 @@ def test_both_machines_are_one_picture_in_which_nothing_is_missing() -> None:
     assert "large" in mermaid(drawn, overlay)
 
 
+def test_the_picture_shows_where_runs_began_and_where_limits_led() -> None:
+    after = edited(lambda body: body.update(start="LookUp"), lambda body: at(body, "limits").update(exceeded="Declined"))
+    drawn, overlay = picture(difference(NOW, after))
+    marks = {edge: note.mark for edge, note in overlay.edges.items()}
+    assert (marks["", "start", "LookUp"], marks["", "start", "Read"]) == ("added", "removed")
+    assert (marks["Triage", "exceeded", "Declined"], marks["Triage", "exceeded", "HandOver"]) == ("added", "removed")
+    shown = mermaid(drawn, overlay)
+    ids = dict(re.findall(r'state "(\w+)" as (s\d+)', shown))
+    assert f"    [*] --> {ids['LookUp']}: + start\n    [*] --> {ids['Read']}: #8722; start\n" in shown
+    assert f"    limits --> {ids['Declined']}: + exceeded\n    limits --> {ids['HandOver']}: #8722; exceeded\n" in shown
+    assert "starts in LookUp [+ added], Read [− removed]; " in text(drawn, overlay)
+    assert "a limit that is reached leads to HandOver, from any state [− removed]\n" in text(drawn, overlay)
+    for id_ in ("begin", "beginwas", "exceeded", "exceededwas"):
+        assert re.search(rf'id="{id_}", class="\w+ m_{"removed" if id_.endswith("was") else "added"}"', dot(drawn, overlay)), id_
+
+
+def test_what_did_not_change_in_start_and_limits_is_not_marked_where_states_are_new() -> None:
+    drawn, overlay = picture(difference(NOW, edited(states(New=work(on="Pay")), leads("Limit", small="New"))))
+    assert {edge for edge in overlay.edges if edge[1] in ("start", "exceeded")} == set()
+    assert "[*] --> s0\n" in mermaid(drawn, overlay)
+    gone = edited(lambda body: at(body, "limits").update(exceeded=None))
+    assert "#8722; exceeded" in mermaid(*picture(difference(NOW, gone)))
+
+
 def test_text_says_every_change_once() -> None:
     said = formats.text(BOTH)
     assert said.startswith("refund: 4 changes (2 high, 2 medium), ")
@@ -151,6 +351,21 @@ def test_text_says_every_change_once() -> None:
     assert "      -temperature: 0" in said
     assert "lines more" in said
     assert "  2 runs in Release: blocked once the new code is deployed, before anything executes: state Release is gone" in said
+
+
+def test_the_lines_of_a_changed_memory_are_shown() -> None:
+    said = formats.text(difference(NOW, edited(lambda body: at(body, "memory", "properties", "asked").update(default=-1000))))
+    assert "  the memory changed: asked changed (the default of asked was 0, is -1000)\n" in said
+    assert '      -      "default": 0,\n      +      "default": -1000,\n' in said
+
+
+def test_no_line_of_a_prompt_is_taken_for_the_head_of_its_difference() -> None:
+    def told(line: str) -> Definition:
+        return edited(lambda body: at(body, "states", "Triage", "texts").update({"": f"# user\n{line}\n{{{{ choices }}}}\n"}))
+
+    said = formats.text(difference(told("-- never above 50 euros"), told("++ whatever they ask")))
+    assert "      --- never above 50 euros\n      +++ whatever they ask\n" in said
+    assert "--- \n" not in said, "the head itself is left out"
 
 
 def test_a_comment_is_markdown_in_which_no_name_or_prompt_breaks_out() -> None:
@@ -163,6 +378,17 @@ def test_a_comment_is_markdown_in_which_no_name_or_prompt_breaks_out() -> None:
     assert "@all" not in comment
     html = [token.content.strip() for token in tokens if token.type == "html_block"]
     assert all(block.startswith(("<details>", "</details>")) for block in html)
+
+
+def test_between_tags_a_name_stands_as_it_is_because_markdown_is_not_read_there() -> None:
+    def told(doc: str) -> Definition:
+        return edited(states(**{"<b>_x_@all": {**work(on="Pay"), "doc": doc}}), lambda body: tool(body).update(doc=doc))
+
+    comment = formats.markdown([difference(told("few"), told("word " * 30))])
+    assert re.findall("<summary>(.*)</summary>", comment)[:2] == [
+        "tool issue_refund: description changed",
+        "state &lt;b&gt;_x_@\u200ball: description changed",
+    ]
 
 
 def test_a_comment_fits_whatever_was_written() -> None:

@@ -1,6 +1,8 @@
 """The semantic difference of two definitions of a machine, ranked by risk.
 
 risk        how dangerous a change is, and why
+bypass      where nobody need be asked any more
+shapes      what a change of a schema means beside its shape
 difference  what changed, what can no longer be proven, one picture of both
 renamed     the same machine under another name
 impact      what becomes of the runs that are under way

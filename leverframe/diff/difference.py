@@ -6,7 +6,7 @@ import difflib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeAlias, cast
 
 from leverframe.canon import Json, Object
 from leverframe.changes import Change, changes
@@ -15,6 +15,8 @@ from leverframe.diff.impact import Parked
 from leverframe.diff.risk import LEVELS, RENAMED, Level, Risk, new_tool, ranked
 from leverframe.graph import Drawing, Edge, Mark, Note, Overlay, drawing, union
 from leverframe.machine import Definition
+
+_SAFETY = ("LF3", "LF6", "LF4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +27,9 @@ class Difference:
     before: Definition | None
     after: Definition | None
     changes: tuple[tuple[Risk, Change], ...] = ()
-    lost: tuple[Finding, ...] = ()  # errors that check finds now and did not find before: proofs that are gone, with their paths
-    mended: tuple[Finding, ...] = ()  # the other way round
+    lost: tuple[Finding, ...] = ()  # what check finds now, and was not open before: proofs that are gone, with their paths
+    accepted: tuple[Finding, ...] = ()  # the same, and the machine lives with it; it may have been open before
+    mended: tuple[Finding, ...] = ()  # what it found before, and finds no longer
     parked: tuple[Parked, ...] = ()
 
     @property
@@ -36,12 +39,16 @@ class Difference:
     @property
     def level(self) -> Level | None:
         """The highest risk in it."""
-        if self.lost or self.after is None:
+        if self.after is None:
             return "high"
-        return next((level for level in LEVELS if self.of(level)), None)
+        return next((level for level in LEVELS if self.count(level)), None)
 
     def count(self, level: Level) -> int:
-        return sum(judged.level == level for judged, _ in self.changes) + (len(self.lost) if level == "high" else 0)
+        return len(self.of(level)) + len(self.found(level))
+
+    def found(self, level: Level) -> list[Finding]:
+        """What check finds now and was not so before. A warning that is about no rule leaves nothing unproven."""
+        return [one for one in (*self.lost, *self.accepted) if ("high" if _grave(one) else "medium") == level]
 
     def of(self, level: Level) -> list[tuple[Risk, Change]]:
         return [pair for pair in self.changes if pair[0].level == level]
@@ -56,6 +63,7 @@ class Difference:
             "risk": self.level,
             "changes": listed,
             "lost": [one.json() for one in self.lost],
+            "accepted": [one.json() for one in self.accepted],
             "mended": [one.json() for one in self.mended],
             "parked": [one.json() for one in self.parked],
         }
@@ -69,7 +77,7 @@ def difference(
     parked: Sequence[Parked] = (),
 ) -> Difference:
     """`found`: what check finds in the one and in the other; `parked`: what becomes of the runs under way."""
-    was, now = ({_known(one): one for one in side if one.fails} for side in found)
+    was, now = map(_told, found)
     changed = ranked(changes(before, after), before, after)
     if before.name != after.name:
         changed.append((Risk("medium", RENAMED), Change(("name",), before.name, after.name)))
@@ -78,8 +86,8 @@ def difference(
         before,
         after,
         tuple(sorted(changed, key=lambda pair: LEVELS.index(pair[0].level))),
-        tuple(sorted((one for key, one in now.items() if key not in was), key=_danger)),
-        tuple(sorted((one for key, one in was.items() if key not in now), key=_danger)),
+        *_new(was, now),
+        tuple(one for key, one in was.items() if key not in now),
         tuple(parked),
     )
 
@@ -91,16 +99,32 @@ def arrived(after: Definition, found: Iterable[Finding] = ()) -> Difference:
     judged = sorted(
         ((new_tool(cast(Object, change.now)), change) for change in added), key=lambda pair: LEVELS.index(pair[0].level)
     )
-    return Difference(after.name, None, after, tuple(judged), tuple(sorted((one for one in found if one.fails), key=_danger)))
+    return Difference(after.name, None, after, tuple(judged), *_new({}, _told(found)))
 
 
-def _known(one: Finding) -> tuple[str, str | None, str | None, str]:
-    return one.code, one.state, one.outcome, one.message.removeprefix(f"machine {one.machine}: ")
+_Known: TypeAlias = "dict[tuple[str, str | None, str | None, str], Finding]"
+
+
+def _told(found: Iterable[Finding]) -> _Known:
+    """What a difference tells of, the worst first, by what it is known again by: errors, and all that is about calls, strangers' words
+    and rules. Both also where the machine lives with it: others may come under the same acceptance."""
+    some = sorted((one for one in found if one.level == "error" or one.code.startswith(_SAFETY)), key=_danger)
+    return {(one.code, one.state, one.outcome, one.message.removeprefix(f"machine {one.machine}: ")): one for one in some}
+
+
+def _new(was: _Known, now: _Known) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """What is open and was not, and what is accepted and was not."""
+    fresh = [one for key, one in now.items() if key not in was or (was[key].accepted is None) != (one.accepted is None)]
+    return tuple(one for one in fresh if one.accepted is None), tuple(one for one in fresh if one.accepted is not None)
+
+
+def _grave(one: Finding) -> bool:
+    return one.level == "error" or one.code.startswith("LF6")
 
 
 def _danger(one: Finding) -> int:
     """Calls that nobody released first, then rules, then strangers' words, then the rest."""
-    return next((rank for rank, kind in enumerate(("LF3", "LF6", "LF4")) if one.code.startswith(kind)), 3)
+    return next((rank for rank, kind in enumerate(_SAFETY) if one.code.startswith(kind)), 3)
 
 
 # ── texts ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -108,12 +132,12 @@ def _danger(one: Finding) -> int:
 
 def detail(change: Change) -> list[str]:
     """The lines that differ, where a change is one of a text or a schema; in the form of a unified diff without its head."""
-    if not (isinstance(change.was, str | dict) and isinstance(change.now, str | dict)) or len(change.path) < 2:
+    if not (isinstance(change.was, str | dict | list) and isinstance(change.now, str | dict | list)):
         return []
     was, now = _lines(change.was), _lines(change.now)
     if max(len(was), len(now)) < 2 and isinstance(change.was, str) and len(change.was) + len(str(change.now)) < 100:
         return []
-    return [line for line in difflib.unified_diff(was, now, lineterm="", n=2) if not line.startswith(("---", "+++"))]
+    return list(difflib.unified_diff(was, now, lineterm="", n=2))[2:]
 
 
 def _lines(value: Json) -> list[str]:
@@ -133,7 +157,9 @@ def picture(found: Difference) -> tuple[Drawing, Overlay]:
         return now, Overlay(f"{found.name} is {'new' if found.before is None else 'gone'}")
     was = drawing(found.before)
     both = union(was, now)
-    old, new = ({arrow.edge for arrow in side.arrows()} for side in (was, now))
+    old, new = ({arrow.edge for arrow in side.arrows()} | {*side.beginnings()} for side in (was, now))
+    if was.exceeded != now.exceeded:  # drawn as one line, which is no other one where there are more states now
+        old, new = ({*edges, *side.exceeding()} for edges, side in ((old, was), (new, now)))
     edges: dict[Edge, Note] = {edge: Note("added") for edge in new - old} | {edge: Note("removed") for edge in old - new}
     states = dict(_state_marks(found, {box.name for box in was.boxes}, {box.name for box in now.boxes}))
     return both, Overlay(f"{found.before.hash[:12]} → {found.after.hash[:12]}", states, edges)

@@ -8,7 +8,7 @@ from leverframe.diff.difference import Difference, detail, picture
 from leverframe.diff.impact import FATES, Parked
 from leverframe.diff.risk import LEVELS, Risk
 from leverframe.graph import mermaid as drawn
-from leverframe.words import cell, escaped
+from leverframe.words import cell, escaped, tagged
 
 LONGEST = 60_000
 """Characters of a comment: GitHub takes 65,536."""
@@ -26,7 +26,7 @@ def headline(found: Difference) -> str:
         )
     if found.same:
         return f"{found.name}: nothing changed, {found.after.hash[:12]}"
-    number = len(found.changes) + len(found.lost)
+    number = sum(map(found.count, LEVELS))
     levels = _levels(found)
     way = f"{found.before.hash[:12]} → {found.after.hash[:12]}"
     name = found.name if found.before.name == found.name else f"{found.name} (was {found.before.name})"
@@ -44,11 +44,10 @@ def text(found: Difference) -> str:
     """The riskiest first; texts line by line; then what becomes of the runs under way."""
     lines = [headline(found)]
     for level in LEVELS:
-        changes = found.of(level)
-        if changes or (level == "high" and found.lost):
+        changes, findings = found.of(level), found.found(level)
+        if changes or findings:
             lines += ["", level]
-        if level == "high":
-            lines += [line for one in found.lost for line in _finding(one)]
+        lines += [line for one in findings for line in _finding(found, one)]
         for judged, change in changes:
             lines.append(f"  {change}{_why(judged)}")
             lines += [f"      {line}" for line in _cut(detail(change))]
@@ -59,9 +58,15 @@ def text(found: Difference) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _finding(one: Finding) -> Iterator[str]:
-    yield f"  {one.code} {_said(one)}"
+def _finding(found: Difference, one: Finding) -> Iterator[str]:
+    yield f"  {one.code} {_said(one)} ({_now(found, one)})"
     yield from (f"    {number:>3}. {hop}" for number, hop in enumerate(one.path, 1))
+
+
+def _now(found: Difference, one: Finding) -> str:
+    """What became of a finding; of a machine that is new there is no before."""
+    what = "open" if one.accepted is None else f"accepted: {one.accepted}"
+    return what if found.before is None else f"now {what}"
 
 
 def _said(one: Finding) -> str:
@@ -120,8 +125,8 @@ def _no_pictures(found: Difference) -> Iterator[str]:
 def _table(found: Difference) -> Iterator[str]:
     yield f"### {escaped(headline(found))}"
     yield ""
-    for one in found.lost:
-        yield f"**{one.code}** {escaped(_said(one))}"
+    for one in (*found.lost, *found.accepted):
+        yield f"**{one.code}** {escaped(f'{_said(one)} ({_now(found, one)})')}"
         yield ""
         yield from (f"{number}. {escaped(str(hop))}" for number, hop in enumerate(one.path, 1))
         yield ""
@@ -143,7 +148,7 @@ def _texts(found: Difference) -> Iterator[str]:
         if not lines:
             continue
         fence = "`" * (max((len(run) for line in lines for run in re.findall("`+", line)), default=2) + 1)
-        yield f"<details><summary>{escaped(str(change))}</summary>"
+        yield f"<details><summary>{tagged(str(change))}</summary>"
         yield ""
         yield f"{fence}diff"
         yield from lines

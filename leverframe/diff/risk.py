@@ -11,7 +11,10 @@ from typing import Literal, TypeAlias, cast
 
 from leverframe.canon import Object
 from leverframe.changes import Change
-from leverframe.machine import Definition
+from leverframe.diff.bypass import Bypass, bypasses
+from leverframe.diff.shapes import defaults, unveiled
+from leverframe.machine import EXCEEDED, Definition
+from leverframe.schema import contract
 
 Level: TypeAlias = Literal["high", "medium", "low"]
 LEVELS: tuple[Level, ...] = ("high", "medium", "low")
@@ -32,6 +35,8 @@ class Risk:
 def risk(change: Change, before: Definition, after: Definition) -> Risk:
     """What a reviewer must think of a change."""
     first = change.path[0]
+    if (change.was is None and change.now is None) or change.path in (("limits",), ("rules",), ("accepts",)):
+        return Risk("low")  # the same, written in another way
     if first == "states" and len(change.path) == 2:
         return _whole_state(change)
     if first == "states":
@@ -39,13 +44,13 @@ def risk(change: Change, before: Definition, after: Definition) -> Risk:
     if first == "tools":
         return _whole_tool(change) if len(change.path) == 2 else _in_tool(change)
     if first == "limits":
-        return _limit(change)
+        return _exceeded(change, before, after) if change.path[1] == "exceeded" else _limit(change)
     if first == "rules":
         return Risk("high", "what it forbade is no longer proven", PROVEN) if change.kind == "removed" else Risk("low")
     if first == "accepts":
         return Risk("high", "a finding no longer fails the check", PROVEN) if change.kind == "added" else Risk("low")
     if first == "memory":
-        return Risk("low") if change.words else Risk("medium", "runs whose memory does not fit cannot move here")
+        return Risk("low") if change.words else _shape(change, "runs whose memory does not fit cannot move here")
     return Risk("medium", "runs begin elsewhere") if first == "start" else Risk("low")
 
 
@@ -119,10 +124,13 @@ def _in_tool(change: Change) -> Risk:
     if field == "doc":
         return Risk("medium", "the model reads it")
     if field in ("input", "output"):
-        return Risk("medium", "the model reads it" if change.words else "runs that wait with a call of it are blocked")
+        return _schema(change, _CALLS)
+    if field == "contract":
+        return Risk("medium", _CALLS)
     return Risk("medium") if field in ("timeout", "retries") else Risk("low")
 
 
+_CALLS = "runs that wait with a call of it are blocked"
 _PROMISES = {
     "read": "repeated",
     "keyed": "exactly once by its key",
@@ -131,9 +139,13 @@ _PROMISES = {
 }
 
 
+def _exceeded(change: Change, before: Definition, after: Definition) -> Risk:
+    """As an edge; one that is gone takes runs that are at their limits away from where they went, too."""
+    judged = _edge(change, before, after)
+    return judged if judged.why else Risk("medium", "where a run goes that is at its limits")
+
+
 def _limit(change: Change) -> Risk:
-    if change.path[1] == "exceeded":
-        return Risk("medium", "where a run goes that is at its limits")
     was, now = change.was, change.now
     raised = now is None or (isinstance(was, int | float) and isinstance(now, int | float) and now > was)
     return Risk("high", "more may be used up", LIMITED) if raised else Risk("low")
@@ -159,8 +171,20 @@ def _grew(change: Change) -> bool:
     return isinstance(now, int) and not (isinstance(was, int) and was >= now)
 
 
-def _schema(change: Change) -> Risk:
-    return Risk("medium", "the model reads it" if change.words else "runs that wait here are blocked")
+def _schema(change: Change, blocks: str = "runs that wait here are blocked") -> Risk:
+    return Risk("medium", "the model reads it") if change.words else _shape(change, blocks)
+
+
+def _shape(change: Change, blocks: str) -> Risk:
+    """Of a schema in which more than words changed; `blocks` is what that does to runs under way where its contract changed."""
+    was, now = change.was, change.now
+    if not (isinstance(was, dict) and isinstance(now, dict)):
+        return Risk("medium", blocks)
+    shown, begins = unveiled(was, now), defaults(was, now)
+    why = [f"no longer secret: {', '.join(shown)}"] if shown else []
+    why += begins
+    why += [blocks] if contract(was) != contract(now) or not why else []
+    return Risk("high" if shown else "medium", "; ".join(why), PROVEN if shown else REST)
 
 
 _FIELDS: Mapping[str, Callable[[Change], Risk]] = {
@@ -169,6 +193,7 @@ _FIELDS: Mapping[str, Callable[[Change], Risk]] = {
     "texts": _always("medium", "the model is told something else"),
     "partials": _always("medium", "the model is told something else"),
     "replies": _schema,
+    "choices": lambda change: Risk("medium", "the model reads it" if change.reordered else "runs that wait here are blocked"),
     "returns": _schema,
     "threshold": _lower("the model may be less sure of itself"),
     "most": lambda change: (
@@ -190,5 +215,27 @@ _FIELDS: Mapping[str, Callable[[Change], Risk]] = {
 
 def ranked(found: list[Change], before: Definition, after: Definition) -> list[tuple[Risk, Change]]:
     """The riskiest first; within that in the order of the definition."""
-    judged = [(risk(change, before, after), change) for change in found]
-    return sorted(judged, key=lambda pair: (LEVELS.index(pair[0].level), pair[0].rank))
+    judged = [risk(change, before, after) for change in found]
+    moved = any(change.path[0] in ("states", "tools", "limits", "start") for change in found)
+    for bypass in bypasses(before, after) if moved else ():
+        number = min(range(len(found)), key=lambda each: _far(found[each], bypass))
+        if judged[number].rank != ASKED:
+            why = f"{judged[number].why}; {bypass}" if judged[number].why else str(bypass)
+            judged[number] = Risk("high", why, ASKED)
+    return sorted(zip(judged, found, strict=True), key=lambda pair: (LEVELS.index(pair[0].level), pair[0].rank))
+
+
+def _far(change: Change, bypass: Bypass) -> int:
+    """How far a change is from what made a way past a person: the first edge on it is nearest, then states on it, then the start."""
+    edges: list[tuple[str, ...]] = [
+        ("limits", "exceeded") if hop.outcome == EXCEEDED else ("states", hop.state, "edges", hop.outcome) for hop in bypass.path
+    ]
+    if change.path in edges:
+        return edges.index(change.path)
+    states = [*(hop.state for hop in bypass.path), bypass.act, bypass.person]
+    if change.path[0] == "states" and change.path[1] in states and change.path[2:3] in _SHAPING:
+        return len(edges) + states.index(change.path[1])
+    return len(edges) + len(states) + (change.path[0] != "start")
+
+
+_SHAPING = ((), ("kind",), ("offers",), ("builds",), ("most",))

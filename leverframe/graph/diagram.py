@@ -7,7 +7,7 @@ lead to that recede, and what an overlay says of an edge stands behind its outco
 
 import re
 
-from leverframe.graph.drawing import Box, Drawable, Drawing, Style, drawing, plain, short
+from leverframe.graph.drawing import BEGINS, Box, Drawable, Drawing, Style, drawing, plain, short
 from leverframe.graph.look import LOOKS, MARKS
 from leverframe.graph.overlay import NOTHING, PLAIN, Note, Overlay
 from leverframe.machine import EXCEEDED
@@ -26,15 +26,16 @@ def mermaid(machine: Drawable, overlay: Overlay = PLAIN, *, notes: bool = True) 
     lines += [f'    state "{_text(box.name)}" as {ids[box.name]}' for box in drawn.boxes]
     lines += [f"    class {ids[box.name]} k_{box.style}" for box in drawn.boxes]
     lines += [f"    class {ids[name]} m_{note.mark}" for name, note in overlay.states.items() if name in ids and note.mark]
-    lines += [f"    [*] --> {ids[drawn.start]}"]
+    for edge in drawn.beginnings():
+        note = overlay.edges.get(edge, NOTHING)
+        lines.append(f"    [*] --> {ids[edge[2]]}" + (f": {_said(BEGINS, note)}" if note.mark else ""))
     for arrow in drawn.arrows():
         note = overlay.edges.get(arrow.edge, NOTHING)
         lines.append(f"    {ids[arrow.state]} --> {ids[arrow.to]}: {_said(arrow.outcome, note)}")
     lines += [f"    {ids[box.name]} --> [*]" for box in drawn.boxes if box.kind == "end"]
-    if drawn.exceeded:
-        note = next((overlay.edges[edge] for edge in drawn.exceeding() if edge in overlay.edges), NOTHING)
+    if limits := drawn.limits_to():
         lines += ['    state "from any state" as limits', "    class limits k_limits"]
-        lines += [f"    limits --> {ids[drawn.exceeded]}: {_said(EXCEEDED, note)}"]
+        lines += [f"    limits --> {ids[to]}: {_said(EXCEEDED, overlay.limit(drawn, to))}" for to in limits]
     for box in drawn.boxes:
         if words := _words(box, overlay.states.get(box.name, NOTHING), notes):
             lines.append(f"    note right of {ids[box.name]}: {BREAK.join(_text(part) for part in words)}")
@@ -43,7 +44,7 @@ def mermaid(machine: Drawable, overlay: Overlay = PLAIN, *, notes: bool = True) 
 
 def _classes(drawn: Drawing, overlay: Overlay) -> list[str]:
     lines: list[str] = []
-    used: list[Style] = [*drawn.styles, "limits"] if drawn.exceeded else drawn.styles
+    used: list[Style] = [*drawn.styles, "limits"] if drawn.limits_to() else drawn.styles
     for style in sorted(used):
         look = LOOKS[style]
         dashes = f",stroke-dasharray:{look.dashes}" if look.dashes else ""

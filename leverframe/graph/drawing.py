@@ -38,7 +38,8 @@ Style: TypeAlias = Literal[
 ]
 KINDS: list[str] = list(get_args(Kind))
 Edge: TypeAlias = tuple[str, str, str]
-"""A move as overlays name it: the state that is left, how it ended, where that leads."""
+"""A move as overlays name it: the state that is left, how it ended, where that leads. Into the machine none is left, and it BEGINS."""
+BEGINS = "start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,8 @@ class Drawing:
     exceeded: str | None
     limits: str
     more: tuple[Edge, ...] = ()  # edges beside those of the table: what another definition had
+    starts: tuple[str, ...] = ()  # states that another definition started in
+    limited: tuple[str, ...] = ()  # and that its `exceeded` led to
 
     def back(self) -> list[str]:
         """The states that `Back` can mean."""
@@ -150,10 +153,18 @@ class Drawing:
         for state, outcome, to in self.more:
             yield Arrow(state, outcome, to, to in compacts or (state in compacts and outcome == "retry"))
 
+    def beginnings(self) -> list[Edge]:
+        """The edges into the machine: to its start, then to what else was one."""
+        return [("", BEGINS, name) for name in (self.start, *self.starts)]
+
+    def limits_to(self) -> list[str]:
+        """The states that `exceeded` leads to, then those that it led to."""
+        return [*([self.exceeded] if self.exceeded else []), *self.limited]
+
     def exceeding(self) -> list[Edge]:
         """The edges that `exceeded` stands for: one from every state but an End."""
-        left = [box.name for box in self.boxes if box.kind != "end" and not box.missing] if self.exceeded else []
-        return [(name, EXCEEDED, self.exceeded or "") for name in left]
+        left = [box.name for box in self.boxes if box.kind != "end" and not box.missing]
+        return [(name, EXCEEDED, to) for to in self.limits_to() for name in left]
 
     @property
     def styles(self) -> list[Style]:
@@ -185,7 +196,12 @@ def union(old: Drawing, new: Drawing) -> Drawing:
     names = {box.name for box in new.boxes}
     both = replace(new, boxes=(*new.boxes, *(box for box in old.boxes if box.name not in names)))
     drawn = {arrow.edge for arrow in both.arrows()}
-    return replace(both, more=tuple(arrow.edge for arrow in old.arrows() if arrow.edge not in drawn))
+    return replace(
+        both,
+        more=tuple(arrow.edge for arrow in old.arrows() if arrow.edge not in drawn),
+        starts=(old.start,) if old.start != new.start else (),
+        limited=(old.exceeded,) if old.exceeded and old.exceeded != new.exceeded else (),
+    )
 
 
 # ── from a machine ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,7 @@ from html import escape
 from pathlib import Path
 
 from leverframe.errors import ProjectError
-from leverframe.graph.drawing import Arrow, Box, Drawable, Drawing, Pick, Style, drawing, line, plain
+from leverframe.graph.drawing import BEGINS, Arrow, Box, Drawable, Drawing, Pick, Style, drawing, line, plain
 from leverframe.graph.look import DOUBLE, FAINT, INK, LOOKS, MARKS, MUTED, PAPER
 from leverframe.graph.overlay import NOTHING, PLAIN, Mark, Note, Overlay
 from leverframe.machine import EXCEEDED
@@ -81,13 +81,14 @@ def _graph(drawn: Drawing, overlay: Overlay, *, titled: bool = True) -> Iterator
     if titled:
         yield f"    graph [label=<{_title(drawn, overlay)}>, labelloc=t, labeljust=l]"
     yield f'    start [id="start", class="start", label="", shape=circle, style=filled, width=0.16, fillcolor="{INK}", color="{INK}"]'
-    yield f'    start -> {ids[drawn.start]} [id="begin", class="work"]'
+    for number, edge in enumerate(drawn.beginnings()):
+        yield _beginning(ids[edge[2]], "was" * number, overlay.edges.get(edge, NOTHING))
     for box in drawn.boxes:
         note = overlay.states.get(box.name, NOTHING)
         yield f"    {ids[box.name]} [{_node(ids[box.name], box.style, _card(box, note), note.mark, dims(overlay, note))}]"
     for stroke in strokes(drawn):
         yield _edge(stroke, ids, overlay)
-    if drawn.exceeded:
+    if drawn.limits_to():
         yield from _exceeded(drawn, ids, overlay)
 
 
@@ -191,18 +192,26 @@ def _outcome(arrow: Arrow, note: Note, recedes: bool) -> list[str]:
     return [f'<FONT POINT-SIZE="{9 if recedes and not note.mark else 10}" COLOR="{colour}">{said}</FONT>', *more]
 
 
+def _beginning(to: str, was: str, note: Note) -> str:
+    if not note.mark:
+        return f'    start -> {to} [id="begin{was}", class="work"]'
+    label = _beside(_outcome(Arrow("", BEGINS, "", False), note, False))
+    return f'    start -> {to} [id="begin{was}", class="work m_{note.mark}"{_line_of(False, note.mark, 0)}, label=<{label}>]'
+
+
 def _exceeded(drawn: Drawing, ids: dict[str, str], overlay: Overlay) -> Iterator[str]:
-    note = next((overlay.edges[edge] for edge in drawn.exceeding() if edge in overlay.edges), NOTHING)
-    arrow = Arrow("", EXCEEDED, drawn.exceeded or "", True)
+    notes = {to: overlay.limit(drawn, to) for to in drawn.limits_to()}
     said = f'<FONT POINT-SIZE="9" COLOR="{LOOKS["limits"].ink}">any state</FONT>'
-    yield f"    limits [{_node('limits', 'limits', said, None, dims(overlay, note))}, margin=0.02, height=0.2]"
-    label = _beside(_outcome(arrow, note, True))
-    dim = " dim" if dims(overlay, note) else ""
-    colour = MARKS[note.mark][0] if note.mark else FAINT
-    yield (
-        f'    limits -> {ids[drawn.exceeded or ""]} [id="exceeded", class="recedes{dim}", style=dotted, color="{colour}", '
-        f"arrowsize=0.5, label=<{label}>]"
-    )
+    yield f"    limits [{_node('limits', 'limits', said, None, all(dims(overlay, note) for note in notes.values()))}, margin=0.02, height=0.2]"
+    for to, note in notes.items():
+        label = _beside(_outcome(Arrow("", EXCEEDED, to, True), note, True))
+        names = "recedes" + (f" m_{note.mark}" if note.mark else "") + (" dim" if dims(overlay, note) else "")
+        colour = MARKS[note.mark][0] if note.mark else FAINT
+        heavy = ", penwidth=2.2" if note.mark in ("added", "removed") else ""
+        yield (
+            f'    limits -> {ids[to]} [id="exceeded{"" if to == drawn.exceeded else "was"}", class="{names}", style=dotted, '
+            f'color="{colour}"{heavy}, arrowsize=0.5, label=<{label}>]'
+        )
 
 
 def _title(drawn: Drawing, overlay: Overlay) -> str:
@@ -258,7 +267,7 @@ def _lines(drawn: Drawing, overlay: Overlay) -> list[tuple[str, str]]:
     lines = [(f'color="{INK}"', "an outcome")]
     if any(arrow.recedes for arrow in drawn.arrows()):
         lines.append((f'color="{FAINT}", style=dashed, penwidth=0.8, dir=both, arrowsize=0.5', "error, and retry"))
-    if drawn.exceeded:
+    if drawn.limits_to():
         lines.append((f'color="{FAINT}", style=dotted, arrowsize=0.5', "a limit is reached"))
     for mark in sorted(overlay.marks()):
         _, sign, means = MARKS[mark]

@@ -11,11 +11,11 @@ def text(machine: Drawable, overlay: Overlay = PLAIN) -> str:
     """The table for a terminal. What an overlay says stands behind each state and edge, in brackets."""
     drawn = drawing(machine)
     lines = [f"{drawn.name}: {drawn.doc}" if drawn.doc else drawn.name]
-    lines += [f"starts in {drawn.start}" + (f"; {drawn.limits}" if drawn.limits else "")]
-    if drawn.exceeded:
-        notes = (overlay.edges.get(edge, NOTHING) for edge in drawn.exceeding())
-        said = next((_said(note) for note in notes if note is not NOTHING), "")
-        lines.append(f"a limit that is reached leads to {drawn.exceeded}, from any state{said}")
+    starts = ", ".join(edge[2] + _said(overlay.edges.get(edge, NOTHING)) for edge in drawn.beginnings())
+    lines += [f"starts in {starts}" + (f"; {drawn.limits}" if drawn.limits else "")]
+    lines += [
+        f"a limit that is reached leads to {to}, from any state{_said(overlay.limit(drawn, to))}" for to in drawn.limits_to()
+    ]
     if overlay.title:
         lines.append(f"shown: {overlay.title}")
     for box in drawn.boxes:

@@ -39,6 +39,10 @@ class Overlay:
     edges: Mapping[Edge, Note] = field(default_factory=dict[Edge, Note])
     dims: bool = False
 
+    def limit(self, drawn: Drawing, to: str) -> Note:
+        """Of the one line that is drawn of all the edges that `exceeded` stands for."""
+        return next((self.edges[edge] for edge in drawn.exceeding() if edge[2] == to and edge in self.edges), NOTHING)
+
     def marks(self) -> set[Mark]:
         return {note.mark for note in (*self.states.values(), *self.edges.values()) if note.mark}
 

@@ -81,11 +81,12 @@ def tips(drawn: Drawing, overlay: Overlay) -> dict[str, str]:
     found = {f"s{number}": _tip_of_state(box, overlay.states.get(box.name, NOTHING)) for number, box in enumerate(drawn.boxes)}
     for stroke in strokes(drawn):
         found[stroke.id] = "\n".join(_tip_of_arrow(arrow, overlay.edges.get(arrow.edge, NOTHING)) for arrow in stroke.arrows)
-    return {
-        **found,
-        "exceeded": f"any state –exceeded→ {drawn.exceeded}: a limit is reached",
-        "begin": f"starts in {drawn.start}",
-    }
+    for to in drawn.limits_to():
+        now = to == drawn.exceeded
+        found["exceeded" if now else "exceededwas"] = f"any state –exceeded→ {to}: a limit {'is' if now else 'was'} reached"
+    for number, edge in enumerate(drawn.beginnings()):
+        found["beginwas" if number else "begin"] = f"{'started' if number else 'starts'} in {edge[2]}"
+    return found
 
 
 def _tip_of_state(box: Box, note: Note) -> str:
