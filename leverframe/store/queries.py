@@ -233,7 +233,7 @@ class Queries:
         due = select(_runs.wake_at).where(_runs.wake_at.is_not(None), free).order_by(_runs.wake_at).limit(1)
         held = and_(_runs.wake_at <= now, _runs.wake_at.is_not(None), _runs.lease_until >= now)  # due, should the holder die
         lapse = select(func.min(_runs.lease_until)).where(held)
-        ((first, first_lapse),) = self._all(select(due.scalar_subquery(), lapse.scalar_subquery()))
+        ((first, first_lapse),) = self._all(select(*(each.scalar_subquery() for each in (due, lapse))))
         return first, first_lapse
 
 
