@@ -127,7 +127,13 @@ MUTANTS = (
     ),
     Mutant(
         "what a call gives back",
-        (("ledger.py", "if was is not None and (ended or by is not NONE):", "if was is not None and by is not NONE:"),),
+        (
+            (
+                "ledger.py",
+                "    if was is not None:\n        by, made",
+                '    if was is not None and event.type == "asked":\n        by, made',
+            ),
+        ),
         ("tests/test_budget.py", "-k", "cancelled_run"),
         "assert",
     ),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import posixpath
 import shutil
 import subprocess
 import sys
@@ -46,18 +47,17 @@ def machines_at(project: Project, revision: str) -> tuple[Mapping[str, Definitio
         raise ProjectError(f"revision {revision!r}: git cannot give its files; fetch it first (in CI: `fetch-depth: 0`)")
     with tempfile.TemporaryDirectory(prefix="leverframe-") as folder:
         with tarfile.open(fileobj=io.BytesIO(files)) as archive:
-            archive.extractall(folder, filter=_plain)  # noqa: S202 (filtered)
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11 has it from 3.11.4 on
+            archive.extractall(folder, [member for member in archive if _stays(member)])  # noqa: S202 (filtered)
         told = _asked(Path(folder), project, revision)
     failed = [str(error).replace(f"{folder}/", "") for error in cast(list[str], told.get("failed") or [])]
     return {name: Definition(text) for name, text in cast(Mapping[str, str], told["definitions"]).items()}, failed
 
 
-def _plain(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
-    """Without what leads out of the folder, as links may."""
-    try:
-        return tarfile.data_filter(member, folder)
-    except tarfile.FilterError:
-        return None
+def _stays(member: tarfile.TarInfo) -> bool:
+    """Does not lead out of the folder, as links may?"""
+    target = posixpath.join(posixpath.dirname(member.name), member.linkname) if member.issym() else member.name
+    return not posixpath.normpath(target).startswith(("..", "/"))
 
 
 def _asked(folder: Path, project: Project, revision: str) -> Object:
