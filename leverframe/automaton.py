@@ -99,16 +99,16 @@ def compiled(rule: Object) -> Automaton:
     at_most = rule.get("at_most", 0)
     if not isinstance(at_most, int) or not 0 <= at_most <= MOST:
         raise DeclarationError(f"a rule counts at_most {str(at_most)[:20]}; give 1 to {MOST}")
-    events, other = _letters(rule, "events"), _letters(rule, "other")
+    events, other = letters_of(rule.get("events")), letters_of(rule.get("other"))
     roles: dict[Letter, int] = {}
     only = frozenset(letter.name for letter in events) if pattern == "universality" else None
     positional = 0 if only is not None else FIRST if other else SECOND
     for letters, role in (
         (events, positional),
         (other, SECOND),
-        (_letters(scope, "after"), OPENS),
-        (_letters(scope, "until"), CLOSES),
-        (_letters(scope, "before"), CLOSES),
+        (letters_of(scope.get("after")), OPENS),
+        (letters_of(scope.get("until")), CLOSES),
+        (letters_of(scope.get("before")), CLOSES),
     ):
         for letter in letters:
             roles[letter] = roles.get(letter, 0) | role
@@ -119,10 +119,6 @@ def compiled(rule: Object) -> Automaton:
 def per_call(rule: Object) -> bool:
     """Is it judged for each call of a tool since that call was made, rather than over the run?"""
     return isinstance(rule.get("before"), str)
-
-
-def _letters(holder: Object, key: str) -> list[Letter]:
-    return letters_of(holder.get(key))
 
 
 def letters_of(items: Json) -> list[Letter]:
@@ -274,7 +270,7 @@ def in_words(rule: Object) -> str:
         first = " or ".join(f"{state}: {outcome}" for state, outcome in cast(list[tuple[str, str]], rule["first"]))
         return f"each call of {rule['before']} is executed only after {first}, since it was made"
     events, other = _spoken(rule, "events"), _spoken(rule, "other")
-    names = _listed(letter.name for letter in _letters(rule, "events"))
+    names = _listed(letter.name for letter in letters_of(rule.get("events")))
     said = {
         "absence": f"never: {events}",
         "existence": f"at some time: {events}",
@@ -296,7 +292,7 @@ def _scope_words(scope: Object) -> str:
 
 
 def _spoken(holder: Object, key: str) -> str:
-    return _listed(spoken(letter) for letter in _letters(holder, key))
+    return _listed(spoken(letter) for letter in letters_of(holder.get(key)))
 
 
 def spoken(letter: Letter) -> str:
@@ -317,7 +313,7 @@ def atoms(rule: Object) -> "list[Letter]":
         return [*first, executed(cast(str, rule["before"]))]
     scope = cast(Object, rule.get("scope") or {})
     holders: list[tuple[Object, Collection[str]]] = [(rule, ("events", "other")), (scope, ("after", "before", "until"))]
-    return [letter for holder, keys in holders for key in keys for letter in _letters(holder, key)]
+    return [letter for holder, keys in holders for key in keys for letter in letters_of(holder.get(key))]
 
 
 def data(letters: Iterable[Letter]) -> Json:

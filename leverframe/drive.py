@@ -494,11 +494,11 @@ class Drive:
             return Draft("opened", {**body, "kind": "wait"})
         if spec.kind == "delegate":
             machine = cast(str, spec.body["machine"])
-            count = len(
-                [self._child_memory(spec, given) for given in self._inputs(step, cast(str, body["task"]))]
-            )  # before any starts
-            children: list[Json] = [id_of(held.tenant, machine, child_key(run, index)) for index in range(count)]
-            return Draft("opened", {**body, "kind": "children", "machine": spec.body["machine"], "children": children})
+            given = self._inputs(step, cast(str, body["task"]))
+            for each in given:  # before any starts
+                self._child_memory(spec, each)
+            children: list[Json] = [id_of(held.tenant, machine, child_key(run, index)) for index in range(len(given))]
+            return Draft("opened", {**body, "kind": "children", "machine": machine, "children": children})
         content, answers = perform.shown_to_person(step)
         kind = "approve" if spec.kind == "approve" else "answer"
         call = run.pending.tool_name if run.pending else None
@@ -577,7 +577,9 @@ class Drive:
         inbox_seen: int | None = None,
     ) -> None:
         await self._know_pins(held)
-        word = Word([await self._hearing(held, draft) for draft in drafts], consume, clear_want, inbox_seen)
+        if held.bound.definition.listens:
+            drafts = [await self._hearing(held, draft) for draft in drafts]
+        word = Word(list(drafts), consume, clear_want, inbox_seen)
         try:
             await self._write(held, *self._prepare(held, word))
         except Overdrawn as over:

@@ -326,7 +326,6 @@ class Engine(Drive):
 
     async def resume(self, run_id: str, *, by: str = "operator") -> Row:
         """What was paused goes on; children too. Deadlines ran meanwhile. Raises NotPaused, Busy, RunOver."""
-
         named("by", by)
 
         def resumed(run: Run) -> Draft:
@@ -345,7 +344,6 @@ class Engine(Drive):
     async def retry(self, run_id: str, *, by: str = "operator", grant: int = 0) -> Row:
         """Goes on with a run that needed a person. `grant`: that many further portions of its limits, a day's counting as many times
         over for this run alone; also where it took `exceeded` and waits there. Raises NotRetryable, Busy, RunOver."""
-
         named("by", by)
 
         def retried(run: Run) -> Draft:

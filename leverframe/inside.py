@@ -21,9 +21,9 @@ Told: TypeAlias = list[tuple[Micros, Letter]]
 
 
 async def heard(store: Store, definition: Definition, run: Run) -> list[Letter]:
-    """What the children of its Delegate did that makes an automaton of the run go on; nothing where no rule is about them."""
+    """What the children of its Delegate did that makes an automaton of the run go on; where `definition.listens`, or nothing does."""
     spec = definition.states[run.state]
-    if run.waiting is None or not definition.listens or spec.kind != "delegate":
+    if run.waiting is None or spec.kind != "delegate":
         return []
     inside = [told async for told in _each(store, run.waiting.children)]
     in_turn = spec.body.get("concurrency") == 1

@@ -178,10 +178,8 @@ def spends(definition: Definition, before: Run | None, after: Run, event: Event)
     """What an event changes of its machine's days: a reservation is given back where the call was made or will not be, and what was
     used up is counted on the day it was set aside from, whenever the answer came."""
     was, now = before.reserved if before else None, after.reserved
-    anew = was is not now and event.type not in (
-        "postponed",
-        "blocked",
-    )  # after those the same call is made, with fewer beside it
+    again = event.type in ("postponed", "blocked")  # the same call will be made, with fewer beside it
+    anew = was is not now and not again
     if was is not None:
         by, made = whole(event.body), len(shadows(event.body)) + (event.type == "asked" and sent(event.body))
         still = None if anew else now

@@ -19,13 +19,9 @@ if TYPE_CHECKING:
     from pydantic_core import core_schema
 
 _DROPPED = frozenset({"title", "description", "default", "examples", "discriminator", "$defs"})
-
-
 _WORDS = frozenset({"title", "description", "examples"})
 _VALUES = frozenset({"default", "enum", "const"})
 _NAMED = frozenset({"properties", "patternProperties", "$defs"})
-
-
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum", "multiple_of": "multipleOf"}
 
 

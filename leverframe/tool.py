@@ -172,9 +172,8 @@ class Tool(Generic[W, P, T_co, R_co]):
             for parameter in self._visible.parameters.values()
         }
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", "Field name", UserWarning
-            )  # `json`, `schema`, `copy`: ours are never called as methods
+            # `json`, `schema`, `copy`: ours are never called as methods
+            warnings.filterwarnings("ignore", "Field name", UserWarning)
             try:
                 return create_model(self.name, __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
             except PydanticUserError as error:

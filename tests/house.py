@@ -18,6 +18,7 @@ from leverframe import (
     Call,
     Compact,
     Consult,
+    Delegate,
     End,
     Engine,
     Fetch,
@@ -193,6 +194,13 @@ naps = Machine(
     memory=Box,
     edges={Nap: {"woken": Bell, "expired": Failed}, Bell: {"rung": Done, "expired": Failed}},
 )
+
+
+class Sleeper(Delegate[Box, Result]):
+    machine, returns, deadline = "naps", Result, DAY
+
+    def give(self, memory: Box) -> Box:
+        return Box()
 
 
 # ── a call that may or may not have happened ─────────────────────────────────────────────────────────────────────────────────

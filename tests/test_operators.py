@@ -7,7 +7,7 @@ from typing import TypeAlias, cast
 
 import pytest
 
-from leverframe import Back, Delegate, Engine, Limits, Machine, TriggerCommand
+from leverframe import Back, Engine, Limits, Machine, TriggerCommand
 from leverframe.clock import Micros
 from leverframe.errors import AlreadyPaused, Busy, InputError, InvalidMemory, NotPaused, NotRetryable, RunOver
 from leverframe.llm import Scripted
@@ -15,15 +15,14 @@ from leverframe.run import Run
 from leverframe.store import Claimed, Store
 from leverframe.testing import Crash
 from tests.house import (
-    DAY,
     Box,
     Done,
     Failed,
     House,
     Nap,
     Person,
-    Result,
     Short,
+    Sleeper,
     asked,
     begin,
     charge,
@@ -57,13 +56,6 @@ async def slower(house: House, *machines: Machine[Box]) -> AsyncGenerator[tuple[
             yield engine, store
     finally:
         store.close()
-
-
-class Sleeper(Delegate[Box, Result]):
-    machine, returns, deadline = "naps", Result, DAY
-
-    def give(self, memory: Box) -> Box:
-        return Box()
 
 
 family = Machine(

@@ -11,7 +11,6 @@ import pytest
 from leverframe import (
     Back,
     Call,
-    Delegate,
     Engine,
     Fetch,
     Machine,
@@ -22,7 +21,7 @@ from leverframe.clock import SECOND
 from leverframe.run import Run
 from leverframe.store import Store
 from leverframe.worker import work
-from tests.house import DAY, Bell, Box, Done, Failed, House, Result, Short, begin, naps
+from tests.house import Bell, Box, Done, Failed, House, Short, Sleeper, begin, naps
 
 
 class Line:
@@ -69,13 +68,6 @@ async def talking(engine: Engine) -> AsyncGenerator[Run]:
     finally:
         line.over.set()
         await going
-
-
-class Sleeper(Delegate[Box, Result]):
-    machine, returns, deadline = "naps", Result, DAY
-
-    def give(self, memory: Box) -> Box:
-        return Box()
 
 
 sleeps = Machine(

@@ -163,11 +163,16 @@ class _Checker(Protocol):
 
 
 def _errors(body: Object) -> Iterator[_Violation]:
+    return _checker().iter_errors(body)
+
+
+@cache
+def _checker() -> _Checker:
     from jsonschema import Draft202012Validator, validators
 
     extended = cast("Callable[..., Callable[[Object], _Checker]]", validators.extend)  # pyright: ignore[reportUnknownMemberType]
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", _integer)
-    return extended(Draft202012Validator, type_checker=types)(schema()).iter_errors(body)
+    return extended(Draft202012Validator, type_checker=types)(schema())
 
 
 def _integer(_: object, given: object) -> bool:

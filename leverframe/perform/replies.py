@@ -1,6 +1,7 @@
 """Replies of models, people and events, and what they leave in the memory."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Never, cast
 
 from leverframe.canon import Json, Object
@@ -70,10 +71,16 @@ def read_reply(replies: Sequence[type[Reply[str]]], answer: Json) -> Reply[str]:
     """An answer from outside as the Reply its intent names. Raises BadCompletion naming what does not fit."""
     try:
         with contained():
-            picked = Choices(replies).parse(answer)
+            picked = _choices(tuple(replies)).parse(answer)
     except BadCompletion:
         raise
     except Exception as error:  # validators are user code
         named = answer.get("intent") if isinstance(answer, dict) else "reply"
         raise BadCompletion(f"{named}: validating it raised {type(error).__name__}") from error
     return cast(Reply[str], picked.reply)
+
+
+@lru_cache(maxsize=256)
+def _choices(replies: tuple[type[Reply[str]], ...]) -> Choices:
+    """Making them takes longer than reading with them, and every reply is read."""
+    return Choices(replies)

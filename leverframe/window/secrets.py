@@ -155,15 +155,15 @@ def _marked(shape: Json) -> Object:
 
 def _without(value: Json, shapes: Sequence[Object], gone: list[Json]) -> Json:
     """The value without what any of its schemas, and the alternatives in them, marks; `gone` takes what that is."""
-    all_of = [shape for given in shapes for shape in alternatives(given)]
-    if any(shape.get("writeOnly") is True for shape in all_of):
+    if any(map(is_secret, shapes)):
         gone.append(value)
         return None
+    all_of = [shape for given in shapes for shape in alternatives(given)]
     if isinstance(value, list):
         return [_without(item, _inside(all_of, "items", index), gone) for index, item in enumerate(value)]
     if isinstance(value, dict):
         inner = {key: _inside(all_of, "properties", key) for key in value}
-        kept = {key for key, found in inner.items() if not any(is_secret(shape) for shape in found)}
+        kept = {key for key, found in inner.items() if not any(map(is_secret, found))}
         gone += [item for key, item in value.items() if key not in kept]
         return {key: _without(item, inner[key], gone) for key, item in value.items() if key in kept}
     return value
