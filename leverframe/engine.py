@@ -43,6 +43,7 @@ from leverframe.run import OVER, Event, Run, event
 from leverframe.start import TriggerCommand, id_of, named, read_input
 from leverframe.state import Consult, Reply, Wait
 from leverframe.store import Decided, NewRun, Row, Want, is_dead
+from leverframe.window import window_of
 
 __all__ = ["Engine", "TriggerCommand"]
 log = logging.getLogger("leverframe")
@@ -87,7 +88,9 @@ class Engine(Drive):
             row = await self._begin(replace(new, owner=self.owner, lease_until=self._lease_until()))
             # The same key gives the same id: what a process before us began and left is claimed like any other run.
             if row.lease_owner == self.owner and row.run.head == new.run.head:
-                held = Held(new.run, await self._bind(new.run.definition, new.run.machine), row.fence, row.tenant, self._safe())
+                bound = await self._bind(new.run.definition, new.run.machine)
+                window = window_of(bound.definition, new.events) if bound.asks else None
+                held = Held(new.run, bound, row.fence, row.tenant, self._safe(), window=window)
                 self._reserved[new.run.id] = held
                 self._hold(held)
         finally:
@@ -98,7 +101,7 @@ class Engine(Drive):
         started = await self.store.start(new)
         if started.created:
             self._tell(new.run, new.events[0])
-        return await self.store.load(started.run_id)
+        return started.row or await self.store.load(started.run_id)
 
     async def advance(self, run_id: str) -> Row:
         """Goes on until the run is over or somebody or something is waited for; child runs too. Follows it where another process holds it."""

@@ -74,7 +74,7 @@ def _flow(value: list[Json] | Object, room: int) -> str | None:
 
 def _scalar(value: Json, plain: re.Pattern[str]) -> str:
     if not isinstance(value, str):
-        return json.dumps(value)
+        return str(value) if type(value) is int else json.dumps(value)
     printable = value.isprintable()
     if printable and plain.fullmatch(value) and value[-1] not in " :" and value.lower() not in _WORDS:
         return value

@@ -51,10 +51,11 @@ def but(value: T, **changes: object) -> T:
     Raises TypeError for a field that is none.
     """
     fields = value.__dict__
-    if not changes.keys() <= fields.keys():
-        raise TypeError(f"{type(value).__name__} has no {', '.join(changes.keys() - fields.keys())}")
     new = object.__new__(type(value))
-    new.__dict__.update(fields, **changes)
+    new.__dict__.update(fields)
+    new.__dict__.update(changes)
+    if len(new.__dict__) != len(fields):
+        raise TypeError(f"{type(value).__name__} has no {', '.join(changes.keys() - fields.keys())}")
     return new
 
 

@@ -144,7 +144,7 @@ async def told(engine: Engine, definition: Definition) -> dict[str, tuple[int, i
 # ── a day of a machine ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("first", ["Think", "Prepare", "NoteDown"])
+@pytest.mark.parametrize("first", ["Prepare", *(pytest.param(name, marks=pytest.mark.long) for name in ("Think", "NoteDown"))])
 async def test_two_hundred_runs_in_two_processes_make_exactly_the_fifty_calls_of_the_day(database_url: str, first: str) -> None:
     clock, model = FakeClock(), Scripted(lambda _: SAYS_STOP, usage=EACH)
     desk = machine(first, a_day(50))

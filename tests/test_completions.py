@@ -138,7 +138,11 @@ def silence(case: Object) -> Write:
     return write
 
 
-BOMB = gzip.compress(gzip.compress(b"\0" * 500_000_000, 1), 9)[:100_000]
+@cache
+def bomb() -> bytes:
+    return gzip.compress(gzip.compress(b"\0" * 500_000_000, 1), 9)[:100_000]
+
+
 CHUNK = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\nfff\r\ndata: {"
 SERVERS: dict[str, Callable[[Object], Said]] = {
     "endless": lambda case: (
@@ -147,7 +151,7 @@ SERVERS: dict[str, Callable[[Object], Said]] = {
     "endless events": lambda case: chunked(case, b'data: {"choices": [{"index": 0, "delta": {"content": " "}}]}\n\n' * 500),
     "endless comments": lambda case: chunked(case, b": OPENROUTER PROCESSING\n\n" * 1000),
     "keep-alive": lambda case: chunked(case, b": keep-alive\n\n", pause=0.05),
-    "gzip": lambda case: http({**case, "headers": {"Content-Encoding": "gzip"}}, BOMB),
+    "gzip": lambda case: http({**case, "headers": {"Content-Encoding": "gzip"}}, bomb()),
     "drip": lambda case: drip(case, 1),
     "drip head": lambda case: drip(case, 0),
     "silence": silence,

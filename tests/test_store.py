@@ -247,8 +247,10 @@ async def test_a_start_key_that_no_index_can_keep_is_refused(store: Store) -> No
 async def test_a_run_can_be_born_claimed(store: Store) -> None:
     before = store.transactions
     first = new(owner="me")
-    assert await store.start(first) == Started(first.run.id, created=True, fence=1)
+    started = await store.start(first)
+    assert (started.run_id, started.created, started.fence) == (first.run.id, True, 1)
     assert store.transactions == before + 1
+    assert started.row == await store.load(first.run.id)  # what was written, without reading it
     assert await store.claim(first.run.id, "you", CLOCK.now(), CLOCK.now() + LEASE) is None
     await store.commit(step(first.run, 1))
 

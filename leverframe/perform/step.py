@@ -57,6 +57,11 @@ class Bound:
     pinned_prompts: dict[str, list[Prompt]] = field(default_factory=dict[str, list[Prompt]])
 
     @cached_property
+    def asks(self) -> bool:
+        """Has it a state that asks a model?"""
+        return any(spec.kind == "ask" for spec in self.definition.states.values())
+
+    @cached_property
     def problems(self) -> list[str]:
         if self.current is None:
             return [self.gone]

@@ -16,9 +16,9 @@ from leverframe.canon import canonical, digest
 from leverframe.clock import Clock, Micros
 from leverframe.errors import KeyConflict, LeverframeError, Lost, Overdrawn, UnknownRun
 from leverframe.run import OVER, Event
-from leverframe.store.pack import pack, task_columns
+from leverframe.store.pack import pack, run_columns, task_columns
 from leverframe.store.purse import Purse
-from leverframe.store.records import Commit, Committed, Deferred, Inbound, NewRun, Started, Want
+from leverframe.store.records import Commit, Committed, Deferred, Inbound, NewRun, Row, Started, Want
 from leverframe.store.statements import Statements
 
 T = TypeVar("T")
@@ -385,14 +385,27 @@ def _insert(tx: Tx, new: NewRun) -> Started:
     run, fence = new.run, 0 if new.owner is None else 1
     if new.start_key is not None:
         tx.known[new.tenant, run.machine, new.start_key] = (run.id, new.start_hash, fence)
-    folded = (run.status, run.state, pack(run), run.seq, run.head)
-    origin = (new.start_key, new.start_hash, run.parent, new.source, new.reply_to, run.started_at, tx.now)
-    held = (fence, new.owner, new.lease_until, new.wake_at if new.owner is None else tx.now)
-    nobody_yet = (None, None, 0, fence)
-    row = (run.id, new.tenant, run.machine, run.definition, *folded, *origin, *held, *nobody_yet, canonical(run.memory))
-    tx.pile.add(tx.sql.insert["runs"], *row)
+    row = Row(
+        run=run,
+        tenant=new.tenant,
+        start_key=new.start_key,
+        start_hash=new.start_hash,
+        source=new.source,
+        reply_to=new.reply_to,
+        created_at=run.started_at,
+        updated_at=tx.now,
+        fence=fence,
+        lease_owner=new.owner,
+        lease_until=new.lease_until,
+        wake_at=new.wake_at if new.owner is None else tx.now,
+        want=None,
+        want_by=None,
+        inbox=0,
+        claims=fence,
+    )
+    tx.pile.add(tx.sql.insert["runs"], *run_columns(row))
     tx.pile.events(run.id, new.events)
-    return Started(run.id, True, fence)
+    return Started(run.id, True, fence, row)
 
 
 # --- a step with a `local` tool -----------------------------------------------------------------------------------------------

@@ -90,6 +90,38 @@ def pack(run: Run) -> str:
     return canonical(_EXECUTION.plain(run))
 
 
+def run_columns(row: Row) -> tuple[Any, ...]:
+    """In the order of the table."""
+    run = row.run
+    return (
+        run.id,
+        row.tenant,
+        run.machine,
+        run.definition,
+        run.status,
+        run.state,
+        pack(run),
+        run.seq,
+        run.head,
+        row.start_key,
+        row.start_hash,
+        run.parent,
+        row.source,
+        row.reply_to,
+        row.created_at,
+        row.updated_at,
+        row.fence,
+        row.lease_owner,
+        row.lease_until,
+        row.wake_at,
+        row.want,
+        row.want_by,
+        row.inbox,
+        row.claims,
+        canonical(run.memory),
+    )
+
+
 def unpack(row: Sequence[Any]) -> Row:
     """A row of runs, all columns in the order of the table. Raises Tampered for one that somebody damaged."""
     found = dict(zip(_NAMES["runs"], row, strict=True))

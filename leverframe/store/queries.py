@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Engine, and_, func, literal_column, not_, or_, select
+from sqlalchemy import Engine, and_, bindparam, func, literal_column, not_, or_, select
 from sqlalchemy.sql import Select
 
 from leverframe.canon import text_hash
@@ -26,6 +26,15 @@ SHORTEST_PREFIX = 6
 AT_ONCE = 500
 """Ids, or rows, in one question."""
 
+# Asked for every run that goes on: built once, since building takes three times as long as asking.
+_RUN = select(*_runs).where(_runs.id == bindparam("run"))
+_LINES = (
+    select(*_events)
+    .where(_events.run_id == bindparam("run"), _events.seq > bindparam("after"))
+    .order_by(_events.seq)
+    .limit(bindparam("at_most"))
+)
+
 
 class Queries:
     """Every question, answered synchronously; `Store` asks them on threads."""
@@ -33,12 +42,12 @@ class Queries:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine.execution_options(**READING)
 
-    def _all(self, statement: Select[Any]) -> Sequence[Any]:
+    def _all(self, statement: Select[Any], **given: Any) -> Sequence[Any]:
         with refusals(self._engine), self._engine.connect() as connection:
-            return connection.execute(statement).all()
+            return connection.execute(statement, given).all()
 
     def load(self, run_id: str) -> Row:
-        found = self._all(select(*_runs).where(_runs.id == run_id))
+        found = self._all(_RUN, run=run_id)
         if not found:
             raise self._unknown_run(run_id)
         return pack.unpack(found[0])
@@ -95,8 +104,8 @@ class Queries:
         return UnknownTask(f"task {task_id}: no such task in this database.{did_you_mean(task_id, [row[0] for row in recent])}")
 
     def events(self, run_id: str, after: int, limit: int | None) -> list[Event]:
-        wanted = select(*_events).where(_events.run_id == run_id, _events.seq > after).order_by(_events.seq)
-        return [pack.event(row) for row in self._all(wanted.limit(limit))]
+        at_most = sys.maxsize if limit is None else limit
+        return [pack.event(row) for row in self._all(_LINES, run=run_id, after=after, at_most=at_most)]
 
     def started(self, machine: str, since: Micros, after: tuple[Micros, str] | None, limit: int) -> list[tuple[Micros, str]]:
         """`(created_at, id)` of the runs of a machine that started since, the oldest first."""

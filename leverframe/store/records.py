@@ -154,11 +154,15 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """`created` is False when the key had started this run before; then `fence` is not yours."""
+    """`created` is False when the key had started this run before; then `fence` is not yours.
+
+    `row` is what was written; None where it was there already, and has to be read.
+    """
 
     run_id: str
     created: bool
     fence: int
+    row: Row | None = None
 
 
 @dataclass(frozen=True, slots=True)
