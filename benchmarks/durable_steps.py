@@ -168,7 +168,8 @@ async def go(engine: Engine, machine: str, rounds: int, key: str) -> Row:
 
 async def many(url: str, runs: int, model: float, machine: Machine[Seen]) -> Figures:
     """Runs of 20 steps from start to end: one after the other for `runs` = 1 (100 of them), else all at once."""
-    lone, store = runs == 1, Store.open(url)
+    lone = runs == 1
+    store = Store.open(url, own_loop=lone)  # a lone run is a job or a command, and has a loop of its own
     async with Engine(store, [machine], llm=Model(model, look.call(1))) as engine:
         await go(engine, machine.name, 10, "warm")
         before, cpu, wall = fsync.count(), time.process_time(), time.perf_counter()

@@ -42,7 +42,9 @@ class Door:
 
     def engine(self, work: Callable[[Engine], Awaitable[T]], *, asks: bool = True) -> T:
         async def inside() -> T:
-            door = self.project.engine(model=self.model, database_url=self.database_url, also=self.machine, asks=asks)
+            door = self.project.engine(
+                model=self.model, database_url=self.database_url, also=self.machine, asks=asks, own_loop=True
+            )
             async with door as engine:
                 return await work(engine)
 

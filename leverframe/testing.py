@@ -211,6 +211,7 @@ class CrashPoints:
     restart     `here`: the next process sees that the last one is dead, and takes its runs over at once. `elsewhere`: on another host
                 nobody can see that; the clock goes on until the lease is over. Needs a FakeClock
     stop        what stopping is: raising Crash, or `os._exit` in a process of the test's own
+    own_loop    as of `Store.open`; with it as `leverframe run` and `leverframe.blocking` work, without it as a worker does
 
     What this simulates: the process is gone between two Python statements. From the moment it dies nothing of it passes a point any
     more, so nothing is written, released or called by what is left of it; engine, store and event loop are thrown away. What it does
@@ -229,8 +230,9 @@ class CrashPoints:
         restart: Restart = "here",
         stop: Callable[[], None] | None = None,
         most_lives: int = 20,
+        own_loop: bool = False,
     ) -> None:
-        self.url, self.machines, self.llm = url, machines, llm
+        self.url, self.machines, self.llm, self.own_loop = url, machines, llm, own_loop
         self.clock: Clock = clock or FakeClock()
         self.at = frozenset(at)
         self.restart: Restart = restart
@@ -271,7 +273,7 @@ class CrashPoints:
         from leverframe.engine import Engine
         from leverframe.store import Store
 
-        store = Store.open(self.url, self.clock)
+        store = Store.open(self.url, self.clock, own_loop=self.own_loop)
         engine = Engine(store, self.machines, llm=self.llm, clock=self.clock)
         if self.restart == "here" and self._stop is None:
             engine.owner = _mortal(engine.owner)

@@ -276,7 +276,8 @@ def attempt(world: World, way: Way, at: tuple[int, ...] = (), restart: Restart =
     """One run with crashes at these points, and everything that is wrong with it. `begun`: its key, where another process began it."""
     if begun is None:
         world.clean(way)
-    points = CrashPoints(world.url, [refund], llm=model_of(way), clock=FakeClock(), at=at, restart=restart)
+    own_loop = (sum(at) + (restart == "elsewhere")) % 2 == 1  # every point once so and once so; and every second pair
+    points = CrashPoints(world.url, [refund], llm=model_of(way), clock=FakeClock(), at=at, restart=restart, own_loop=own_loop)
     trial = Trial(way, at, restart, points.passed)
     happens = scenario(way, begun or f"customer-{next(_numbers)}")
 

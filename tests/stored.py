@@ -38,9 +38,9 @@ def prepared() -> bytes:
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncGenerator[Store]:
+async def opened(url: str, *, own_loop: bool = False) -> AsyncGenerator[Store]:
     """A store with the one definition that these runs have."""
-    store = Store.open(url)
+    store = Store.open(url, own_loop=own_loop)
     try:
         await store.save_definition(DEFINITION, "refund", "{}")
         yield store

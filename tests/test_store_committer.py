@@ -218,6 +218,36 @@ def test_a_store_may_be_used_from_several_event_loops_at_a_time(database_url: st
     store.close()
 
 
+async def test_a_loop_of_its_own_writes_a_lone_step_itself_and_never_waits_for_a_tool_of_somebody(database_url: str) -> None:
+    here, writers = threading.get_ident(), list[bool]()
+    hooks.append(lambda _: writers.append(threading.get_ident() == here))
+    started, finish = threading.Event(), threading.Event()
+
+    def slowly(_: Session) -> None:
+        started.set()
+        assert finish.wait(10)
+
+    async with opened(database_url, own_loop=True) as store:
+        with store.engine.begin() as connection:
+            connection.execute(text("CREATE TABLE bookings (run_id TEXT NOT NULL, note TEXT UNIQUE)"))
+        first, second = await held(store), await held(store)
+        writers.clear()
+        assert await store.commit(step(first, 1), alone=True) == Committed(None, None, 0)
+        assert writers == [True, True]
+        with pytest.raises(Lost):
+            await store.commit(step(first, 1, {"another": 1}), alone=True)
+        slow = asyncio.ensure_future(store.commit(booking(second, "a", slowly), alone=True))
+        assert await asyncio.to_thread(started.wait, 10)
+        writers.clear()
+        other = asyncio.ensure_future(store.commit(step(step(first, 1).run, 1), alone=True))
+        await asyncio.sleep(0)
+        assert not other.done()
+        finish.set()
+        await asyncio.gather(slow, other)
+        assert writers == [False] * 4
+        assert bookings(store) == ["a"]
+
+
 async def test_closing_writes_what_is_queued_and_then_refuses(store: Store) -> None:
     run = await held(store)
     queued = asyncio.ensure_future(store.commit(step(run, 1)))
@@ -253,18 +283,22 @@ class Crash(BaseException):
     pass
 
 
+@pytest.mark.parametrize("alone", [False, True], ids=["together", "alone"])
 @pytest.mark.parametrize(("point", "written"), [(BEFORE_COMMIT, False), (AFTER_COMMIT, True)])
-async def test_a_crash_at_a_transactions_exit_leaves_all_of_it_or_nothing(database_url: str, point: str, written: bool) -> None:
+async def test_a_crash_at_a_transactions_exit_leaves_all_of_it_or_nothing(
+    database_url: str, point: str, written: bool, alone: bool
+) -> None:
     def crash(passed: str) -> None:
         if passed == point:
             raise Crash
 
-    async with opened(database_url) as store:
+    async with opened(database_url, own_loop=alone) as store:
         run = await held(store)
         await store.start(child := new(parent=run.id, wake_at=None))
         hooks.append(crash)
         doomed = replace(step(run, 1), children_want="cancel", effects=[effect()])
-        answers = await asyncio.gather(store.commit(doomed), store.next_wake(CLOCK.now()), return_exceptions=True)
+        commit = store.commit(doomed, alone=alone)
+        answers = await asyncio.gather(commit, store.next_wake(CLOCK.now()), return_exceptions=True)
         assert isinstance(answers[0], Crash)
         hooks.clear()
         with pytest.raises(Crash):

@@ -51,7 +51,7 @@ def with_engine(
 
     async def inside() -> T:
         async with found.engine(
-            model=model, watch=interrupts.watch, clock=interrupts.clock, machines=machines, hears=hears
+            model=model, watch=interrupts.watch, clock=interrupts.clock, machines=machines, hears=hears, own_loop=True
         ) as engine:
             with interrupts.of(engine):
                 return await work(engine)
@@ -67,7 +67,7 @@ def with_worker(work: "Callable[[Engine], Awaitable[T]]", *, model: str | None =
     interrupts = Interrupts(watch)
 
     async def inside() -> T:
-        async with find().engine(model=model, watch=interrupts.watch) as engine:
+        async with find().engine(model=model, watch=interrupts.watch, own_loop=True) as engine:
             going = asyncio.ensure_future(work(engine))
             await asyncio.sleep(0)  # the worker has set its own handlers by now
             with interrupts.of_worker():
@@ -82,7 +82,7 @@ def with_operator(work: "Callable[[Engine], Awaitable[T]]") -> T:
     machines = loaded(found)
 
     async def inside() -> T:
-        async with found.engine(asks=False, machines=machines) as engine:
+        async with found.engine(asks=False, machines=machines, own_loop=True) as engine:
             return await work(engine)
 
     return asyncio.run(inside())

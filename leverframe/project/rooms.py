@@ -145,11 +145,11 @@ class Project:
             clock=clock,
         )
 
-    def store(self, database_url: str | None = None) -> "Store":
-        """The database, open. Raises DatabaseUnavailable, SchemaTooOld, SchemaTooNew, UnsafeDatabase."""
+    def store(self, database_url: str | None = None, *, own_loop: bool = False) -> "Store":
+        """The database, open; `own_loop` as `Store.open` has it. Raises DatabaseUnavailable, SchemaTooOld, SchemaTooNew, UnsafeDatabase."""
         from leverframe.store import Store
 
-        return Store.open(self.database_url(database_url))
+        return Store.open(self.database_url(database_url), own_loop=own_loop)
 
     @asynccontextmanager
     async def engine(
@@ -163,11 +163,13 @@ class Project:
         asks: bool = True,
         machines: Mapping[str, AnyMachine] | None = None,
         hears: "Hears | None" = None,
+        own_loop: bool = False,
     ) -> "AsyncGenerator[Engine]":
         """An engine of this project's machines (`also`: and this one), on its database, with its model; closed with the block.
 
         With `asks=False` nothing will be asked of the model, and one that is not set up is no error. `machines`: those, not all.
-        `hears` gets the model's answers piece by piece while they are written, where it can stream them.
+        `hears` gets the model's answers piece by piece while they are written, where it can stream them. `own_loop`: the event loop
+        serves nobody else (`Store.open`).
         The hook `tools.prepare(database_url)` is called before, where there is one.
         """
         from leverframe.engine import Engine
@@ -183,7 +185,7 @@ class Project:
             from leverframe.llm import Overheard
 
             llm = Overheard(llm, hears)
-        store = self.store(database_url)
+        store = self.store(database_url, own_loop=own_loop)
         try:
             self.prepare(database_url)
             settings = self.settings
