@@ -122,7 +122,7 @@ MUTANTS = (
     Mutant(
         "the limit of a day",
         (("store/purse.py", "if have >= limit or have + wanted > limit:", "if have > 9 * limit:"),),
-        ("tests/test_budget.py", "-k", "two_hundred and Think and sqlite"),
+        ("tests/test_budget.py", "-k", "two_hundred and Prepare and sqlite"),
         "Person",
     ),
     Mutant(

@@ -52,6 +52,7 @@ def test_every_relative_link_leads_somewhere() -> None:
     assert not [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()]
 
 
+@pytest.mark.long
 def test_every_example_runs_from_top_to_bottom(tmp_path: Path) -> None:
     assert (HERE / "leverframe").exists(), f"{HERE} has no leverframe: pip install -e '.[dev]'"
     for room in ("machines", "states", "prompts", "tools"):
