@@ -54,7 +54,7 @@ def test_the_demonstration_shows_what_it_says(tmp_path: Path) -> None:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Shell:
-    """A shell in a project of its own."""
+    """A shell in a project of its own. What it changes must change its length: Python takes a file of the same size and second for the same."""
     shell(tmp_path)("leverframe init shop")
     return shell(tmp_path / "shop")
 
@@ -64,10 +64,10 @@ def test_a_machine_is_compared_with_a_file_and_with_a_definition_of_the_database
     run('leverframe run refund "Order 1042 arrived broken" --key a')
     before = refund.definition().hash
     assert run("sha256sum < before.json | cut -c1-64") != before, "the file ends in a line break, the definition does not"
-    run("sed -i 's/steps=40/steps=41/' machines/refund.py")
+    run("sed -i 's/steps=40/steps=400/' machines/refund.py")
     for against in ("before.json", before[:8]):
         said = run(f"leverframe diff refund --against {against}")
-        assert "  limit steps was 40, is 41 (more may be used up)" in said
+        assert "  limit steps was 40, is 400 (more may be used up)" in said
     assert "--exit-code" in run("leverframe diff --help")
     assert run("leverframe diff refund --against before.json --exit-code > /dev/null || echo $?") == "1\n"
     assert '"risk": "high"' in run("leverframe diff refund --against before.json --json")
@@ -104,13 +104,13 @@ COMMIT = "git add . && git -c user.name=a -c user.email=a@example.com commit --q
 
 
 def test_what_does_not_load_is_named_and_the_rest_is_compared(run: Shell) -> None:
-    run(f"git init --quiet && {COMMIT} && sed -i 's/steps=40/steps=41/' machines/refund.py")
+    run(f"git init --quiet && {COMMIT} && sed -i 's/steps=40/steps=400/' machines/refund.py")
     run("echo 'this is no Python' >> machines/restock.py")
     said = run("leverframe diff 2>&1 || echo ended with $?")
     assert "restock.py:37: " in said
     assert "what it declares is not compared\n" in said
     assert "machine sales_report: state Restocks delegates to 'restock', which is not in machines/; what it declares" in said
-    assert "limit steps was 40, is 41" in said
+    assert "limit steps was 40, is 400" in said
     assert "gone" not in said
     assert said.endswith("ended with 1\n")
     assert "\n**Not compared:** machine sales" in run("leverframe diff --format markdown 2> /dev/null || true")
@@ -120,16 +120,16 @@ def test_what_does_not_load_is_named_and_the_rest_is_compared(run: Shell) -> Non
 
 def test_a_revision_whose_machines_do_not_load_says_so(run: Shell) -> None:
     run("echo 'this is no Python' >> machines/restock.py")
-    run(f"git init --quiet && {COMMIT} && sed -i '$d' machines/restock.py && sed -i 's/steps=40/steps=41/' machines/refund.py")
+    run(f"git init --quiet && {COMMIT} && sed -i '$d' machines/restock.py && sed -i 's/steps=40/steps=400/' machines/refund.py")
     said = run("leverframe diff 2>&1 || echo ended with $?")
     assert re.search(r"warning: revision HEAD: machines/restock.py:\d+: .*; what it declares is not compared\n", said)
-    assert "limit steps was 40, is 41" in said
+    assert "limit steps was 40, is 400" in said
     assert "new machine" not in said
     assert said.endswith("ended with 1\n")
 
 
 def test_a_file_is_compared_with_the_machine_that_it_names_and_with_no_other(run: Shell) -> None:
-    run("leverframe definition refund -o before.json && sed -i 's/steps=40/steps=41/' machines/refund.py")
+    run("leverframe definition refund -o before.json && sed -i 's/steps=40/steps=400/' machines/refund.py")
     said = run("leverframe diff --against before.json")
     assert said.startswith("refund: 1 change (1 high), ")
     assert "restock" not in said
