@@ -4,7 +4,7 @@ An event loop hands over what its callbacks asked for once per turn, so 200 runs
 commits at once, without a timer. A batch that fails is halved until the item that cannot be written is alone.
 
 A loop that has nothing to do but its runs (`own_loop`) writes a lone one's step itself: waking a thread and being woken by it is a
-third of what a step costs, and there is nobody else to keep waiting for the disk.
+quarter of what a step costs, and there is nobody else to keep waiting for the disk.
 """
 
 import asyncio

@@ -57,7 +57,7 @@ class Store:
         """Connect, and make the tables where there are none. `patience`: seconds to wait for another program's lock.
 
         `own_loop`: the event loop has nothing to do but these runs, so it may wait for the disk itself while a lone one's step is written,
-        which takes a third less CPU. A loop that serves others too would keep them waiting.
+        which takes a quarter less CPU. A loop that serves others too would keep them waiting.
 
         Raises DatabaseUnavailable, SchemaTooOld, SchemaTooNew, UnsafeDatabase.
         """
