@@ -21,7 +21,7 @@ Told: TypeAlias = list[tuple[Micros, Letter]]
 
 
 async def heard(store: Store, definition: Definition, run: Run) -> list[Letter]:
-    """What the children of its Delegate did that makes an automaton of the run go on; where `definition.listens`, or nothing does."""
+    """What the children of its Delegate did that makes an automaton of the run go on. Asked only where `definition.listens`."""
     spec = definition.states[run.state]
     if run.waiting is None or spec.kind != "delegate":
         return []

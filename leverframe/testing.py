@@ -211,7 +211,7 @@ class CrashPoints:
     restart     `here`: the next process sees that the last one is dead, and takes its runs over at once. `elsewhere`: on another host
                 nobody can see that; the clock goes on until the lease is over. Needs a FakeClock
     stop        what stopping is: raising Crash, or `os._exit` in a process of the test's own
-    own_loop    as of `Store.open`; with it as `leverframe run` and `leverframe.blocking` work, without it as a worker does
+    own_loop    as of `Store.open`: with it as commands and `leverframe.blocking` work, without it as a program whose loop serves others
 
     What this simulates: the process is gone between two Python statements. From the moment it dies nothing of it passes a point any
     more, so nothing is written, released or called by what is left of it; engine, store and event loop are thrown away. What it does
