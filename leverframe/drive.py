@@ -38,7 +38,7 @@ from leverframe.reduce import DAY, Need, charged, may_have_run, need_of, reduce,
 from leverframe.run import OVER, Event, Run, event
 from leverframe.start import TriggerCommand, child_key, id_of, new_run, read_input
 from leverframe.state import Call, Delegate, Memory
-from leverframe.store import Claimed, Commit, Deferred, Inbound, NewRun, Row, Store, me
+from leverframe.store import Claimed, Commit, Committed, Deferred, Inbound, NewRun, Row, Store, me
 from leverframe.window import Window, hushed, window_of
 
 log = logging.getLogger("leverframe")
@@ -56,10 +56,10 @@ WAITS = 16
 class Held:
     """A run this process holds the lease of, with what it knows of it beyond the row."""
 
+    row: Row  # as it was taken
     run: Run
     bound: Bound
     fence: int
-    tenant: str
     safe_until: float  # on the steady clock: past it the lease may be another's
     want: str | None = None
     want_by: str | None = None
@@ -69,6 +69,7 @@ class Held:
     pins: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])  # for child runs, by their definition
     released: bool = False  # nothing more to do here; still to be given back
     given: bool = False  # given back, with the commit that came to rest
+    over: Row | None = None  # its row, once the run is over: nobody changes it any more, so that it need not be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +232,7 @@ class Drive:
             await self._set_aside(row, str(error))
             raise
         inbound = list(claimed.inbound)
-        held = Held(row.run, bound, row.fence, row.tenant, safe or self._safe(), row.want, row.want_by, row.inbox, inbound)
+        held = Held(row, row.run, bound, row.fence, safe or self._safe(), row.want, row.want_by, row.inbox, inbound)
         self._hold(held)
         if row.claims > POISON:
             reason = f"claimed {row.claims} times without a step: it takes its process down; look, then `leverframe retry {row.run.id}`"
@@ -497,7 +498,7 @@ class Drive:
             given = self._inputs(step, cast(str, body["task"]))
             for each in given:  # before any starts
                 self._child_memory(spec, each)
-            children: list[Json] = [id_of(held.tenant, machine, child_key(run, index)) for index in range(len(given))]
+            children: list[Json] = [id_of(held.row.tenant, machine, child_key(run, index)) for index in range(len(given))]
             return Draft("opened", {**body, "kind": "children", "machine": machine, "children": children})
         content, answers = perform.shown_to_person(step)
         kind = "approve" if spec.kind == "approve" else "answer"
@@ -531,7 +532,7 @@ class Drive:
             self._new_run(
                 definition,
                 self._child_memory(spec, given[index]),
-                TriggerCommand(machine.name, given[index], key=child_key(run, index), source="delegate", tenant=held.tenant),
+                TriggerCommand(machine.name, given[index], key=child_key(run, index), source="delegate", tenant=held.row.tenant),
                 held.pins.get(pinned, {}),
                 parent=run.id,
             )
@@ -595,6 +596,7 @@ class Drive:
         held.inbound = []  # what is left or new is read where it is heeded
         if held.run.definition != held.bound.definition.hash:
             held.bound, held.window = await self._bind(held.run.definition, held.run.machine), None
+        held.over = _over(held, committed)
         for run, line in lines:
             self._budget.see(held.bound.definition, line)
             if held.window is not None:
@@ -769,6 +771,14 @@ def _unsent(held: Held) -> list[Draft]:
     run, call = held.run, held.run.pending
     ours = call is not None and call.mark == held.fence and run.held is None
     return [Draft("withdrawn", {"state": run.state})] if ours else []
+
+
+def _over(held: Held, committed: Committed) -> Row | None:
+    """The row of a run that is over, as the commit left it; None where that has to be read."""
+    if held.run.status not in OVER or committed.at is None or committed.inbox:
+        return None
+    given = replace(held.row, lease_owner=None, lease_until=None, wake_at=None, want=None, want_by=None, inbox=0, claims=0)
+    return replace(given, run=held.run, updated_at=committed.at)
 
 
 def _first_child(before: Run, run: Run, at_once: int) -> int:

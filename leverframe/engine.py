@@ -90,7 +90,7 @@ class Engine(Drive):
             if row.lease_owner == self.owner and row.run.head == new.run.head:
                 bound = await self._bind(new.run.definition, new.run.machine)
                 window = window_of(bound.definition, new.events) if bound.asks else None
-                held = Held(new.run, bound, row.fence, row.tenant, self._safe(), window=window)
+                held = Held(row, new.run, bound, row.fence, self._safe(), window=window)
                 self._reserved[new.run.id] = held
                 self._hold(held)
         finally:
@@ -118,7 +118,7 @@ class Engine(Drive):
                 continue  # whoever holds it now is followed; where nobody does, it is taken up again
             if held.inbox and held.run.seq > seq:
                 continue  # something came while it went to rest
-            row = await self.store.load(run_id)
+            row = held.over or await self.store.load(run_id)
             if self.draining:
                 return row
             if row.run.status in ("ready", "running"):

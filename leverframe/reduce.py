@@ -329,23 +329,12 @@ def _left(definition: Definition, run: Run, event: Event) -> Run:
     if definition.automata:
         run = but(run, rules=_read(definition, run, outcome, to, body))
     taken = _beside(run, body)
-    run = but(
-        run,
-        memory=_remember(run, body),
-        steps=run.steps + 1,
-        postponed=None,
-        waiting=None,
-        held=None,
-        reserved=_reserved(body),
-        **_spent(run, body),
-    )
     run, settled = _settle(run, spec, outcome)
     run = _counted(run, spec, outcome, body, settled)
     run = spun(run, spec.kind, outcome, body, settled)
+    back = run.back
     if target.kind == "compact" and spec.kind != "compact":
         back = settled.maker if settled and outcome == "not_happened" else run.pending.maker if run.pending else run.state
-        run = but(run, back=back)
-    run = _carried(run, spec, target, outcome, event, taken)
     moved = tripped is not None and to == definition.exceeded and not run.exceeded
     stopped = tripped is not None and not moved
     return but(
@@ -353,8 +342,19 @@ def _left(definition: Definition, run: Run, event: Event) -> Run:
         state=to,
         status="attention" if stopped else "ready",
         reason=_why(run, tripped) if stopped and tripped else None,
+        seq=event.seq,
+        head=event.hash,
+        memory=_remember(run, body),
+        steps=run.steps + 1,
+        back=back,
+        postponed=None,
+        waiting=None,
+        held=None,
+        reserved=_reserved(body),
         exceeded=run.exceeded or moved,
         model_calls=run.model_calls + (target.kind == "ask") - (outcome == EXCEEDED),  # what is left unasked was counted
+        **_spent(run, body),
+        **_carried(run, spec, target, outcome, event, taken),
     )
 
 
@@ -458,41 +458,42 @@ def _counted(run: Run, spec: Spec, outcome: str, body: Object, settled: Pending 
     return but(run, failures=failures, in_a_row=0 if progress else run.in_a_row)
 
 
-def _carried(run: Run, spec: Spec, target: Spec, outcome: str, event: Event, taken: int) -> Run:
-    """The pending call after the step: made, kept, in doubt or void; and the calls that wait behind it."""
+def _carried(run: Run, spec: Spec, target: Spec, outcome: str, event: Event, taken: int) -> dict[str, object]:
+    """The pending call after the step: made, kept, in doubt or void; the calls that wait behind it; and what was done so far."""
     body, call, queue = event.body, run.pending, run.queue[taken:]
     made, maker = cast(Object | None, body.get("call")), spec.name
+    ordinal, did, doubts = run.ordinal, run.did, run.doubts
     if spec.kind == "act" and call is not None:
-        maker = call.maker
-        did = run.did or (outcome != "error" and cast(str, body.get("effect", "read")) != "read")
+        maker, ordinal = call.maker, ordinal + taken
+        did = did or (outcome != "error" and cast(str, body.get("effect", "read")) != "read")
         if outcome == "unknown":
             marked = body.get("effect") == "once"  # its mark counted the attempt
-            run = but(run, doubts=(*run.doubts, call if marked else but(call, attempts=call.attempts + 1)))
-        run, call = but(run, did=did, ordinal=run.ordinal + taken), None
+            doubts = (*doubts, call if marked else but(call, attempts=call.attempts + 1))
+        call = None
     elif call is not None and made is None:
         if spec.kind == "approve" and outcome == "approved":  # a Work that ends in such a word is no person
             call = but(call, approved=call.digest, by=cast(str, body.get("by", "")))
         dropped = (spec.kind == "approve" and outcome != "approved") or (spec.kind == "ask" and outcome == "unsure")
         call = None if dropped else but(call, via=(*call.via, (spec.name, outcome)))
     if made is not None:
-        run = but(run, ordinal=run.ordinal + 1)
-        call = _made(run, made, maker)
+        ordinal += 1
+        call = _made(run.id, ordinal, made, maker)
         queue = tuple(cast("list[Object]", body["queue"])) if "queue" in body else queue[1:]
     if call is not None and (target.kind in ("ask", "consult", "compact", "end") or target.builds):
         call = None
     if call is not None and target.kind == "act":
         call = but(call, act=target.name, entered_at=event.at, fence=cast(int, body.get("fence", 0)))
-    return but(run, pending=call, queue=queue if call is not None else ())
+    return {"pending": call, "queue": queue if call is not None else (), "ordinal": ordinal, "did": did, "doubts": doubts}
 
 
-def _made(run: Run, call: Object, maker: str) -> Pending:
+def _made(run_id: str, ordinal: int, call: Object, maker: str) -> Pending:
     return Pending(
         tool_name=cast(str, call["tool_name"]),
         arguments=cast(Object, call["arguments"]),
         digest=cast(str, call["digest"]),
         maker=maker,
-        ordinal=run.ordinal,
-        key=key_of(run.id, run.ordinal),
+        ordinal=ordinal,
+        key=key_of(run_id, ordinal),
     )
 
 
@@ -548,7 +549,7 @@ def reduce(definition: Definition, run: Run, event: Event) -> Run:
     if act is None:
         raise Tampered(f"run {run.id}: event {event.seq} is of unknown type {event.type!r}")
     after = act(definition, run, event)
-    return but(after, seq=event.seq, head=event.hash)
+    return after if after.seq == event.seq else but(after, seq=event.seq, head=event.hash)
 
 
 def fold(definition: Callable[[str], Definition], events: "list[Event]") -> Run:
@@ -574,10 +575,10 @@ def _ended_state(definition: Definition, run: Run, event: Event) -> Run:
 
 
 def _built(definition: Definition, run: Run, event: Event) -> Run:
-    run = but(run, ordinal=run.ordinal + 1)
-    call = _made(run, cast(Object, event.body["call"]), run.state)
+    ordinal = run.ordinal + 1
+    call = _made(run.id, ordinal, cast(Object, event.body["call"]), run.state)
     call = but(call, act=run.state, entered_at=event.at, fence=cast(int, event.body["fence"]), via=((run.state, "built"),))
-    return but(run, pending=call)
+    return but(run, ordinal=ordinal, pending=call)
 
 
 def _marked(definition: Definition, run: Run, event: Event) -> Run:
@@ -618,10 +619,10 @@ def _edited(definition: Definition, run: Run, event: Event) -> Run:
     """Another call in place of the pending one: its own effect and task, nothing approved, the deadline stays."""
     if run.pending is None or run.waiting is None:
         raise Tampered(f"run {run.id}: event {event.seq} edits a call, and none is pending")
-    run = but(run, ordinal=run.ordinal + 1, steps=run.steps + 1)
-    call = _made(run, cast(Object, event.body["call"]), cast(Pending, run.pending).maker)
-    waiting = but(cast(Waiting, run.waiting), id=cast(str, event.body["next"]), shown=cast(str, event.body["shown"]))
-    return but(run, pending=call, waiting=waiting)
+    ordinal = run.ordinal + 1
+    call = _made(run.id, ordinal, cast(Object, event.body["call"]), run.pending.maker)
+    waiting = but(run.waiting, id=cast(str, event.body["next"]), shown=cast(str, event.body["shown"]))
+    return but(run, ordinal=ordinal, steps=run.steps + 1, pending=call, waiting=waiting)
 
 
 def _child_ended(definition: Definition, run: Run, event: Event) -> Run:

@@ -51,11 +51,11 @@ def but(value: T, **changes: object) -> T:
     Raises TypeError for a field that is none.
     """
     fields = value.__dict__
-    new = object.__new__(type(value))
-    new.__dict__.update(fields)
-    new.__dict__.update(changes)
-    if len(new.__dict__) != len(fields):
+    changed = fields | changes
+    if len(changed) != len(fields):
         raise TypeError(f"{type(value).__name__} has no {', '.join(changes.keys() - fields.keys())}")
+    new = object.__new__(type(value))
+    object.__setattr__(new, "__dict__", changed)
     return new
 
 

@@ -46,7 +46,10 @@ def rendered(text: str, variables: Mapping[str, object], where: str, first: int 
     Raises PromptError with file and line.
     """
     template = _template(text, where, first, included)
+    plain = _plain(text, where, first)
     try:
+        if plain is not None and all(name in variables for _, name in plain if name):
+            return _joined(str(_shown(variables[name])) if name else part for part, name in plain)
         return template.render({**variables, _COUNTED: [0]})
     except Exception as error:
         place = _place(error, where, first, {where for _, _, where in included})
@@ -91,6 +94,24 @@ def _expression(text: str) -> _Expression:
 def _template(text: str, where: str, first: int, included: Included) -> "Template":
     with _placed(where, first):
         return (_including(included) if included else _environment()).from_string(text)
+
+
+@lru_cache(maxsize=1024)
+def _plain(text: str, where: str, first: int) -> tuple[tuple[str, str], ...] | None:
+    """A template that is only text and names of variables, as most are: its parts, each a text or a name. Such a one is put together
+    without Jinja2, which needs longer to prepare a rendering than to do it. None for any other."""
+    from jinja2 import nodes
+
+    parts: list[tuple[str, str]] = []
+    for output in _tree(text, where, first).body:
+        for node in output.nodes if isinstance(output, nodes.Output) else [output]:
+            if isinstance(node, nodes.TemplateData):
+                parts.append((node.data, ""))
+            elif isinstance(node, nodes.Name):
+                parts.append(("", node.name))
+            else:
+                return None
+    return tuple(parts)
 
 
 @lru_cache(maxsize=256)

@@ -77,6 +77,23 @@ async def test_the_same_key_starts_one_run_however_often(house: House) -> None:
     assert await types(engine, first.run) == ["started"]
 
 
+async def test_what_advance_gives_of_a_run_that_is_over_is_what_the_database_has(house: House) -> None:
+    engine = house(naps, desk, llm=Scripted([charge.call(100), Stop()]))
+    charging = await engine.start(TriggerCommand("desk", {"n": 1}, key="k", source="mail", tenant="acme"), hold=True)
+    await engine.advance(charging.run.id)
+    await engine.decide((await asked(engine, charging.run, "approve")).id, by="ann", decision="approved")
+    charged = await engine.advance(charging.run.id)
+    stopped = await engine.start(TriggerCommand("desk", {"n": 2}))
+    for over in (charged, await engine.advance(stopped.run.id)):
+        assert over.run.status == "done"
+        assert over == await engine.store.load(over.run.id)
+    early = await begin(engine, "naps")
+    for event in ("woken", "rung", "rung"):
+        await engine.signal(early.id, event)
+    over = await engine.advance(early.id)
+    assert (over, over.run.status, over.inbox) == (await engine.store.load(early.id), "done", 1)
+
+
 async def test_the_same_key_with_another_input_is_a_conflict(house: House) -> None:
     engine = house(naps)
     await engine.start(TriggerCommand("naps", {"n": 1}, key="ticket-881"))

@@ -15,7 +15,7 @@ from leverframe.canon import Json, Object
 from leverframe.errors import PromptError
 from leverframe.prompt import Message, Partial, Prompt, choose, find, pinned, pinned_partials, pins, render
 from leverframe.readable import readable
-from leverframe.template import fill
+from leverframe.template import LONGEST, fill, rendered
 
 TRIAGE = """---
 model: openai/gpt-4o-mini
@@ -428,6 +428,8 @@ def test_what_is_missing_at_rendering_is_an_error_with_its_line() -> None:
             render(prompt, {"order": {"id": 1, "refundable": 2}, "nothing": None})
     with pytest.raises(PromptError, match=r"prompts/a/b\.md:6: "):
         told("a\nb\nc\n\n{{ absent }}")
+    with pytest.raises(PromptError, match=rf"more than {LONGEST:,} characters"):
+        told("{{ said }}{{ said }}", said="x" * (LONGEST // 2 + 1))
 
 
 def test_text_of_others_is_never_a_template() -> None:
@@ -528,6 +530,12 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(VISIBLE, inner, max_size=4),
     max_leaves=15,
 )
+
+
+@given(VALUES, st.text(st.sampled_from("ab \n\t#"), max_size=6), st.text(st.sampled_from("ab \n\t"), max_size=6))
+def test_names_and_text_alone_are_what_jinja_makes_of_them(value: object, before: str, after: str) -> None:
+    plain, asked = f"x{before}{{{{ a }}}}{after}", f"x{before}{{{{ a if 1 }}}}{after}"
+    assert rendered(plain, {"a": value}, "a.md") == rendered(asked, {"a": value}, "a.md")
 
 
 @given(VALUES, st.sampled_from([0, 20, 80]))

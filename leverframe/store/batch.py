@@ -248,7 +248,7 @@ def step(tx: Tx, commit: Commit) -> Committed:
         _want(tx, child, commit)
     if parent is not None and commit.notify_parent is not None and parent.status not in OVER:
         arrive(tx, parent, commit.notify_parent)
-    return Committed(guard.want, guard.want_by, guard.inbox)
+    return Committed(guard.want, guard.want_by, guard.inbox, tx.now)
 
 
 def _stands(guard: Guard, commit: Commit) -> bool:

@@ -1,7 +1,7 @@
 """What goes into the store and what comes out of it: plain frozen data, no sessions, no rows that know a database."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from sqlmodel import Session
@@ -195,11 +195,13 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What others want of the run by now, and how much waits in its inbox."""
+    """What others want of the run by now, and how much waits in its inbox. `at`: when it was written; None: before, by a commit whose
+    answer was lost."""
 
     want: Want | None
     want_by: str | None
     inbox: int
+    at: Micros | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
