@@ -34,7 +34,7 @@ from leverframe.ledger import Ledger, reconcile_task, task_id
 from leverframe.llm import LLM, is_offline
 from leverframe.machine import Definition, Spec
 from leverframe.perform import AnyMachine, Bound, Draft, Step, Stuck
-from leverframe.reduce import DAY, Need, charged, may_have_run, need_of, reduce, route, set_aside, unexecuted
+from leverframe.reduce import DAY, NOTHING, Need, charged, may_have_run, need_of, reduce, route, set_aside, unexecuted
 from leverframe.run import OVER, Event, Run, event
 from leverframe.start import TriggerCommand, child_key, id_of, new_run, read_input
 from leverframe.state import Call, Delegate, Memory
@@ -262,9 +262,9 @@ class Drive:
 
     async def _step(self, held: Held) -> None:
         """ask the state what it wants · perform · reduce · commit"""
-        need = need_of(held.bound.definition, held.run, held.fence)
-        if need.kind in ("nothing", "wait") or self._later(need):
-            held.released = True  # what only waits for time to pass is nobody's, so that anybody can pause or cancel it
+        need = _need(held)
+        if self._rests(need):
+            held.released = True
         elif need.kind == "local":
             await self._local(held)
         elif need.kind == "build":
@@ -272,9 +272,6 @@ class Drive:
         else:
             draft = await self._perform(held, need)
             await self._commit(held, [*(_unsent(held) if draft.type == "stuck" else ()), draft])
-
-    def _later(self, need: Need) -> bool:
-        return need.until is not None and need.until > self.clock.now()
 
     async def _perform(self, held: Held, need: Need) -> Draft:
         step = await self._step_of(held, need)
@@ -367,6 +364,8 @@ class Drive:
 
     def _stale(self, held: Held) -> list[Inbound]:
         """What can mean nothing to the run any more: ends of children and decisions that nobody waits for. Early signals are kept."""
+        if not held.inbound:
+            return []
         run, waiting = held.run, held.run.waiting
         awaited = {*(waiting.children if waiting else ()), *([waiting.id] if waiting else [])}
         doubted = {reconcile_task(call.key) for call in run.doubts}
@@ -404,7 +403,7 @@ class Drive:
             return ""
         if held.bound.problems:
             return "; ".join(held.bound.problems[:5]).rstrip(".") + ". Bring the code back, or `leverframe migrate`"
-        need = need_of(held.bound.definition, held.run, held.fence)
+        need = _need(held)
         if need.kind == "ask":
             if self.llm is None:
                 return "no model is configured; set LEVERFRAME_MODEL or [tool.leverframe] model"
@@ -591,7 +590,7 @@ class Drive:
         committed = await self.store.commit(commit, alone=len(self._held) == 1)
         held.run = lines[-1][0]
         held.safe_until = safe
-        held.given = self._rests(held, held.run)[0] if isinstance(commit, Deferred) else commit.lease_until is None
+        held.given = self._rests(_need(held)) if isinstance(commit, Deferred) else commit.lease_until is None
         held.want, held.want_by, held.inbox = committed.want, committed.want_by, committed.inbox
         held.inbound = []  # what is left or new is read where it is heeded
         if held.run.definition != held.bound.definition.hash:
@@ -611,7 +610,7 @@ class Drive:
         definition, run, ledger = held.bound.definition, held.run, Ledger()
         lines: list[tuple[Run, Event]] = []
         starts: list[NewRun] = []
-        queue = list(word.drafts)
+        queue, need = list(word.drafts), NOTHING
         while queue:
             draft = denied(definition, run, queue.pop(0), over) if over else queue.pop(0)
             line = self._line(definition, run, draft, held.fence, over)
@@ -619,15 +618,16 @@ class Drive:
             ledger.add(definition, run, after, line)
             ledger.ask(after, line, draft.result)
             following: Draft | None = None
+            need = need_of(definition, after, held.fence)
             try:
                 starts += self._children(held, run, after)
-                following = self._entering(held, after) if not queue else None
+                following = self._entering(held, after, need) if not queue else None
             except Stuck as error:
                 following = Draft("stuck", {"state": after.state, "reason": str(error)})
             lines.append((after, line))
             run = after
             queue += [following] if following else []
-        rests, due = self._rests(held, run)
+        rests = self._rests(need)
         used_up = [*word.consume, *(item for item in self._stale(held) if item not in word.consume)]
         commit = Commit(
             run=run,
@@ -635,7 +635,7 @@ class Drive:
             base_seq=held.run.seq,
             events=[line for _, line in lines],
             lease_until=None if rests else self._lease_until(),
-            wake_at=due if rests else None,
+            wake_at=need.until if rests else None,
             memory_changed=run.memory is not held.run.memory,
             effects=list(ledger.effects.values()),
             open_tasks=ledger.open_tasks,
@@ -665,20 +665,15 @@ class Drive:
         void = unexecuted(definition, run, made) if run.queue else []
         return event(run, now, draft.type, actor, {**body, "void": list[Json](void)}) if void else made
 
-    def _entering(self, held: Held, run: Run) -> Draft | None:
+    def _entering(self, held: Held, run: Run, need: Need) -> Draft | None:
         """Opening a waiting state and ending belong to the commit that enters them: never a state that waits for nobody."""
-        need = need_of(held.bound.definition, run, held.fence)
-        step = Step(held.bound, run, self.clock)
         if need.kind == "open":
-            return self._open(held, run, step)
-        return perform.ended(step) if need.kind == "end" else None
+            return self._open(held, run, Step(held.bound, run, self.clock))
+        return perform.ended(Step(held.bound, run, self.clock)) if need.kind == "end" else None
 
-    def _rests(self, held: Held, run: Run) -> tuple[bool, Micros | None]:
-        """Does the run come to rest with this commit, and when must somebody look at it again?"""
-        need = need_of(held.bound.definition, run, held.fence)
-        if need.kind == "nothing":
-            return True, None
-        return need.kind == "wait" or self._later(need), need.until
+    def _rests(self, need: Need) -> bool:
+        """Is there nothing to do for the run now, and so nobody's? What only waits for time to pass can be paused or cancelled by anybody."""
+        return need.kind in ("nothing", "wait") or (need.until is not None and need.until > self.clock.now())
 
     async def _build(self, held: Held, need: Need) -> None:
         """The call an Act makes itself. Only one whose repetition matters is written before it is dispatched."""
@@ -745,8 +740,7 @@ class Drive:
     async def _let_go(self, held: Held) -> None:
         if held.given:
             return
-        run = held.run
-        need = need_of(held.bound.definition, run, held.fence)
+        run, need = held.run, _need(held)
         wake: Micros | None = need.until if need.until is not None else None if need.kind == "nothing" else self.clock.now()
         await self.store.release(run.id, held.fence, wake, held.inbox)
 
@@ -764,6 +758,10 @@ class Drive:
     def _tell(self, run: Run, line: Event) -> None:
         if self._watch:
             self._watch(run, line)
+
+
+def _need(held: Held) -> Need:
+    return need_of(held.bound.definition, held.run, held.fence)
 
 
 def _unsent(held: Held) -> list[Draft]:

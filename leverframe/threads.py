@@ -5,9 +5,8 @@ it may have happened. And a process that is told to stop would wait for the slow
 """
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from contextvars import copy_context
 from threading import Thread
 from typing import TypeVar
@@ -23,7 +22,7 @@ async def in_thread(function: Callable[[], R], name: str) -> R:
     def run() -> None:
         done.set_running_or_notify_cancel()
         try:
-            with contained():
+            with Contained():
                 done.set_result(context.run(function))
         except BaseException as error:  # noqa: BLE001 (whatever it is, it is the caller's)
             done.set_exception(error)
@@ -32,15 +31,19 @@ async def in_thread(function: Callable[[], R], name: str) -> R:
     return await asyncio.wrap_future(done)
 
 
-@contextmanager
-def contained() -> Generator[None]:
+class Contained:
     """Around other people's code: what would end the process, and all the runs it holds, or look as if somebody had cancelled a run, is an
     error like any other. Raises RuntimeError."""
-    try:
-        yield
-    except (SystemExit, GeneratorExit, StopIteration, asyncio.CancelledError) as error:
+
+    __slots__ = ()
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if not isinstance(error, SystemExit | GeneratorExit | StopIteration | asyncio.CancelledError):
+            return
         if isinstance(error, asyncio.CancelledError) and _is_cancelled():
-            raise
+            return
         said = f"{type(error).__name__}: {error}".removesuffix(": ")
         raise RuntimeError(said) from None  # one that has a StopIteration for its cause would become that again
 

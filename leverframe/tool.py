@@ -227,11 +227,11 @@ class Tool(Generic[W, P, T_co, R_co]):
     async def _called(self, function: Callable[..., object], *given: object, **named: object) -> object:
         import asyncio  # declaring a tool does not pay for it
 
-        from leverframe.threads import contained, in_thread
+        from leverframe.threads import Contained, in_thread
 
         async with asyncio.timeout(self.options.timeout):
             if _is_async(function):
-                with contained():
+                with Contained():
                     return await cast(Callable[..., Awaitable[object]], function)(*given, **named)
             return await in_thread(partial(function, *given, **named), self.name)
 

@@ -115,7 +115,7 @@ MUTANTS = (
     ),
     Mutant(
         "the point before a call",
-        (("perform/calls.py", '        with outside(f"tool {tool.name}"):\n            value = await tool.run(', DIRECT),),
+        (("perform/calls.py", '        with Outside(f"tool {tool.name}"):\n            value = await tool.run(', DIRECT),),
         (*BOUNDARIES, "reaches_outside"),
         "AssertionError",
     ),

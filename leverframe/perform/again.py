@@ -24,7 +24,7 @@ from leverframe.state import (
     Reply,
     Wait,
 )
-from leverframe.threads import contained
+from leverframe.threads import Contained
 
 
 def kept(step: Step) -> Draft:
@@ -65,7 +65,7 @@ def _keep_held_act(step: Step, state: Act[Memory], held: Object) -> Object:
 def _revived(step: Step, done: Object) -> object:
     tool = step.bound.tool(cast(str, done["tool_name"]))
     try:
-        with contained():
+        with Contained():
             return tool.revive(done.get("result"))
     except Exception as error:  # validators are user code
         raise Stuck(f"result of {tool.name} does not fit its return annotation: {one_line(error)}") from None

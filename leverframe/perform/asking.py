@@ -24,7 +24,7 @@ from leverframe.prompt import Prompt
 from leverframe.state import (
     Reply,
 )
-from leverframe.store.boundary import outside
+from leverframe.store.boundary import Outside
 from leverframe.window import Window, question
 
 MODEL_ATTEMPTS = 5
@@ -58,7 +58,7 @@ async def _answered(step: Step, request: Request, body: Object) -> Draft:
     if step.bound.definition.limits_money and (why := unpriced(llm, request)):
         return Draft("blocked", {"reason": f"{why}; then `leverframe retry {step.run.id}`"})
     try:
-        with outside(f"model {name}"):
+        with Outside(f"model {name}"):
             answer, picked = await pick(llm, request)
     except ModelRefused as error:
         body |= _failed(request, error)

@@ -27,8 +27,8 @@ from leverframe.state import (
     Got,
     Memory,
 )
-from leverframe.store.boundary import outside
-from leverframe.threads import contained
+from leverframe.store.boundary import Outside
+from leverframe.threads import Contained
 
 _Came: TypeAlias = "tuple[object, Json, Object | None]"
 """Of a `read` call: its result as Python and as JSON, or the compact error."""
@@ -72,7 +72,7 @@ async def _repeatable(step: Step, call: Call[object]) -> _Came:
     tool = step.bound.tool(call.tool_name)
     for attempt in range(tool.options.retries + 1):
         try:
-            with outside(f"tool {tool.name}"):
+            with Outside(f"tool {tool.name}"):
                 value = await (recalled(step, call) if is_recall(tool) else tool.perform(call.arguments))
             return *tool.result(value), None
         except NotDone as error:
@@ -117,7 +117,7 @@ async def act(step: Step, lease: Callable[[], Awaitable[None]]) -> Draft:
     ready = _ready(tool, call)
     await lease()
     try:
-        with outside(f"tool {tool.name}"):
+        with Outside(f"tool {tool.name}"):
             value = await tool.run(ready)
     except NotDone as error:
         return _acted(step, call, {"error": fault(error, tool.name)})
@@ -214,7 +214,7 @@ async def recover(step: Step) -> Draft | None:
     call = cast(Pending, step.run.pending)
     tool = step.bound.tool(call.tool_name)
     try:
-        with outside(f"reconcile {tool.name}"):
+        with Outside(f"reconcile {tool.name}"):
             happened = await tool.reconcile(call.key)
     except Exception as error:
         return _unknown(step, call, f"reconcile raised {one_line(error)}")
@@ -236,7 +236,7 @@ def local_call(step: Step) -> tuple[AnyTool, Pending]:
 
 def local(step: Step, tool: AnyTool, call: Pending, session: object) -> Draft:
     """Runs a `local` tool inside the transaction that will commit the step."""
-    with outside(f"tool {tool.name}"), contained():
+    with Outside(f"tool {tool.name}"), Contained():
         value = tool.function(**tool.bind(call.arguments, session=session))
     return done(step, call, tool, value)
 

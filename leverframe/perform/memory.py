@@ -15,7 +15,7 @@ from leverframe.perform.step import Step, Stuck
 from leverframe.state import (
     Memory,
 )
-from leverframe.threads import contained
+from leverframe.threads import Contained
 from leverframe.tool import compact
 
 CAUSE_LIMIT = 300
@@ -45,7 +45,7 @@ def changed(before: Object, memory: Memory) -> Object:
 
 def user_code(where: str, code: Callable[[], object]) -> object:
     try:
-        with contained():
+        with Contained():
             return code()
     except Stuck:
         raise

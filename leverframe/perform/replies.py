@@ -16,7 +16,7 @@ from leverframe.state import (
     Reply,
     Wait,
 )
-from leverframe.threads import contained
+from leverframe.threads import Contained
 
 
 def reply_body(reply: Reply[str]) -> Object:
@@ -70,7 +70,7 @@ def received(step: Step, event: str, data: Json, source: str) -> Draft:
 def read_reply(replies: Sequence[type[Reply[str]]], answer: Json) -> Reply[str]:
     """An answer from outside as the Reply its intent names. Raises BadCompletion naming what does not fit."""
     try:
-        with contained():
+        with Contained():
             picked = _choices(tuple(replies)).parse(answer)
     except BadCompletion:
         raise

@@ -17,7 +17,7 @@ from leverframe.perform.memory import one_line
 from leverframe.perform.replies import reply_body
 from leverframe.perform.step import Step, Stuck
 from leverframe.prompt import Prompt, choose, render
-from leverframe.store.boundary import outside
+from leverframe.store.boundary import Outside
 
 
 def prompts_for(step: Step) -> list[Prompt]:
@@ -79,7 +79,7 @@ async def _asked(step: Step, prompt: Prompt, request: Request, variables: Object
     llm = cast(LLM, step.llm)
     if step.bound.definition.limits_money and (why := unpriced(llm, same)):
         raise ModelRefused(why)
-    with outside(f"shadow {step.run.state}"):
+    with Outside(f"shadow {step.run.state}"):
         return await pick(llm, same)
 
 

@@ -4,8 +4,7 @@ Nothing commits and nothing is called without passing it. A hook that raises sto
 nothing was written; after it everything was, and nobody was told. With no hook a probe costs one comparison.
 """
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 BEFORE_COMMIT = "store.commit"
 AFTER_COMMIT = "store.committed"
@@ -20,11 +19,16 @@ def probe(point: str) -> None:
             hook(point)
 
 
-@contextmanager
-def outside(what: str) -> Generator[None]:
+class Outside:
     """Around a call that leaves the engine: a model's, a tool's, a `reconcile`'s."""
-    probe(CALL + what)
-    try:
-        yield
-    finally:
-        probe(CALLED + what)
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        probe(CALL + self._what)
+
+    def __exit__(self, *_: object) -> None:
+        probe(CALLED + self._what)
