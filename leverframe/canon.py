@@ -141,7 +141,9 @@ def _admit_entries(value: Mapping[object, object], depth: int, budget: list[int]
         if "\ufffd" in key:  # serializers put it in place of what they cannot write: two keys might become one
             raise _Offence(NotJson, "a key holds U+FFFD, the sign of text that was broken on its way; repair it")
         try:
-            _admit(key, depth, budget)
+            budget[0] -= _admit_text(key) + 1
+            if budget[0] < 0:
+                raise _Offence(TooLarge)
         except _Offence as offence:
             raise offence.inside(" key") from None
         try:

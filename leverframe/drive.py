@@ -775,8 +775,8 @@ def _over(held: Held, committed: Committed) -> Row | None:
     """The row of a run that is over, as the commit left it; None where that has to be read."""
     if held.run.status not in OVER or committed.at is None or committed.inbox:
         return None
-    given = replace(held.row, lease_owner=None, lease_until=None, wake_at=None, want=None, want_by=None, inbox=0, claims=0)
-    return replace(given, run=held.run, updated_at=committed.at)
+    free = dict.fromkeys(("lease_owner", "lease_until", "wake_at", "want", "want_by"))
+    return replace(held.row, run=held.run, updated_at=committed.at, inbox=0, claims=0, **free)
 
 
 def _first_child(before: Run, run: Run, at_once: int) -> int:

@@ -92,6 +92,9 @@ def test_a_result_is_never_shown_without_its_call() -> None:
     assert 'arguments: {amount: "9.00"}\nresult: {payment: p-7}' in text
     other: Object = {**ASKED, "call": {"tool_name": "find_order", "arguments": {"order_id": 7}}}
     assert "arguments" not in seen(("started", STARTED), ("asked", other), ("acted", PAID)).partition("<acted>")[2]
+    between = seen(("started", STARTED), ("asked", ASKED), ("built", other), ("acted", PAID))
+    assert "issue_refund" in between.partition("<asked>")[2].partition("</asked>")[0]  # the result is not of the last call
+    assert "arguments" not in between.partition("<acted>")[2]
     calls: list[tuple[str, Object]] = []
     for n in range(50):
         calls.append(("asked", {"state": "Triage", "call": {"tool_name": "look", "arguments": {"n": n}}}))

@@ -167,8 +167,8 @@ def from_wire(value: Json, schema: Json, path: str) -> Json:
     if isinstance(value, list):
         items = _branch(schema, "array").get("items", {})
         return [from_wire(item, items, f"{path}[{index}]") for index, item in enumerate(value)]
-    if not isinstance(value, dict):
-        return value
+    if not isinstance(value, dict) or not any(item is None or isinstance(item, bool | dict | list) for item in value.values()):
+        return value  # text and numbers alone stay as they are
     node = _branch(schema, "object", value)
     properties = cast(Object, node.get("properties", {}))
     needed = cast(list[Json], node.get("required", []))

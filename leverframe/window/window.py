@@ -28,6 +28,7 @@ _SHARE = 4  # where not all fits, a block that is no pin gets at most this part 
 _REPORTS = 8
 _CHOOSES = frozenset({"asked", "built", "edited"})
 _SMALL = 100  # tokens of a block that is not worth shortening
+_WITH_RESULT = "stands with its result"
 _UNLISTED = 80  # a tool without a row, by its kind
 
 Fate: TypeAlias = Literal["kept", "shortened", "dropped", "hidden"]
@@ -91,7 +92,8 @@ class Window:
         self._latest: dict[str, int] = {}  # by its words: the block that says it
         self._failed: dict[str, list[int]] = {}  # by state: what is hidden once it ends otherwise
         self._blamed = ""
-        self._chosen = 0  # the block of the last call that was made
+        self._choice: Piece | None = None  # the last call that was made, until it is known whether it becomes a block
+        self._chosen = 0  # the block of the last call that was made, if it has one
         self._pinned: deque[int] = deque()  # errors
         self._cuts: dict[str, int] = {}
         self._tokens = 0
@@ -111,6 +113,7 @@ class Window:
             return
         if type == "acted":
             body = self._with_call(body)
+        self._place_choice()
         if type == "compacted":
             self._cuts |= cast(dict[str, int], body.get("cut") or {})
             self._add_error(type, body)
@@ -128,15 +131,40 @@ class Window:
 
     def _with_call(self, body: Object) -> Object:
         """A result says what was called, so that neither is shown without the other; a choice that says no more is not shown again."""
+        if self._choice is not None and self._choice.tool == body.get("tool_name"):
+            arguments = self._choice.content.get("arguments", {})
+            self._leave_choice()
+            return {**body, "arguments": arguments}
         chosen = self._buckets[self._keys[self._chosen]][self._chosen] if self._chosen in self._keys else None
         if chosen is None or chosen.tool != body.get("tool_name") or "then" in chosen.piece.content:
             return body
         if chosen.piece.content.keys() <= {"tool_name", "arguments"}:
-            self._remove(self._chosen, "hidden", "stands with its result")
+            self._remove(self._chosen, "hidden", _WITH_RESULT)
         return {**body, "arguments": chosen.piece.content.get("arguments", {})}
+
+    def _may_be_needless(self, piece: Piece) -> bool:
+        """Is it a choice that its result will show too, which mostly comes next? Not where another choice may say the same."""
+        plain = bool(piece.tool) and piece.content.keys() <= {"tool_name", "arguments"}
+        return plain and (piece.tool, piece.tag) not in self._buckets
+
+    def _place_choice(self) -> None:
+        """Something else came than the result of the choice: it is a block."""
+        piece, self._choice = self._choice, None
+        if piece is not None:
+            self._chosen = self._add(piece)
+
+    def _leave_choice(self) -> None:
+        """Its result came: it stands there."""
+        piece, self._choice = self._choice, None
+        if self._gone is not None and piece is not None:
+            self._number += 1
+            self._gone.append((block(piece, self._number), "hidden", _WITH_RESULT))
 
     def _add_pieces(self, type: str, body: Object, blamed: str | None) -> list[int]:
         found = pieces(self._seq, type, body)
+        if type in _CHOOSES and blamed is None and len(found) == 1 and self._may_be_needless(found[0]):
+            self._choice, self._chosen = found[0]._replace(content=self.secrets.shown(found[0].content)), 0
+            return []
         added = [self._add(piece) for piece in found if piece.tag != VOID]
         for piece in found[len(added) :]:
             self._add(piece)  # stays whatever is resolved
@@ -216,6 +244,7 @@ class Window:
 
     def text(self, view: View) -> str:
         """The blocks that fit. Raises WindowOverflow where not even the pins do."""
+        self._place_choice()
         shown = self._shown(view)
         left_out = len(self._keys) - len(shown) + self._forgotten
         parts = [each.text for each in shown]
@@ -225,6 +254,7 @@ class Window:
 
     def told(self, view: View) -> list[Told]:
         """Every block, in order, and what became of it. Raises WindowOverflow."""
+        self._place_choice()
         shown = {each.number: each for each in self._shown(view)}
         found = list(self._gone or [])
         for key, bucket in self._buckets.items():
