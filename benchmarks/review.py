@@ -52,7 +52,7 @@ def machine(states: int, seed: int = 1, *, wild: bool = False) -> Object:
     bodies[f"S{len(names)}"] = {"kind": "work", "doc": "", "edges": {"next": "Done", "again": names[0]}}
     bodies |= _common(names, chance)
     for name in asks if wild else ():
-        cast(dict[str, str], bodies[name]["edges"])[_picked(bodies[name])] = chance.choice(names)
+        cast("dict[str, str]", bodies[name]["edges"])[_picked(bodies[name])] = chance.choice(names)
     _fill(bodies, states * EDGES, names, chance)
     first: Json = [[name, "go"] if wild else [f"{name} gate", "approved"] for name in asks]
     return {
@@ -61,7 +61,7 @@ def machine(states: int, seed: int = 1, *, wild: bool = False) -> Object:
         "doc": "",
         "start": names[0],
         "memory": {"type": "object", "properties": {"text": {"type": "string"}}},
-        "states": cast(Json, bodies),
+        "states": cast("Json", bodies),
         "tools": {"find": _tool("read"), **{f"tool{n}": _tool("keyed" if n % 4 else "once") for n in range(TOOLS)}},
         "limits": {"steps": 1_000, "model_calls": 200, "cost": None, "days": None, "exceeded": "Help"},
         "rules": [{"rule": "precedence", "first": first, "before": "tool0"}],
@@ -69,14 +69,14 @@ def machine(states: int, seed: int = 1, *, wild: bool = False) -> Object:
 
 
 def _picked(ask: Object) -> str:
-    return cast(str, cast(list[Object], ask["choices"])[1]["intent"])
+    return cast("str", cast("list[Object]", ask["choices"])[1]["intent"])
 
 
 def _behind(name: str, ask: Object, following: str, chance: random.Random) -> dict[str, Object]:
     """What an Ask's call goes through: a person, and the Act that executes it."""
     tool = _picked(ask)
     unknown, error = f"Find{tool.removeprefix('tool')}", f"Shorten{chance.randrange(COMPACTS)}"
-    cast(dict[str, str], ask["edges"])[tool] = f"{name} gate"
+    cast("dict[str, str]", ask["edges"])[tool] = f"{name} gate"
     gate: Json = {"approved": f"{name} act", "rejected": name, "expired": following}
     act: Json = {"ok": following, "error": error, "unknown": unknown}
     return {
@@ -131,8 +131,8 @@ def _state(kind: str, following: str, chance: random.Random) -> Object:
 
 def _fill(bodies: dict[str, Object], edges: int, names: list[str], chance: random.Random) -> None:
     """More outcomes of code, to anywhere, until there are as many edges as asked for."""
-    rows = [cast(dict[str, str], body["edges"]) for body in bodies.values() if body["kind"] == "work"]
-    for number in range(edges - sum(len(cast(Object, body["edges"])) for body in bodies.values())):
+    rows = [cast("dict[str, str]", body["edges"]) for body in bodies.values() if body["kind"] == "work"]
+    for number in range(edges - sum(len(cast("Object", body["edges"])) for body in bodies.values())):
         chance.choice(rows)[f"more{number}"] = chance.choice(names)
 
 

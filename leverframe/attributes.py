@@ -51,7 +51,7 @@ def _said(state: type[State[Never]]) -> Iterator[str]:
         yield from _delegated(cast("type[Delegate[Never, Never]]", state))
     if issubclass(state, Compact):
         yield from _whole("times", state.times, 0)
-    if issubclass(state, End) and not isinstance(cast(object, state.success), bool):
+    if issubclass(state, End) and not isinstance(cast("object", state.success), bool):
         yield f"success is {shown(state.success)}; write True or False"
 
 
@@ -59,8 +59,8 @@ def _asked(state: type[Ask[Never]]) -> Iterator[str]:
     if not isinstance(state.prompt, PromptBy):
         yield from _word("prompt", state.prompt, 'has no prompt; set prompt = "agent/state"')
     yield from _listed("replies", state.replies, _is_choice, "replies = (some_tool, SomeReply)", "a tool or a Reply type")
-    threshold = cast(object, state.threshold)
-    if threshold is not None and not (_is_number(threshold) and 0 <= cast(float, threshold) <= 1):
+    threshold = cast("object", state.threshold)
+    if threshold is not None and not (_is_number(threshold) and 0 <= cast("float", threshold) <= 1):
         yield f"threshold is {shown(threshold)}; give a number from 0 to 1, or None"
 
 
@@ -68,7 +68,7 @@ def _delegated(state: "type[Delegate[Never, Never]]") -> Iterator[str]:
     yield from _word("machine", state.machine, 'delegates to no machine; set machine = "its name"')
     yield from _whole("concurrency", state.concurrency, 1)
     yield from _whole("max_failed", state.max_failed, 0)
-    returns = cast(object, state.returns)
+    returns = cast("object", state.returns)
     if returns is not None and not (isinstance(returns, type) and issubclass(returns, BaseModel)):
         yield f"returns is {shown(state.returns)}; name the model of the other machine's result"
 
@@ -79,10 +79,10 @@ def _listed(
     if not isinstance(given, Sequence) or isinstance(given, str):
         yield f"{name} is {shown(given)}; write {example}, with the comma"
         return
-    for item in cast(Sequence[object], given):
+    for item in cast("Sequence[object]", given):
         if not fits(item):
             yield f"{name} holds {shown(item)}, which is not {wanted}"
-    if len(cast(Sequence[object], given)) < least:
+    if len(cast("Sequence[object]", given)) < least:
         yield f"{name} is empty; write {example}"
 
 

@@ -44,18 +44,18 @@ class Replay:
     def _people(self, line: Event) -> None:
         body = line.body
         if line.type == "opened" and body["kind"] in ("approve", "answer"):
-            self._asked[cast(str, body["task"])] = cast(str, body["shown"])
+            self._asked[cast("str", body["task"])] = cast("str", body["shown"])
         elif line.type == "edited" and body["next"] != body["task"]:
-            self._asked[cast(str, body["next"])] = cast(str, body["shown"])
+            self._asked[cast("str", body["next"])] = cast("str", body["shown"])
         if line.type in ("decided", "answered", "edited"):
-            self._decided[cast(str, body["task"])] = cast(str, body["by"])
+            self._decided[cast("str", body["task"])] = cast("str", body["by"])
         elif line.type == "settled":
-            self._decided[reconcile_task(cast(str, body["key"]))] = cast(str, body["by"])
+            self._decided[reconcile_task(cast("str", body["key"]))] = cast("str", body["by"])
 
     def disagreements(self, row: Run, effects: Sequence[Effect], tasks: Sequence[Task]) -> Iterator[str]:
         """One line for each row that is not what the log says, that is missing, or that the log knows nothing of."""
         for name in Run.__dataclass_fields__:
-            was, now = cast(object, getattr(self.run, name)), cast(object, getattr(row, name))
+            was, now = cast("object", getattr(self.run, name)), cast("object", getattr(row, name))
             if was != now and not (name == "status" and {was, now} <= {"ready", "running"}):
                 yield f"its row says {_differing(name, now, was)}"
         yield from self._effects(effects)
@@ -99,7 +99,7 @@ def _shown(row: Task) -> str:
 def _differing(name: str, now: object, was: object) -> str:
     """`memory.order_id is 7, its log 8`: of a mapping only the first field that differs."""
     if isinstance(was, dict) and isinstance(now, dict):
-        before, after = cast(Object, was), cast(Object, now)
+        before, after = cast("Object", was), cast("Object", now)
         field = next(key for key in {**before, **after} if before.get(key) != after.get(key))
         return _differing(f"{name}.{field}", after.get(field), before.get(field))
     return f"{name} is {now!r:.80}, its log {was!r:.80}"

@@ -91,9 +91,9 @@ MOST = 1000
 def compiled(rule: Object) -> Automaton:
     """The automaton of a rule as data. Raises DeclarationError for a pattern there is none of."""
     if per_call(rule):
-        first = [ended(state, outcome) for state, outcome in cast(list[tuple[str, str]], rule["first"])]
-        return of_each_call(first, [executed(cast(str, rule["before"]))])
-    pattern, scope = cast(str, rule["rule"]), cast(Object, rule.get("scope") or {})
+        first = [ended(state, outcome) for state, outcome in cast("list[tuple[str, str]]", rule["first"])]
+        return of_each_call(first, [executed(cast("str", rule["before"]))])
+    pattern, scope = cast("str", rule["rule"]), cast("Object", rule.get("scope") or {})
     if pattern not in PATTERNS:
         raise DeclarationError(f"a rule is of pattern {pattern!r}; there are {', '.join(sorted(PATTERNS))}")
     at_most = rule.get("at_most", 0)
@@ -124,7 +124,7 @@ def per_call(rule: Object) -> bool:
 def letters_of(items: Json) -> list[Letter]:
     """Letters of their data, as `data` gives it."""
     found: list[Letter] = []
-    for item in cast(list[Object], items or []):
+    for item in cast("list[Object]", items or []):
         machine = str(item.get("machine") or "")
         if "tool" in item:
             found.append(executed(str(item["tool"]), machine))
@@ -267,7 +267,7 @@ def of_each_call(first: Iterable[Letter], second: Iterable[Letter]) -> Automaton
 def in_words(rule: Object) -> str:
     """The rule as a sentence without a full stop."""
     if per_call(rule):
-        first = " or ".join(f"{state}: {outcome}" for state, outcome in cast(list[tuple[str, str]], rule["first"]))
+        first = " or ".join(f"{state}: {outcome}" for state, outcome in cast("list[tuple[str, str]]", rule["first"]))
         return f"each call of {rule['before']} is executed only after {first}, since it was made"
     events, other = _spoken(rule, "events"), _spoken(rule, "other")
     names = _listed(letter.name for letter in letters_of(rule.get("events")))
@@ -278,8 +278,8 @@ def in_words(rule: Object) -> str:
         "bounded_existence": f"at most {rule.get('at_most')} times: {events}",
         "precedence": f"first {events}, only then {other}",
         "response": f"after each {other}, in the end {events}",
-    }[cast(str, rule["rule"])]
-    return said + _scope_words(cast(Object, rule.get("scope") or {}))
+    }[cast("str", rule["rule"])]
+    return said + _scope_words(cast("Object", rule.get("scope") or {}))
 
 
 def _scope_words(scope: Object) -> str:
@@ -309,9 +309,9 @@ def _listed(words: Iterable[str]) -> str:
 def atoms(rule: Object) -> "list[Letter]":
     """Everything that a rule names."""
     if per_call(rule):
-        first = [ended(state, outcome) for state, outcome in cast(list[tuple[str, str]], rule["first"])]
-        return [*first, executed(cast(str, rule["before"]))]
-    scope = cast(Object, rule.get("scope") or {})
+        first = [ended(state, outcome) for state, outcome in cast("list[tuple[str, str]]", rule["first"])]
+        return [*first, executed(cast("str", rule["before"]))]
+    scope = cast("Object", rule.get("scope") or {})
     holders: list[tuple[Object, Collection[str]]] = [(rule, ("events", "other")), (scope, ("after", "before", "until"))]
     return [letter for holder, keys in holders for key in keys for letter in letters_of(holder.get(key))]
 

@@ -105,14 +105,14 @@ def start(
 def _started(
     machine: Machine[M], memory: M, key: str | None, model: str | None, database_url: str | None, source: str, *, goes_on: bool
 ) -> Seen[M]:
-    anyone = cast(AnyMachine, machine)
+    anyone = cast("AnyMachine", machine)
     door = Door(project.of(anyone), anyone, model, database_url)
 
     async def work(engine: Engine) -> Seen[Memory]:
         row = await engine.start(TriggerCommand(machine.name, memory, key=key, source=source), hold=goes_on)
         return await _seen(engine, await engine.advance(row.run.id) if goes_on else row, door)
 
-    return cast(Seen[M], door.engine(work, asks=goes_on))
+    return cast("Seen[M]", door.engine(work, asks=goes_on))
 
 
 def advance(
@@ -300,7 +300,7 @@ def _with(
         run_id = await (_run_id(engine.store, run) if eldest else names.run_id(engine.store, _named(run)))
         return await _seen(engine, await do(engine, run_id), door)
 
-    return cast(Seen[M], door.engine(work, asks=asks))
+    return cast("Seen[M]", door.engine(work, asks=asks))
 
 
 def _decided(

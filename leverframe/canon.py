@@ -121,12 +121,12 @@ def _admit(value: object, depth: int, budget: list[int]) -> Json:
 
 def _admit_nested(value: object, depth: int, budget: list[int]) -> Json:
     if isinstance(value, Mapping):
-        return _admit_entries(cast(Mapping[object, object], value), depth, budget)
+        return _admit_entries(cast("Mapping[object, object]", value), depth, budget)
     if not isinstance(value, Sequence) or isinstance(value, bytes | bytearray):
         raise _Offence(NotJson, f"{type(value).__name__} is not JSON")
     items: list[Json] = []
     try:
-        for item in cast(Sequence[object], value):
+        for item in cast("Sequence[object]", value):
             items.append(_admit(item, depth, budget))
     except _Offence as offence:
         raise offence.inside(f"[{len(items)}]") from None

@@ -156,7 +156,7 @@ def _tools(definition: Definition) -> Iterator[str]:
     yield "| tool | effect | needs approval | attempts | within | what it does |"
     yield "|---|---|---|---|---|---|"
     for name, tool in definition.tools.items():
-        body = cast(Object, cast(Object, definition.body["tools"])[name])
+        body = cast("Object", cast("Object", definition.body["tools"])[name])
         effect = f"{tool.effect}, untrusted" if body.get("untrusted") else tool.effect
         attempts = tool.retries + 1 if tool.effect in ("read", "keyed") else 1
         doc = str(body.get("doc") or "").split("\n\n", maxsplit=1)[0]
@@ -212,7 +212,7 @@ def _rules(proofs: list[Proof]) -> Iterator[str]:
 
 
 def _accepted(definition: Definition) -> Iterator[str]:
-    accepts = cast(list[Object], definition.body.get("accepts") or [])
+    accepts = cast("list[Object]", definition.body.get("accepts") or [])
     if not accepts:
         return
     yield "## Findings that it lives with"

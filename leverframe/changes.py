@@ -73,12 +73,12 @@ def changes(before: Definition, after: Definition) -> list[Change]:
 
 def _told(body: Object) -> Object:
     """The definition with lists as mappings, so that an element is known by its name and not by its place."""
-    states = {name: _state(cast(Object, state)) for name, state in cast(Object, body["states"]).items()}
-    accepts = {canonical(one): one for one in cast(list[Json], body.get("accepts", []))}
-    limits = cast(Object, body["limits"])
+    states = {name: _state(cast("Object", state)) for name, state in cast("Object", body["states"]).items()}
+    accepts = {canonical(one): one for one in cast("list[Json]", body.get("accepts", []))}
+    limits = cast("Object", body["limits"])
     limits = {**limits, "daily": limits.get("daily") or {}}
-    rules = _rules(cast(list[Json], body["rules"]))
-    return {**body, "states": cast(Json, states), "limits": limits, "rules": rules, "accepts": accepts}
+    rules = _rules(cast("list[Json]", body["rules"]))
+    return {**body, "states": cast("Json", states), "limits": limits, "rules": rules, "accepts": accepts}
 
 
 def _rules(rules: Iterable[Json]) -> Object:
@@ -93,17 +93,17 @@ def _rules(rules: Iterable[Json]) -> Object:
 def _worded(rule: Json) -> str:
     """A rule as people read it; of one that another tool wrote and nobody can read, its text."""
     try:
-        return f"“{in_words(cast(Object, rule))}”"
+        return f"“{in_words(cast('Object', rule))}”"
     except (DeclarationError, KeyError, TypeError, ValueError, AttributeError):
         return canonical(rule)
 
 
 def _state(body: Object) -> Object:
     told: Object = {name: value for name, value in body.items() if name not in ("choices", "tools")}
-    choices = cast(list[Object], body.get("choices", []))
+    choices = cast("list[Object]", body.get("choices", []))
     replies: Object = {str(choice["intent"]): choice.get("schema") for choice in choices if choice["kind"] == "reply"}
     picked = [str(choice["intent"]) for choice in choices if choice["kind"] == "tool"]
-    offered: Object = dict.fromkeys([*cast(list[str], body.get("tools", [])), *picked], True)
+    offered: Object = dict.fromkeys([*cast("list[str]", body.get("tools", [])), *picked], True)
     return {**told, "partials": body.get("partials") or {}, "replies": replies, "offers": offered}
 
 
@@ -144,7 +144,7 @@ def _parts(body: Object) -> dict[Path, Json]:
     found: dict[Path, Json] = {}
     for name, value in body.items():
         if name in ("states", "tools"):
-            each = cast(dict[str, Object], value)
+            each = cast("dict[str, Object]", value)
             found |= {(name, one, field): inner for one, fields in each.items() for field, inner in fields.items()}
         else:
             found[name,] = value
@@ -219,7 +219,7 @@ def _fields(was: Json, now: Json) -> str:
     """Which fields of a schema differ: `: q is new, amount changed`."""
     if not (isinstance(was, dict) and isinstance(now, dict)):
         return ""
-    before, after = (cast(Object, side.get("properties") or {}) for side in (was, now))
+    before, after = (cast("Object", side.get("properties") or {}) for side in (was, now))
     found = [
         f"{name} {'is new' if name not in before else 'is gone' if name not in after else 'changed'}"
         for name in _both(before, after)

@@ -173,7 +173,7 @@ class Drive:
             self._current[machine.name] = found
             for state in machine.states.values():
                 if issubclass(state, Delegate):
-                    await self._definition_of(self.machine(cast(type[Delegate[Never, Never]], state).machine))
+                    await self._definition_of(self.machine(cast("type[Delegate[Never, Never]]", state).machine))
         return found
 
     async def _bind(self, hash: str, machine: str) -> Bound:
@@ -201,7 +201,7 @@ class Drive:
 
     async def _delegated(self, definition: Definition) -> dict[str, Definition]:
         """The definitions that its child runs are pinned to: those of when it was stored itself, whatever the code is now."""
-        hashes = [cast(str, spec.body["definition"]) for spec in definition.states.values() if spec.kind == "delegate"]
+        hashes = [cast("str", spec.body["definition"]) for spec in definition.states.values() if spec.kind == "delegate"]
         return {hash: Definition(await self.store.definition(hash)) for hash in hashes}
 
     # ── one step at a time ────────────────────────────────────────────────────────────
@@ -382,7 +382,7 @@ class Drive:
 
     def _settled(self, held: Held, item: Inbound, key: str) -> Draft:
         """A person found out what became of a doubted call."""
-        run, word = held.run, cast(Object, item.body)
+        run, word = held.run, cast("Object", item.body)
         happened = bool(word["happened"])
         body: Object = {"key": key, "happened": happened, "by": word["by"], "state": run.state}
         last = bool(run.doubts) and run.doubts[-1].key == key
@@ -431,7 +431,7 @@ class Drive:
         waiting = run.waiting
         if waiting is None:
             return []
-        body = cast(Object, item.body)
+        body = cast("Object", item.body)
         if item.kind == "child" and item.key in waiting.children:
             return [
                 Draft(
@@ -440,7 +440,7 @@ class Drive:
                 )
             ]
         if item.kind == "signal" and waiting.kind == "wait":
-            name = cast(str, body["event"])
+            name = cast("str", body["event"])
             if name not in step.spec.edges:
                 return []
             try:
@@ -449,7 +449,7 @@ class Drive:
                 return []  # it fits another Wait's event of this name, and is kept for that one
         if item.source != "task" or item.key != waiting.id:
             return []
-        by = cast(str, body["by"])
+        by = cast("str", body["by"])
         if waiting.kind == "answer":
             return [perform.answered(step, body["answer"], by, waiting.id)]
         return self._decided(held, step, body, by)
@@ -458,11 +458,11 @@ class Drive:
         """A person's decision, as the result of the tool call that asked for it (factor 7); with an edit, over another call."""
         run = held.run
         waiting = run.waiting
-        decision = cast(str, said["decision"])
+        decision = cast("str", said["decision"])
         drafts: list[Draft] = []
         task = waiting.id if waiting else ""
         if "arguments" in said and run.pending is not None:
-            call = perform.call_body(Call(run.pending.tool_name, cast(Object, said["arguments"])))
+            call = perform.call_body(Call(run.pending.tool_name, cast("Object", said["arguments"])))
             following = task if decision != "edited" else task_id(run.id, run.seq + 1)
             asked = perform.shown_edited(step, call, by)
             body: Object = {"state": run.state, "task": task, "next": following, "shown": digest([asked, None]), "call": call}
@@ -493,8 +493,8 @@ class Drive:
         if spec.kind == "wait":
             return Draft("opened", {**body, "kind": "wait"})
         if spec.kind == "delegate":
-            machine = cast(str, spec.body["machine"])
-            given = self._inputs(step, cast(str, body["task"]))
+            machine = cast("str", spec.body["machine"])
+            given = self._inputs(step, cast("str", body["task"]))
             for each in given:  # before any starts
                 self._child_memory(spec, each)
             children: list[Json] = [id_of(held.row.tenant, machine, child_key(run, index)) for index in range(len(given))]
@@ -515,13 +515,13 @@ class Drive:
         if waiting is None or waiting.kind != "children":
             return []
         spec = held.bound.definition.states[run.state]
-        at_once, total = cast(int, spec.body["concurrency"]), len(waiting.children)
+        at_once, total = cast("int", spec.body["concurrency"]), len(waiting.children)
         last = min(total, waiting.ended + at_once)
         first = _first_child(before, run, at_once)
         if first >= last:
             return []
-        machine = self.machine(cast(str, spec.body["machine"]))
-        pinned = cast(str, spec.body["definition"])
+        machine = self.machine(cast("str", spec.body["machine"]))
+        pinned = cast("str", spec.body["definition"])
         definition = held.bound.delegated[pinned]
         given = self._inputs(Step(held.bound, run, self.clock), waiting.id)
         if len(given) != total:
@@ -549,7 +549,7 @@ class Drive:
     def _child_memory(self, spec: Spec, given: Memory) -> Object:
         """The input of a child as data. Raises Stuck where it does not fit its machine."""
         try:
-            return read_input(self.machine(cast(str, spec.body["machine"])), given)
+            return read_input(self.machine(cast("str", spec.body["machine"])), given)
         except InputError as error:
             raise Stuck(f"{spec.name}.give: {error}") from None
 
@@ -654,7 +654,7 @@ class Drive:
         body, now = hushed(definition, run, draft.body), self.clock.now()
         if "outcome" in body:
             now_run, call = charged(definition, run, body), cast("Object | None", body.get("call"))
-            where = route(definition, now_run, cast(str, body["outcome"]), now, call=call, over=over)
+            where = route(definition, now_run, cast("str", body["outcome"]), now, call=call, over=over)
             body = {**body, "to": where.to, **({"exceeded": where.tripped} if where.tripped else {})}
             if definition.states[where.to].kind == "act":
                 body["fence"] = fence
@@ -775,8 +775,8 @@ def _over(held: Held, committed: Committed) -> Row | None:
     """The row of a run that is over, as the commit left it; None where that has to be read."""
     if held.run.status not in OVER or committed.at is None or committed.inbox:
         return None
-    free = dict.fromkeys(("lease_owner", "lease_until", "wake_at", "want", "want_by"))
-    return replace(held.row, run=held.run, updated_at=committed.at, inbox=0, claims=0, **free)
+    given = replace(held.row, lease_owner=None, lease_until=None, wake_at=None, want=None, want_by=None, inbox=0, claims=0)
+    return replace(given, run=held.run, updated_at=committed.at)
 
 
 def _first_child(before: Run, run: Run, at_once: int) -> int:

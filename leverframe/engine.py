@@ -235,7 +235,7 @@ class Engine(Drive):
         elif task.kind == "answer":
             row = await self.store.load(task.run_id)
             bound = await self._bind(row.run.definition, row.run.machine)
-            state = cast(type[Consult[Never]], bound.state(task.state))
+            state = cast("type[Consult[Never]]", bound.state(task.state))
             said = {"answer": read_answer(state, value), "by": by}
         else:
             raise InvalidAnswer(f"task {task_id} is an approval; `leverframe approve` or `reject` decides it")
@@ -249,7 +249,7 @@ class Engine(Drive):
         if row.run.status in OVER:
             raise RunOver(f"run {run_id} is {row.run.status}; it takes no more events")
         bound = await self._bind(row.run.definition, row.run.machine)
-        clean = cast(Object, admit(data or {}, what=f"event {event}"))
+        clean = cast("Object", admit(data or {}, what=f"event {event}"))
         self._check_event(bound, event, clean)
         return await self.store.signal(
             run_id,
@@ -271,7 +271,7 @@ class Engine(Drive):
             raise NotWaiting(
                 f"machine {bound.machine.name} waits for no event {name!r}; it knows {listed}.{did_you_mean(name, list(known))}"
             )
-        if not isinstance(cast(object, data), dict):
+        if not isinstance(cast("object", data), dict):
             raise InvalidAnswer(f"event {name}: data is an object")
         problem = ""
         for reply in known[name]:  # two Waits may know an event of that name, each with data of its own
@@ -540,4 +540,4 @@ def read_answer(state: "type[Consult[Never]]", value: object) -> Object:
         perform.read_reply(replies, data)
     except BadCompletion as error:
         raise InvalidAnswer(f"answer: {error}") from None
-    return cast(Object, admit(data, what="answer"))  # as it was given: what reading makes of it need not be readable again
+    return cast("Object", admit(data, what="answer"))  # as it was given: what reading makes of it need not be readable again

@@ -59,7 +59,7 @@ async def _told(store: Store, row: Row) -> Told:
         found += [(at, letter) for letter in _letters(row, line)]
         if line.body.get("kind") == "children":
             opened = at
-            below = [told async for told in _each(store, cast(list[str], line.body["children"]))]
+            below = [told async for told in _each(store, cast("list[str]", line.body["children"]))]
             inside = [[(max(when, opened), letter) for when, letter in told] for told in below]
     return found + _together(inside)
 
@@ -72,14 +72,14 @@ def _letters(row: Row, line: Event) -> Iterator[Letter]:
     """Of a step they are, in this order: the tools it executed, the outcome, the state that was entered."""
     body, machine = line.body, row.run.machine
     if line.type in ("started", "forked"):
-        yield entered(cast(str, body["state"]), machine)
+        yield entered(cast("str", body["state"]), machine)
     if line.type == "acted":
-        yield executed(cast(str, body["tool_name"]), machine)
+        yield executed(cast("str", body["tool_name"]), machine)
     if line.type in ("acted", "fetched"):
-        for call in cast(list[Object], body.get("calls") or []):
-            yield executed(cast(str, call["tool_name"]), machine)
+        for call in cast("list[Object]", body.get("calls") or []):
+            yield executed(cast("str", call["tool_name"]), machine)
     if line.type == "cancelled" and body.get("doubt") and row.run.doubts:  # it may have happened
         yield executed(row.run.doubts[-1].tool_name, machine)
     if "outcome" in body and "to" in body:
-        yield ended(cast(str, body["state"]), cast(str, body["outcome"]), machine)
-        yield entered(cast(str, body["to"]), machine)
+        yield ended(cast("str", body["state"]), cast("str", body["outcome"]), machine)
+        yield entered(cast("str", body["to"]), machine)

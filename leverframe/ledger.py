@@ -46,12 +46,12 @@ class Ledger:
                 return
             kind = "approve"
         elif body.get("kind") in ("approve", "answer"):
-            kind = cast(str, body["kind"])
+            kind = cast("str", body["kind"])
         else:
             return
-        asked = cast(Object, body["arguments"])
-        call = cast(Object, asked.get("call") or {})
-        content, to = cast(str, asked["content"]), cast(str, asked["approver"])
+        asked = cast("Object", body["arguments"])
+        call = cast("Object", asked.get("call") or {})
+        content, to = cast("str", asked["content"]), cast("str", asked["approver"])
         waiting = run.waiting
         assert waiting is not None, "the reducer set it with this event"
         task = Task(

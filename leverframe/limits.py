@@ -70,7 +70,7 @@ class Limits:
             _refuse("days", self.days, above=True, whole=False, most=36_500)
         if self.tokens is not None:
             _refuse("tokens", self.tokens)
-        if not isinstance(cast(object, self.daily), Daily | None):
+        if not isinstance(cast("object", self.daily), Daily | None):
             raise DeclarationError(
                 f"limits: daily is an instance of {type(self.daily).__name__}; write daily=Daily(model_calls=…, …)"
             )
@@ -108,6 +108,6 @@ def _refuse(
     name: str, value: object, *, least: int = 0, above: bool = False, whole: bool = True, most: int = 1_000_000_000
 ) -> None:
     number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-    if not (number and least <= cast(float, value) <= most) or (above and value == least):  # NaN is in no range
+    if not (number and least <= cast("float", value) <= most) or (above and value == least):  # NaN is in no range
         kind, start = "whole number" if whole else "number", f"above {least}" if above else f"from {least}"
         raise DeclarationError(f"limits: {name} is {value!r}; give a {kind} {start} up to {most:,}")

@@ -181,7 +181,7 @@ class Machine(Generic[M]):
             states[name] = {
                 "kind": kind_of(state),
                 "doc": doc_of(state),
-                "edges": cast(Json, row),
+                "edges": cast("Json", row),
                 **self._details(state, others, inside, refuse),
             }
         tools: Object = {name: _tool_body(tool) for name, tool in sorted(self.tools.items())}
@@ -210,7 +210,7 @@ class Machine(Generic[M]):
 
             prompts = self.prompts(state) if refuse is None else self._found(state, refuse)
             by = state.prompt if isinstance(state.prompt, PromptBy) else None
-            named: Object = {"prompt_by": by.json()} if by else {"prompt": cast(str, state.prompt)}
+            named: Object = {"prompt_by": by.json()} if by else {"prompt": cast("str", state.prompt)}
             texts = {} if prompts is None else _pins(prompts, by is not None)
             words = wording(self.home, prompt_names(state)[0])
             shown: Object = {**({"scores": {**state.scores}} if state.scores else {}), **({"error": words} if words else {})}
@@ -225,7 +225,7 @@ class Machine(Generic[M]):
         if issubclass(state, Wait):
             return {"deadline": _deadline(state), "choices": _choices(state.events)}
         if issubclass(state, Delegate):
-            return self._delegate_body(cast(type[Delegate[Never, Never]], state), others, inside, refuse)
+            return self._delegate_body(cast("type[Delegate[Never, Never]]", state), others, inside, refuse)
         if issubclass(state, Compact):
             return {"times": state.times, **({"cuts": {**state.cuts}} if state.cuts else {})}
         return {"success": state.success} if issubclass(state, End) else {}
@@ -237,7 +237,7 @@ class Machine(Generic[M]):
         todo: list[Machine[Never]] = [self] if self.rules else []
         while todo:
             for state in todo.pop().states.values():
-                name = cast(type[Delegate[Never, Never]], state).machine if issubclass(state, Delegate) else ""
+                name = cast("type[Delegate[Never, Never]]", state).machine if issubclass(state, Delegate) else ""
                 if name in others and name not in inside:
                     inside[name] = others[name]
                     todo.append(others[name])
@@ -325,7 +325,7 @@ class Machine(Generic[M]):
 
     def _rows(self) -> Iterator[tuple[str, AnyState, dict[str, str]]]:
         for name, state in self.states.items():
-            row = self.edges.get(cast(type[State[M]], state), {})
+            row = self.edges.get(cast("type[State[M]]", state), {})
             yield name, state, {outcome: target.name for outcome, target in row.items()}
 
     def _named_states(self) -> dict[str, AnyState]:
@@ -334,7 +334,7 @@ class Machine(Generic[M]):
         states: dict[str, AnyState] = {}
         extra = [self.limits.exceeded] if self.limits.exceeded else []
         targets = [target for row in self.edges.values() for target in row.values()]
-        for state in cast(list[AnyState], [*self.edges, *targets, *extra]):
+        for state in cast("list[AnyState]", [*self.edges, *targets, *extra]):
             if state in (Back, Next):
                 continue
             if checked_name(state.name, f"machine {self.name}: state") in (BACK, NEXT):
@@ -457,7 +457,7 @@ def tools_of(state: AnyState) -> list[AnyTool]:
         listed = state.runs
     elif issubclass(state, Ask):
         listed = state.replies
-    return [cast(AnyTool, tool) for tool in listed if isinstance(tool, Tool)]
+    return [cast("AnyTool", tool) for tool in listed if isinstance(tool, Tool)]
 
 
 def _deadline(state: type[Approve[Never]] | type[Consult[Never]] | type[Wait[Never]] | type[Delegate[Never, Never]]) -> Micros:
@@ -470,10 +470,10 @@ def _choices(replies: Sequence[object]) -> Json:
         if isinstance(reply, Tool):
             choices.append({"intent": reply.name, "kind": "tool"})
         elif isinstance(reply, type) and issubclass(reply, Reply):
-            shape = schema.schema_of(cast(Hashable, reply))
+            shape = schema.schema_of(cast("Hashable", reply))
             choices.append(
                 {
-                    "intent": cast(type[Reply[str]], reply).intent,
+                    "intent": cast("type[Reply[str]]", reply).intent,
                     "kind": "reply",
                     "schema": shape,
                     "contract": schema.contract(shape),
@@ -543,27 +543,27 @@ class Definition:
         self.text = text
         self.hash = text_hash(text)
         self._ways: dict[tuple[str, str, str | None, str | None], str] = {}
-        body = cast(Object, json.loads(text))
+        body = cast("Object", json.loads(text))
         if body.get("leverframe") != 1:
             raise DeclarationError("not a leverframe definition of format 1")
         self.body = body
-        self.name = cast(str, body["name"])
-        self.start = cast(str, body["start"])
-        self.rules = cast(list[Object], body["rules"])
+        self.name = cast("str", body["name"])
+        self.start = cast("str", body["start"])
+        self.rules = cast("list[Object]", body["rules"])
         self.call_rules = [rule for rule in self.rules if per_call(rule)]
         self.run_rules = [rule for rule in self.rules if not per_call(rule)]
-        self.tools = {name: _tool_spec(name, cast(Object, tool)) for name, tool in cast(Object, body["tools"]).items()}
-        raw = cast(dict[str, Object], body["states"])
-        settlers = {cast(dict[str, str], state["edges"]).get("unknown") for state in raw.values()}
+        self.tools = {name: _tool_spec(name, cast("Object", tool)) for name, tool in cast("Object", body["tools"]).items()}
+        raw = cast("dict[str, Object]", body["states"])
+        settlers = {cast("dict[str, str]", state["edges"]).get("unknown") for state in raw.values()}
         self.states = {name: _spec(name, state, name in settlers) for name, state in raw.items()}
-        limits = cast(Object, body["limits"])
-        self.steps = cast(int, limits["steps"])
-        self.model_calls = cast(int | None, limits["model_calls"])
-        self.cost = cast(int | None, limits["cost"])
-        self.days = cast(float | None, limits["days"])
-        self.exceeded = cast(str | None, limits["exceeded"])
-        self.tokens = cast(int | None, limits.get("tokens"))
-        self.daily = cast(dict[str, int], limits.get("daily") or {})  # of model_calls, tokens and cost those that are limited
+        limits = cast("Object", body["limits"])
+        self.steps = cast("int", limits["steps"])
+        self.model_calls = cast("int | None", limits["model_calls"])
+        self.cost = cast("int | None", limits["cost"])
+        self.days = cast("float | None", limits["days"])
+        self.exceeded = cast("str | None", limits["exceeded"])
+        self.tokens = cast("int | None", limits.get("tokens"))
+        self.daily = cast("dict[str, int]", limits.get("daily") or {})  # of model_calls, tokens and cost those that are limited
         self.limits_money = self.cost is not None or "cost" in self.daily
 
     def __repr__(self) -> str:
@@ -716,7 +716,7 @@ class Goes:
         self._which, self._target = which, target
 
     def __call__(self, event: "EventData") -> bool:
-        cursor = cast(Cursor, event.model)
+        cursor = cast("Cursor", event.model)
         return (cursor.back if self._which == "back" else cursor.following) == self._target
 
 
@@ -725,38 +725,38 @@ def by_of(state: Object) -> PromptBy | None:
     by = cast("Object | None", state.get("prompt_by"))
     if by is None:
         return None
-    return PromptBy(cast(str, by["field"]), cast(dict[str, str], by["prompts"]), cast("str | None", by.get("default")))
+    return PromptBy(cast("str", by["field"]), cast("dict[str, str]", by["prompts"]), cast("str | None", by.get("default")))
 
 
 def _tool_spec(name: str, body: Object) -> ToolSpec:
     return ToolSpec(
         name,
-        cast(Effect, body["effect"]),
-        cast(bool, body["approval"]),
-        cast(float, body["timeout"]),
-        cast(int, body["retries"]),
-        cast(bool, body["reconciles"]),
-        cast(str, body["contract"]),
+        cast("Effect", body["effect"]),
+        cast("bool", body["approval"]),
+        cast("float", body["timeout"]),
+        cast("int", body["retries"]),
+        cast("bool", body["reconciles"]),
+        cast("str", body["contract"]),
     )
 
 
 def _spec(name: str, body: Object, settles: bool) -> Spec:
-    choices = cast(tuple[Object, ...], tuple(cast(list[Json], body.get("choices", []))))
-    picked = [cast(str, choice["intent"]) for choice in choices if choice["kind"] == "tool"]
+    choices = cast("tuple[Object, ...]", tuple(cast("list[Json]", body.get("choices", []))))
+    picked = [cast("str", choice["intent"]) for choice in choices if choice["kind"] == "tool"]
     return Spec(
         name=name,
-        kind=cast(Kind, body["kind"]),
-        doc=cast(str, body["doc"]),
-        edges=cast(dict[str, str], body["edges"]),
-        tools=frozenset(cast(list[str], body.get("tools", picked))),
+        kind=cast("Kind", body["kind"]),
+        doc=cast("str", body["doc"]),
+        edges=cast("dict[str, str]", body["edges"]),
+        tools=frozenset(cast("list[str]", body.get("tools", picked))),
         choices=choices,
         builds=bool(body.get("builds")),
         settles=settles,
-        deadline=cast(int, body.get("deadline", 0)),
-        times=cast(int, body.get("times", 0)),
-        to=cast(str, body.get("to", "")),
+        deadline=cast("int", body.get("deadline", 0)),
+        times=cast("int", body.get("times", 0)),
+        to=cast("str", body.get("to", "")),
         success=bool(body.get("success", True)),
-        most=cast(int, body.get("most", 1)),
+        most=cast("int", body.get("most", 1)),
         body=body,
     )
 
@@ -790,8 +790,8 @@ def _differing_state(was: Spec, now: Spec) -> list[str]:
     found = [f"state {was.name} can now end in {', '.join(map(repr, gone))}, which its pinned edges do not know"] if gone else []
     lost = sorted(was.tools - now.tools)
     found += [f"state {was.name} no longer offers {name}" for name in lost]
-    before = {cast(str, choice["intent"]): choice.get("contract") for choice in was.choices}
-    after = {cast(str, choice["intent"]): choice.get("contract") for choice in now.choices}
+    before = {cast("str", choice["intent"]): choice.get("contract") for choice in was.choices}
+    after = {cast("str", choice["intent"]): choice.get("contract") for choice in now.choices}
     found += [f"state {was.name}: reply {name!r} is gone or changed" for name, hash in before.items() if hash != after.get(name)]
     if was.builds != now.builds:
         found.append(f"state {was.name} {'no longer builds its call' if was.builds else 'now builds its own call'}")

@@ -64,7 +64,7 @@ def intents(state: type[State[Never]], replies: Sequence[object]) -> frozenset[s
 
 def _intent(state: type[State[Never]], reply: object) -> str:
     if isinstance(reply, type) and issubclass(reply, Reply):
-        intent = cast(type[Reply[str]], reply).intent
+        intent = cast("type[Reply[str]]", reply).intent
         if not intent:
             raise DeclarationError(
                 f"state {state.name}: {reply.__name__} has no intent; declare it as class {reply.__name__}(Reply[Literal['…']])"
@@ -72,7 +72,7 @@ def _intent(state: type[State[Never]], reply: object) -> str:
         if "intent" in reply.model_fields:
             raise DeclarationError(f"state {state.name}: {reply.__name__} has a field 'intent', which says what it is; rename it")
         return intent
-    name: object = getattr(cast(Runs[object], reply), "name", None)
+    name: object = getattr(cast("Runs[object]", reply), "name", None)
     if not isinstance(name, str):
         raise DeclarationError(
             f"state {state.name}: {reply!r} is neither a tool nor a Reply type; decorate it with @tool or derive from Reply"

@@ -268,7 +268,7 @@ def label(name: str, variant: str) -> str:
 def pinned(state: Object) -> list[tuple[str, str, str]]:
     """Name, variant and text of everything that an Ask's part of a definition may tell the model. Where the prompt is chosen by a
     field of the memory, texts stand under name and variant; else the name is the state's `prompt`."""
-    texts, by = cast(dict[str, str], state.get("texts") or {}), "prompt_by" in state
+    texts, by = cast("dict[str, str]", state.get("texts") or {}), "prompt_by" in state
     own = str(state.get("prompt") or "")
     if not by:
         return [(own, variant, text) for variant, text in texts.items()]
@@ -277,7 +277,7 @@ def pinned(state: Object) -> list[tuple[str, str, str]]:
 
 def pinned_partials(state: Object) -> tuple[Partial, ...]:
     """What these texts include."""
-    return tuple(Partial(name, text) for name, text in cast(dict[str, str], state.get("partials") or {}).items())
+    return tuple(Partial(name, text) for name, text in cast("dict[str, str]", state.get("partials") or {}).items())
 
 
 def pins(prompts: Sequence[Prompt], *, chosen: bool) -> Object:
@@ -386,7 +386,7 @@ class _Front(BaseModel):
         """The next of a list is asked where one is unavailable; settings name them with commas."""
         if not isinstance(given, str | list):
             return given
-        names = given.split(",") if isinstance(given, str) else cast(list[object], given)
+        names = given.split(",") if isinstance(given, str) else cast("list[object]", given)
         if not names or not all(isinstance(name, str) and name.strip() for name in names):
             raise ValueError("name a model as provider/model, or several in a list")
         return ", ".join(str(name).strip() for name in names)
@@ -456,7 +456,7 @@ def _yaml(text: str, where: str) -> tuple["Node | None", object]:
         if node is None:
             return None, {}
         _refuse_duplicates(node, where, set())
-        return node, cast(_Constructs, loader).construct_document(node)
+        return node, cast("_Constructs", loader).construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 2 if error.problem_mark else 1
         raise PromptError(f"{where}:{line}: front matter is not YAML: {error.problem or error.context}") from None
@@ -553,5 +553,5 @@ def _strings(value: Json) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
-        for item in cast(Iterable[Json], value.values() if isinstance(value, dict) else value):
+        for item in cast("Iterable[Json]", value.values() if isinstance(value, dict) else value):
             yield from _strings(item)

@@ -60,7 +60,7 @@ async def record(store: "Store", run_id: str) -> Recording:
 def pinned(lines: Sequence[Event]) -> list[str]:
     """The hashes of the definitions that a run was pinned to, in the order of its log, each once."""
     named = (line.body.get("definition") or line.body.get("to") for line in lines if line.type in _PINS)
-    return list(dict.fromkeys(cast(Iterator[str], named)))
+    return list(dict.fromkeys(cast("Iterator[str]", named)))
 
 
 _PINS = ("started", "forked", "migrated")
@@ -75,8 +75,8 @@ def read(text: str, *, what: str = "recording") -> Recording:
     if not isinstance(body, dict) or body.get("recording") != _FORM:
         raise RecordingError(f"{what}: no recording of form {_FORM}; `leverframe export RUN --output FILE` writes one")
     try:
-        definitions = {one.hash: one for one in map(_definition, cast(list[Json], body["definitions"]))}
-        *_, (last, _) = told = list(_told(cast(list[Object], body["events"]), definitions))
+        definitions = {one.hash: one for one in map(_definition, cast("list[Json]", body["definitions"]))}
+        *_, (last, _) = told = list(_told(cast("list[Object]", body["events"]), definitions))
     except (KeyError, TypeError, AttributeError, ValueError, DeclarationError, Tampered) as error:
         raise RecordingError(f"{what}: malformed: {type(error).__name__}: {str(error)[:200]}; export the run again") from None
     if last.head != body.get("head"):
@@ -92,7 +92,7 @@ def _told(bodies: Sequence[Object], definitions: Mapping[str, Definition]) -> It
     """Each event with the run after it."""
     run: Run | None = None
     for body in bodies:
-        said = cast(Object, body["body"])
-        line = event(run, cast(int, body["at"]), cast(str, body["type"]), cast(str, body["actor"]), said)
+        said = cast("Object", body["body"])
+        line = event(run, cast("int", body["at"]), cast("str", body["type"]), cast("str", body["actor"]), said)
         run = reduce(definitions[run.definition], run, line) if run else begin(line)
         yield run, line

@@ -93,7 +93,7 @@ def need_of(definition: Definition, run: Run, fence: int) -> Need:
     spec = definition.states[run.state]
     until = run.postponed[0] if run.postponed else None
     if spec.kind in ("work", "fetch", "ask", "compact", "end"):
-        return Need(cast(Kind, spec.kind), until)
+        return Need(cast("Kind", spec.kind), until)
     if spec.kind == "act":
         return _act_needs(definition, run, spec, until, fence)
     if run.waiting is None:
@@ -136,7 +136,7 @@ def refusal(definition: Definition, run: Run, spec: Spec, call: Pending) -> str:
     if tool.approval and call.approved is None:
         return f"{call.tool_name} needs an approval and has none"
     for rule in definition.call_rules:
-        first = [tuple(cast(list[str], pair)) for pair in cast(list[Json], rule["first"])]
+        first = [tuple(cast("list[str]", pair)) for pair in cast("list[Json]", rule["first"])]
         if rule["before"] == call.tool_name and not any(step in first for step in call.via):
             return f"{call.tool_name} needs {' or '.join(f'{s}: {o}' for s, o in first)} first"
     return forbidden(definition, run, call.tool_name) if definition.automata else ""
@@ -190,7 +190,7 @@ def beside(definition: Definition, run: Run) -> tuple[Object, ...]:
     spec, edges = definition.states[run.state], definition.states[call.maker].edges
     found: list[Object] = []
     for item in run.queue if spec.edges.get(FOLLOWS) == NEXT else ():
-        name = cast(str, item["tool_name"])
+        name = cast("str", item["tool_name"])
         tool = definition.tools[name]
         here = name in spec.tools and edges.get(name) == run.state and not item.get("from")
         if not here or tool.effect != "read" or tool.approval or name in definition.ruled:
@@ -247,7 +247,7 @@ def _following(definition: Definition, run: Run, call: Object | None) -> str | N
     """What `Next` means: the maker's own edge for the call that follows, or for its error."""
     if run.pending is None or not run.queue:
         return None
-    return definition.states[run.pending.maker].edges.get(cast(str, call["tool_name"]) if call else "error")
+    return definition.states[run.pending.maker].edges.get(cast("str", call["tool_name"]) if call else "error")
 
 
 def unexecuted(definition: Definition, run: Run, event: Event) -> list[Object]:
@@ -321,9 +321,9 @@ def _why(run: Run, tripped: str) -> str:
 def _left(definition: Definition, run: Run, event: Event) -> Run:
     """The run after its state ended with `outcome` and went `to`."""
     body = event.body
-    outcome, to = cast(str, body["outcome"]), cast(str, body["to"])
+    outcome, to = cast("str", body["outcome"]), cast("str", body["to"])
     spec, target = definition.states[run.state], definition.states.get(to)
-    tripped = cast(str | None, body.get("exceeded"))
+    tripped = cast("str | None", body.get("exceeded"))
     if target is None or not _drawn(definition, run, body, to, tripped):
         raise Tampered(f"run {run.id}: event {event.seq} goes from {run.state} by {outcome!r} to {to!r}, which is not drawn")
     if definition.automata:
@@ -363,15 +363,15 @@ def _read(definition: Definition, run: Run, outcome: str, to: str, body: Object)
     letters = letters_of(body.get("inside"))
     if definition.states[run.state].kind == "act" and run.pending is not None:
         letters.append(executed(run.pending.tool_name))
-    for call in cast(list[Object], body.get("calls") or (run.held or {}).get("calls") or []):
-        letters.append(executed(cast(str, call["tool_name"])))
+    for call in cast("list[Object]", body.get("calls") or (run.held or {}).get("calls") or []):
+        letters.append(executed(cast("str", call["tool_name"])))
     letters += [ended(run.state, outcome), entered(to)]
     states = zip(definition.automata, rules_of(definition, run), strict=True)
     return tuple(automaton.read(state, letters) for automaton, state in states)
 
 
 def _drawn(definition: Definition, run: Run, body: Object, to: str, tripped: str | None) -> bool:
-    outcome = cast(str, body["outcome"])
+    outcome = cast("str", body["outcome"])
     edge = definition.states[run.state].edges.get(outcome)
     limited = edge is not None or (outcome == EXCEEDED and definition.states[run.state].kind == "ask")
     meant = run.back if edge == BACK else edge
@@ -384,18 +384,18 @@ def _drawn(definition: Definition, run: Run, body: Object, to: str, tripped: str
 
 def _is_next(run: Run, body: Object) -> bool:
     """Is the call that is made the one that waits, after those that were executed beside the pending one?"""
-    made, waits = cast(Object, body.get("call") or body.get("refused") or {}), run.queue[_beside(run, body) :][:1]
+    made, waits = cast("Object", body.get("call") or body.get("refused") or {}), run.queue[_beside(run, body) :][:1]
     return any(item["tool_name"] == made.get("tool_name") for item in waits)
 
 
 def _beside(run: Run, body: Object) -> int:
     """How many calls of the queue were executed with the pending one."""
-    return len(cast(list[Json], body.get("calls") or (run.held or {}).get("calls") or [])) if run.queue else 0
+    return len(cast("list[Json]", body.get("calls") or (run.held or {}).get("calls") or [])) if run.queue else 0
 
 
 def _remember(run: Run, body: Object) -> Object:
     changed = body.get("memory")
-    return {**run.memory, **cast(Object, changed)} if changed else run.memory
+    return {**run.memory, **cast("Object", changed)} if changed else run.memory
 
 
 def charged(definition: Definition, run: Run, body: Object) -> Run:
@@ -417,8 +417,8 @@ def _reserved(body: Object) -> Reserved | None:
     found = cast("Object | None", body.get("reserved"))
     if found is None:
         return None
-    tokens, cost, calls = (cast(int, found.get(name, least)) for name, least in (("tokens", 0), ("cost", 0), ("calls", 1)))
-    return Reserved(cast(str, found["day"]), tokens, cost, calls)
+    tokens, cost, calls = (cast("int", found.get(name, least)) for name, least in (("tokens", 0), ("cost", 0), ("calls", 1)))
+    return Reserved(cast("str", found["day"]), tokens, cost, calls)
 
 
 def _still_reserved(run: Run, body: Object) -> Reserved | None:
@@ -437,7 +437,7 @@ def _settle(run: Run, spec: Spec, outcome: str) -> tuple[Run, Pending | None]:
 def _counted(run: Run, spec: Spec, outcome: str, body: Object, settled: Pending | None) -> Run:
     """`failures` and `in_a_row`. An `unknown` resets nothing; what it turns out to be counts against or for the Act."""
     if outcome == FOLLOWS and spec.kind == "act":
-        refused = cast(Object, body.get("refused") or {})
+        refused = cast("Object", body.get("refused") or {})
         if not refused:
             return run  # the answer is not over: what failed before it may fail on it again
         outcome, body = "error", refused
@@ -446,7 +446,7 @@ def _counted(run: Run, spec: Spec, outcome: str, body: Object, settled: Pending 
     blamed = (settled.act if settled else None) or run.state
     if outcome == "error" or (settled and outcome == "not_happened"):
         cause = cast(
-            Object,
+            "Object",
             body.get("error") or {"type": "NotDone", "cause": f"{settled.tool_name if settled else blamed} did not happen"},
         )
         failures = {**run.failures, blamed: run.failures.get(blamed, 0) + 1}
@@ -461,18 +461,18 @@ def _counted(run: Run, spec: Spec, outcome: str, body: Object, settled: Pending 
 def _carried(run: Run, spec: Spec, target: Spec, outcome: str, event: Event, taken: int) -> dict[str, object]:
     """The pending call after the step: made, kept, in doubt or void; the calls that wait behind it; and what was done so far."""
     body, call, queue = event.body, run.pending, run.queue[taken:]
-    made, maker = cast(Object | None, body.get("call")), spec.name
+    made, maker = cast("Object | None", body.get("call")), spec.name
     ordinal, did, doubts = run.ordinal, run.did, run.doubts
     if spec.kind == "act" and call is not None:
         maker, ordinal = call.maker, ordinal + taken
-        did = did or (outcome != "error" and cast(str, body.get("effect", "read")) != "read")
+        did = did or (outcome != "error" and cast("str", body.get("effect", "read")) != "read")
         if outcome == "unknown":
             marked = body.get("effect") == "once"  # its mark counted the attempt
             doubts = (*doubts, call if marked else but(call, attempts=call.attempts + 1))
         call = None
     elif call is not None and made is None:
         if spec.kind == "approve" and outcome == "approved":  # a Work that ends in such a word is no person
-            call = but(call, approved=call.digest, by=cast(str, body.get("by", "")))
+            call = but(call, approved=call.digest, by=cast("str", body.get("by", "")))
         dropped = (spec.kind == "approve" and outcome != "approved") or (spec.kind == "ask" and outcome == "unsure")
         call = None if dropped else but(call, via=(*call.via, (spec.name, outcome)))
     if made is not None:
@@ -482,15 +482,15 @@ def _carried(run: Run, spec: Spec, target: Spec, outcome: str, event: Event, tak
     if call is not None and (target.kind in ("ask", "consult", "compact", "end") or target.builds):
         call = None
     if call is not None and target.kind == "act":
-        call = but(call, act=target.name, entered_at=event.at, fence=cast(int, body.get("fence", 0)))
+        call = but(call, act=target.name, entered_at=event.at, fence=cast("int", body.get("fence", 0)))
     return {"pending": call, "queue": queue if call is not None else (), "ordinal": ordinal, "did": did, "doubts": doubts}
 
 
 def _made(run_id: str, ordinal: int, call: Object, maker: str) -> Pending:
     return Pending(
-        tool_name=cast(str, call["tool_name"]),
-        arguments=cast(Object, call["arguments"]),
-        digest=cast(str, call["digest"]),
+        tool_name=cast("str", call["tool_name"]),
+        arguments=cast("Object", call["arguments"]),
+        digest=cast("str", call["digest"]),
         maker=maker,
         ordinal=ordinal,
         key=key_of(run_id, ordinal),
@@ -506,18 +506,18 @@ def begin(event: Event) -> Run:
     if event.type == "forked":
         return but(_forked(body), seq=event.seq, head=event.hash)
     return Run(
-        id=cast(str, body["run"]),
-        machine=cast(str, body["machine"]),
-        definition=cast(str, body["definition"]),
+        id=cast("str", body["run"]),
+        machine=cast("str", body["machine"]),
+        definition=cast("str", body["definition"]),
         status="ready",
-        state=cast(str, body["state"]),
-        memory=cast(Object, body["memory"]),
+        state=cast("str", body["state"]),
+        memory=cast("Object", body["memory"]),
         seq=event.seq,
         head=event.hash,
         started_at=event.at,
-        offline=cast(bool | None, body.get("offline")),
-        parent=cast(str | None, body.get("parent")),
-        pins=cast(dict[str, str], body.get("pins", {})),
+        offline=cast("bool | None", body.get("offline")),
+        parent=cast("str | None", body.get("parent")),
+        pins=cast("dict[str, str]", body.get("pins", {})),
         model_calls=1 if body.get("asks") else 0,
         reserved=_reserved(body),
     )
@@ -526,17 +526,17 @@ def begin(event: Event) -> Run:
 def _forked(body: Object) -> Run:
     """A fork starts where the other run was, with the same memory; nothing pending comes along: a fork never repeats a call."""
     return Run(
-        id=cast(str, body["run"]),
-        machine=cast(str, body["machine"]),
-        definition=cast(str, body["definition"]),
+        id=cast("str", body["run"]),
+        machine=cast("str", body["machine"]),
+        definition=cast("str", body["definition"]),
         status="ready",
-        state=cast(str, body["state"]),
-        memory=cast(Object, body["memory"]),
-        started_at=cast(int, body["at"]),
-        offline=cast(bool | None, body.get("offline")),
-        back=cast(str | None, body.get("back")),
-        pins=cast(dict[str, str], body.get("pins", {})),
-        rules=tuple(cast(list[int], body.get("rules", []))),
+        state=cast("str", body["state"]),
+        memory=cast("Object", body["memory"]),
+        started_at=cast("int", body["at"]),
+        offline=cast("bool | None", body.get("offline")),
+        back=cast("str | None", body.get("back")),
+        pins=cast("dict[str, str]", body.get("pins", {})),
+        rules=tuple(cast("list[int]", body.get("rules", []))),
         model_calls=1 if body.get("asks") else 0,
     )
 
@@ -568,23 +568,23 @@ def _ended_state(definition: Definition, run: Run, event: Event) -> Run:
     if "outcome" in event.body:
         return _left(definition, run, event)
     held: Object = {"event": event.type, **{name: event.body[name] for name in _HELD if name in event.body}}
-    reason = cast(str, event.body["stuck"])
-    did = run.did or cast(str, event.body.get("effect", "read")) != "read"
+    reason = cast("str", event.body["stuck"])
+    did = run.did or cast("str", event.body.get("effect", "read")) != "read"
     spent = _spent(run, event.body)
     return but(run, status="attention", reason=reason, held=held, did=did, postponed=None, reserved=None, **spent)
 
 
 def _built(definition: Definition, run: Run, event: Event) -> Run:
     ordinal = run.ordinal + 1
-    call = _made(run.id, ordinal, cast(Object, event.body["call"]), run.state)
-    call = but(call, act=run.state, entered_at=event.at, fence=cast(int, event.body["fence"]), via=((run.state, "built"),))
+    call = _made(run.id, ordinal, cast("Object", event.body["call"]), run.state)
+    call = but(call, act=run.state, entered_at=event.at, fence=cast("int", event.body["fence"]), via=((run.state, "built"),))
     return but(run, ordinal=ordinal, pending=call)
 
 
 def _marked(definition: Definition, run: Run, event: Event) -> Run:
     if run.pending is None:
         raise Tampered(f"run {run.id}: event {event.seq} marks a call, and none is pending")
-    call = but(run.pending, mark=cast(int, event.body["fence"]), marked_at=event.at, attempts=run.pending.attempts + 1)
+    call = but(run.pending, mark=cast("int", event.body["fence"]), marked_at=event.at, attempts=run.pending.attempts + 1)
     return but(run, pending=call, postponed=None)
 
 
@@ -595,7 +595,7 @@ def _withdrawn(definition: Definition, run: Run, event: Event) -> Run:
 
 
 def _postponed(definition: Definition, run: Run, event: Event) -> Run:
-    until, attempts = cast(int, event.body["until"]), cast(int, event.body["attempts"])
+    until, attempts = cast("int", event.body["until"]), cast("int", event.body["attempts"])
     call = run.pending
     if call is not None and definition.states[run.state].kind == "act":
         call = but(call, attempts=attempts)
@@ -606,11 +606,11 @@ def _postponed(definition: Definition, run: Run, event: Event) -> Run:
 def _opened(definition: Definition, run: Run, event: Event) -> Run:
     body = event.body
     waiting = Waiting(
-        id=cast(str, body["task"]),
-        kind=cast(Literal["approve", "answer", "wait", "children"], body["kind"]),
-        expires_at=cast(int, body["expires_at"]),
-        shown=cast(str, body.get("shown", "")),
-        children=tuple(cast(list[str], body.get("children", []))),
+        id=cast("str", body["task"]),
+        kind=cast("Literal['approve', 'answer', 'wait', 'children']", body["kind"]),
+        expires_at=cast("int", body["expires_at"]),
+        shown=cast("str", body.get("shown", "")),
+        children=tuple(cast("list[str]", body.get("children", []))),
     )
     return but(run, waiting=waiting, status="waiting")
 
@@ -620,8 +620,8 @@ def _edited(definition: Definition, run: Run, event: Event) -> Run:
     if run.pending is None or run.waiting is None:
         raise Tampered(f"run {run.id}: event {event.seq} edits a call, and none is pending")
     ordinal = run.ordinal + 1
-    call = _made(run.id, ordinal, cast(Object, event.body["call"]), run.pending.maker)
-    waiting = but(run.waiting, id=cast(str, event.body["next"]), shown=cast(str, event.body["shown"]))
+    call = _made(run.id, ordinal, cast("Object", event.body["call"]), run.pending.maker)
+    waiting = but(run.waiting, id=cast("str", event.body["next"]), shown=cast("str", event.body["shown"]))
     return but(run, ordinal=ordinal, steps=run.steps + 1, pending=call, waiting=waiting)
 
 
@@ -652,7 +652,7 @@ def _over(definition: Definition, run: Run, event: Event) -> Run:
 
 def _needs_person(status: Status) -> "Reducer":
     def reducer(definition: Definition, run: Run, event: Event) -> Run:
-        reason, still = cast(str, event.body["reason"]), _still_reserved(run, event.body)
+        reason, still = cast("str", event.body["reason"]), _still_reserved(run, event.body)
         return but(run, status=status, reason=reason, postponed=None, reserved=still, **_spent(run, event.body))
 
     return reducer
@@ -660,11 +660,11 @@ def _needs_person(status: Status) -> "Reducer":
 
 def set_aside(run: Run, event: Event) -> Run:
     """The run after `blocked`, for one whose definition cannot be read: the event says nothing about the machine."""
-    return but(run, status="blocked", reason=cast(str, event.body["reason"]), postponed=None, seq=event.seq, head=event.hash)
+    return but(run, status="blocked", reason=cast("str", event.body["reason"]), postponed=None, seq=event.seq, head=event.hash)
 
 
 def _retried(definition: Definition, run: Run, event: Event) -> Run:
-    granted = run.granted + cast(int, event.body.get("grant", 0))
+    granted = run.granted + cast("int", event.body.get("grant", 0))
     return but(run, status=_idle(run), reason=None, granted=granted, postponed=None, unpriced="")
 
 
@@ -706,8 +706,8 @@ def _cancelled(definition: Definition, run: Run, event: Event) -> Run:
 
 def _migrated(definition: Definition, run: Run, event: Event) -> Run:
     """Another definition cures what blocked the run, and nothing else that holds it back."""
-    rules = tuple(cast(list[int], event.body.get("rules", [])))
-    run = but(run, definition=cast(str, event.body["to"]), memory=_remember(run, event.body), rules=rules)
+    rules = tuple(cast("list[int]", event.body.get("rules", [])))
+    run = but(run, definition=cast("str", event.body["to"]), memory=_remember(run, event.body), rules=rules)
     if run.was == "blocked":
         return but(run, was=_idle(run), reason=None)
     return but(run, status=_idle(run), reason=None) if run.status == "blocked" else run

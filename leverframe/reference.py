@@ -29,7 +29,7 @@ def is_one(value: Json) -> bool:
 
 def read(value: Json, outputs: Sequence[Object]) -> Object:
     """The reference, checked against the output schemas of the calls before its own. Raises ValueError in one line."""
-    given = cast(Object, value)
+    given = cast("Object", value)
     call, path = given.get(FROM), given.get("path", "")
     if extra := set(given) - {FROM, "path"}:
         raise ValueError(f"a reference has '$from' and 'path', not {min(extra)[:20]!r}")
@@ -84,7 +84,7 @@ def _step(schema: Json, part: str) -> Json:
     for key in ("anyOf", "oneOf"):
         if isinstance(branches := schema.get(key), list):
             found = [step for step in (_step(branch, part) for branch in branches) if step is not None]
-            return found[0] if len(found) == 1 else {"anyOf": cast(Json, found)} if found else None
+            return found[0] if len(found) == 1 else {"anyOf": cast("Json", found)} if found else None
     kinds = schema.get("type", ["object", "array"])
     kinds = kinds if isinstance(kinds, list) else [kinds]
     if "object" in kinds:

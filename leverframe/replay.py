@@ -155,7 +155,7 @@ class _Teller:
 
     def _begin(self, line: Event) -> None:
         definition = self._bound.definition
-        start = cast(str, line.body["state"])
+        start = cast("str", line.body["state"])
         run = begin(line)
         if line.type == "started" and start != definition.start:
             raise self._parted(run, line, "start", start, definition.start)
@@ -197,23 +197,23 @@ class _Teller:
         return perform.ended(step)
 
     async def build(self, step: Step, line: Event) -> Draft:
-        return perform.built(step, cast(int, line.body["fence"]))
+        return perform.built(step, cast("int", line.body["fence"]))
 
     async def open(self, step: Step, line: Event) -> Draft:
         if line.body["kind"] in ("approve", "answer"):
-            asked = cast(Object, line.body["arguments"])
+            asked = cast("Object", line.body["arguments"])
             content, _ = perform.shown_to_person(step)
             if (content, step.spec.to) != (asked["content"], asked["approver"]):
                 self.reworded.append(line.seq)
         return Draft(line.type, line.body)
 
     async def fetch(self, step: Step, line: Event) -> Draft:
-        state = cast(Fetch[Memory], step.state())
+        state = cast("Fetch[Memory]", step.state())
         calls = [call.json() for call in perform.calls_of(step, state)]
-        done = cast(list[Object], line.body["calls"])
+        done = cast("list[Object]", line.body["calls"])
         was = [{name: call[name] for name in ("tool_name", "arguments")} for call in done]
         if calls != was:
-            raise self._parted(step.run, line, "calls", cast(Json, was), cast(Json, calls))
+            raise self._parted(step.run, line, "calls", cast("Json", was), cast("Json", calls))
         return await self.keep(step, line)
 
     async def keep(self, step: Step, line: Event) -> Draft:
@@ -225,8 +225,8 @@ class _Teller:
 
     async def collect(self, step: Step, line: Event) -> Draft:
         """What became of the children is recorded; how many of them may fail, and what `keep` makes of the others, is not."""
-        results = [(bool(one["success"]), one["result"]) for one in cast(list[Object], line.body["results"])]
-        error = cast(Object, line.body.get("error") or {})
+        results = [(bool(one["success"]), one["result"]) for one in cast("list[Object]", line.body["results"])]
+        error = cast("Object", line.body.get("error") or {})
         draft = perform.returned(step, results, did=bool(error.get("final")))
         if "outcome" not in line.body and draft.body.get("outcome") != "error":
             return Draft(line.type, line.body)  # `keep` had failed, and is told again where it was made good
@@ -249,7 +249,7 @@ class _Teller:
 
     def _choose_prompt(self, step: Step, line: Event) -> None:
         """Of each prompt the variant that is wanted, or that was asked with, where the definition has it."""
-        then = cast(str, cast(Object, line.body.get("prompt") or {}).get("variant", ""))
+        then = cast("str", cast("Object", line.body.get("prompt") or {}).get("variant", ""))
         wanted = then if self._variant is None else self._variant
         texts = self._bound.definition.prompts(step.run.state)
         having = {prompt.name for prompt in texts if prompt.variant == wanted}
@@ -275,7 +275,7 @@ class _Teller:
         where = route(
             definition,
             charged(definition, run, body),
-            cast(str, body["outcome"]),
+            cast("str", body["outcome"]),
             line.at,
             call=cast("Object | None", body.get("call")),
             over=over if over.startswith(DAILY) else "",  # what all runs of that day had used up is a fact
@@ -353,13 +353,13 @@ def _chosen(body: Object, *, several: bool) -> Json:
     sure: Object = {"confidence": body["confidence"]} if "confidence" in body else {}
     first = cast("Object | None", body.get("call") or body.get("considered"))
     if first is None:
-        reply: Object = {**cast(Object, body.get("given", body["reply"])), **sure}
+        reply: Object = {**cast("Object", body.get("given", body["reply"])), **sure}
         return [reply] if several else reply
-    made = [first, *cast(list[Object], body.get("queue") or [])]
+    made = [first, *cast("list[Object]", body.get("queue") or [])]
     answer: list[Json] = [{"intent": call["tool_name"], "arguments": _as_made(call), **sure} for call in made]
     return answer if several else answer[0]
 
 
 def _as_made(call: Object) -> Object:
     """The arguments of a call, with its references to earlier ones."""
-    return {**cast(Object, call["arguments"]), **cast(Object, call.get("from") or {})}
+    return {**cast("Object", call["arguments"]), **cast("Object", call.get("from") or {})}

@@ -81,9 +81,9 @@ class Rule:
     def letter(self, event: Occurrence) -> Letter:
         machine = event.machine if isinstance(event, In) else ""
         inner: object = event.event if isinstance(event, In) else event
-        state, outcome = cast(tuple[object, ...], inner) if isinstance(inner, tuple) and len(inner) == 2 else (inner, None)
+        state, outcome = cast("tuple[object, ...]", inner) if isinstance(inner, tuple) and len(inner) == 2 else (inner, None)
         if isinstance(state, type) and issubclass(state, State):
-            name = cast(SomeState, state).name
+            name = cast("SomeState", state).name
             if outcome is None:
                 return entered(name, machine)
             if isinstance(outcome, str):

@@ -33,7 +33,7 @@ def _generator() -> "type[GenerateJsonSchema]":
         """pydantic's own, with one Decimal for all versions: a number (a decimal string is accepted too)."""
 
         def decimal_schema(self, schema: "core_schema.DecimalSchema") -> "JsonSchemaValue":
-            given = cast(Mapping[str, float], schema)
+            given = cast("Mapping[str, float]", schema)
             return {"type": "number"} | {name: float(given[bound]) for bound, name in _BOUNDS.items() if bound in given}
 
     return Schema
@@ -44,22 +44,22 @@ def adapter(annotation: Hashable) -> "TypeAdapter[object]":
     """One TypeAdapter for one type; building it is what costs."""
     from pydantic import TypeAdapter
 
-    return TypeAdapter(cast(type[object], annotation))
+    return TypeAdapter(cast("type[object]", annotation))
 
 
 def schema_of(annotation: Hashable, mode: "JsonSchemaMode" = "validation") -> Object:
     """The JSON Schema of a model or any type, references inlined. Raises DeclarationError for one that has none or holds a secret."""
-    return cast(Object, json.loads(_schema(annotation, mode)))  # the caller's own: it may be changed
+    return cast("Object", json.loads(_schema(annotation, mode)))  # the caller's own: it may be changed
 
 
 @lru_cache(maxsize=1024)
 def _schema(annotation: Hashable, mode: "JsonSchemaMode") -> str:
     from pydantic import PydanticUserError
 
-    name = cast(str, getattr(annotation, "__name__", annotation))
+    name = cast("str", getattr(annotation, "__name__", annotation))
     try:
         raw = adapter(annotation).json_schema(schema_generator=_generator(), mode=mode)
-        schema = inlined(cast(Object, raw))
+        schema = inlined(cast("Object", raw))
         canonical(schema)
     except PydanticUserError as error:
         raise DeclarationError(f"{name}: {no_schema(error)}") from None
@@ -94,7 +94,7 @@ def alternatives(schema: Object) -> Iterator[Object]:
     """The schema, and those that may or must hold beside it."""
     yield schema
     for word in ("anyOf", "oneOf", "allOf"):
-        for each in cast(list[Object], schema.get(word) or []):
+        for each in cast("list[Object]", schema.get(word) or []):
             yield from alternatives(each)
 
 
@@ -112,8 +112,8 @@ def holds_secret(node: Json) -> bool:
 
 def inlined(schema: Object) -> Object:
     """Without `$ref` and `$defs`. Raises DeclarationError for a schema that contains itself."""
-    definitions = cast(Mapping[str, Json], schema.get("$defs", {}))
-    return cast(Object, _inline(schema, definitions, ()))
+    definitions = cast("Mapping[str, Json]", schema.get("$defs", {}))
+    return cast("Object", _inline(schema, definitions, ()))
 
 
 def _inline(node: Json, definitions: Mapping[str, Json], inside: tuple[str, ...]) -> Json:
@@ -130,7 +130,7 @@ def _inline(node: Json, definitions: Mapping[str, Json], inside: tuple[str, ...]
             raise DeclarationError(f"schema refers to {reference!r}, which it does not define")
         rest = {key: _inline(value, definitions, inside) for key, value in node.items() if key not in ("$ref", "$defs")}
         target = _inline(definitions[name], definitions, (*inside, name))
-        return {**cast(Object, target), **rest}
+        return {**cast("Object", target), **rest}
     return {key: _inline(value, definitions, inside) for key, value in node.items() if key != "$defs"}
 
 
@@ -173,13 +173,13 @@ def _normal(node: Json, *, names: bool = False) -> Json:
         elif key == "oneOf":
             result["anyOf"] = _normal(value)
         elif key == "required" and isinstance(value, list):
-            result[key] = cast(Json, sorted(cast(list[str], value)))
+            result[key] = cast("Json", sorted(cast("list[str]", value)))
         else:
             result[key] = _normal(value, names=key in ("properties", "patternProperties"))
     if (
         isinstance(result.get("enum"), list)
         and "type" in result
-        and all(isinstance(v, str) for v in cast(list[Json], result["enum"]))
+        and all(isinstance(v, str) for v in cast("list[Json]", result["enum"]))
     ):
         result["type"] = "string"
     return result
@@ -202,8 +202,8 @@ def violation(value: Json, schema: Object) -> str | None:
     """What a value violates of a JSON Schema that came from outside, in one line; None if it fits."""
     from jsonschema import Draft202012Validator, ValidationError
 
-    checker = cast(_Checker, Draft202012Validator(schema))
-    for error in cast(Iterable[ValidationError], checker.iter_errors(value)):
+    checker = cast("_Checker", Draft202012Validator(schema))
+    for error in cast("Iterable[ValidationError]", checker.iter_errors(value)):
         return f"{error.json_path}: does not fit {error.validator!r}: {str(error.validator_value)[:80]}"  # never the value itself
     return None
 

@@ -40,6 +40,6 @@ def _calls(run: Run, kind: str, body: Object, settled: Pending | None, failed: b
     if one is not None:
         yield one.digest[:12], run.error if failed else None
     if settled is None:
-        for call in cast(list[Object], body.get("calls") or []):
+        for call in cast("list[Object]", body.get("calls") or []):
             name: Json = call["tool_name"]
             yield digest({"tool_name": name, "arguments": call.get("arguments")})[:12], cast("Object | None", call.get("error"))

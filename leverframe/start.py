@@ -90,7 +90,7 @@ def named(what: str, given: object) -> str:
         raise InputError(
             f"{what}: {'it is empty' if isinstance(given, str) else f'{type(given).__name__} is no text'}; give a name"
         )
-    return cast(str, admit(given, what=what, limit=256))
+    return cast("str", admit(given, what=what, limit=256))
 
 
 def id_of(tenant: str, machine: str, key: str | None) -> str:
@@ -105,7 +105,7 @@ def child_key(run: Run, index: int) -> str:
 
 def read_input(machine: Machine[Never], given: "Memory | Mapping[str, object]") -> Object:
     """Input as memory data. Raises InvalidMemory, TooLarge, NotJson."""
-    if not isinstance(cast(object, given), Memory | Mapping):
+    if not isinstance(cast("object", given), Memory | Mapping):
         raise InvalidMemory(
             f"input of {machine.name}: {type(given).__name__} is neither {machine.memory.__name__} nor its fields"
         )
@@ -117,4 +117,4 @@ def read_input(machine: Machine[Never], given: "Memory | Mapping[str, object]") 
         memory = machine.memory.model_validate_json(ordered(clean))
     except ValidationError as error:
         raise InvalidMemory(f"input of {machine.name}: {compact(error)}") from None
-    return cast(Object, admit_dump(lambda: memory.model_dump(mode="json", by_alias=True), what="input", limit=MAX_MEMORY))
+    return cast("Object", admit_dump(lambda: memory.model_dump(mode="json", by_alias=True), what="input", limit=MAX_MEMORY))

@@ -101,7 +101,7 @@ class Got:
 
     def all(self, tool: Runs[R]) -> list[R]:
         """Every result of that tool, in the order of the calls."""
-        return [cast(R, value) for name, value in self._results if name == tool.name]
+        return [cast("R", value) for name, value in self._results if name == tool.name]
 
     def get(self, tool: Runs[R]) -> R | None:
         """The first result of that tool, or None if it was not called."""

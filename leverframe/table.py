@@ -15,27 +15,27 @@ def refuse_mistyped(machine: str, memory: object, edges: object, exceeded: objec
     """What type checkers refuse, refused for those who run none. Raises DeclarationError, EdgeError."""
     if not _is(memory, Memory):
         raise DeclarationError(f"machine {machine}: memory is {shown(memory)}; name a class that derives from Memory")
-    for name, field in cast(type[Memory], memory).model_fields.items():
+    for name, field in cast("type[Memory]", memory).model_fields.items():
         if field.alias or field.validation_alias or field.serialization_alias:
             raise DeclarationError(f"machine {machine}: memory field {name} has an alias; memory is known by its own names only")
     if not isinstance(edges, Mapping):
         raise EdgeError(f'machine {machine}: edges is {shown(edges)}; write {{State: {{"outcome": NextState}}}}')
-    for state, row in cast(Mapping[object, object], edges).items():
+    for state, row in cast("Mapping[object, object]", edges).items():
         _refuse_no_state(f"machine {machine}: a row of the table is of", state)
-        name = cast(type[State[Never]], state).name
+        name = cast("type[State[Never]]", state).name
         if state is Back or state is Next:
             what = "the state an error came from" if state is Back else "where the following call of an answer leads"
             raise EdgeError(f"machine {machine}: {name} has a row; it has none, it stands for {what}")
         if not isinstance(row, Mapping):
             raise EdgeError(f'machine {machine}: state {name}: its row is {shown(row)}; write {{"outcome": NextState}}')
-        for outcome, target in cast(Mapping[object, object], row).items():
+        for outcome, target in cast("Mapping[object, object]", row).items():
             if not isinstance(outcome, str):
                 raise EdgeError(f"machine {machine}: state {name}: an outcome is {shown(outcome)}; outcomes are strings")
             _refuse_no_state(f"machine {machine}: state {name}: {outcome!r} leads to", target)
     if exceeded is not None:
         _refuse_no_state(f"machine {machine}: limits lead to", exceeded)
         if exceeded is Back or exceeded is Next:
-            name = cast(type[State[Never]], exceeded).name
+            name = cast("type[State[Never]]", exceeded).name
             raise EdgeError(f"machine {machine}: limits lead to {name}; name a state where a person decides, or an End")
 
 
@@ -43,7 +43,7 @@ def refuse_others(machine: str, name: str, given: object, wanted: type) -> None:
     """Raises DeclarationError for a list that holds anything else."""
     if not isinstance(given, Sequence) or isinstance(given, str):
         raise DeclarationError(f"machine {machine}: {name} is {shown(given)}; write a list of {wanted.__name__}")
-    for item in cast(Sequence[object], given):
+    for item in cast("Sequence[object]", given):
         if not isinstance(item, wanted):
             raise DeclarationError(f"machine {machine}: {name} holds {shown(item)}, which is no {wanted.__name__}")
 

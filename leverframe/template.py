@@ -87,7 +87,7 @@ class _Expression(Protocol):
 
 @lru_cache(maxsize=1024)
 def _expression(text: str) -> _Expression:
-    return cast(_Expression, _environment().compile_expression(text, undefined_to_none=False))
+    return cast("_Expression", _environment().compile_expression(text, undefined_to_none=False))
 
 
 @lru_cache(maxsize=1024)
@@ -170,12 +170,12 @@ def _environment() -> "ImmutableSandboxedEnvironment":
         def getattr(self, obj: object, attribute: str) -> object:
             # A field called `items` is the field, not the method of dict; a missing one names what is there.
             if isinstance(obj, dict):
-                fields = cast(dict[str, object], obj)
+                fields = cast("dict[str, object]", obj)
                 if attribute in fields:
                     return fields[attribute]
                 if not hasattr(dict, attribute):
                     return self.undefined(f"there is no field {attribute!r}: it {not_among(attribute, fields)}")
-            return cast(object | Undefined, super().getattr(obj, attribute))
+            return cast("object | Undefined", super().getattr(obj, attribute))
 
         def call(self, context: Context, called: object, /, *args: object, **named: object) -> object:
             _count(context)
@@ -198,7 +198,7 @@ def _environment() -> "ImmutableSandboxedEnvironment":
     for name in ("lipsum", "cycler", "joiner"):
         environment.globals.pop(name, None)
     environment.filters.pop("random", None)
-    filters = cast(dict[str, object], environment.filters)
+    filters = cast("dict[str, object]", environment.filters)
     filters |= {"_rounds": pass_context(_rounds), "_bounded": _bounded}
     return environment
 
@@ -234,7 +234,7 @@ def _bounded(value: object) -> object:
 
 
 def _length(value: object) -> int:
-    return len(cast(Sized, value)) if isinstance(value, str | list | tuple) else 0
+    return len(cast("Sized", value)) if isinstance(value, str | list | tuple) else 0
 
 
 def _refuse_huge(operator: str, left: object, right: object) -> None:
@@ -254,7 +254,7 @@ def _shown(value: object) -> object:
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return value
     if value is None or isinstance(value, bool | dict | list | tuple | BaseModel):
-        return readable(cast(Json, to_jsonable_python(value)))
+        return readable(cast("Json", to_jsonable_python(value)))
     return value
 
 

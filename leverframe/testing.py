@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 def __getattr__(name: str) -> object:
     if name in ("ExamplesLLM", "Scripted"):  # pytest loads this module in every project: models only where they are wanted
-        return cast(object, getattr(import_module("leverframe.llm"), name))
+        return cast("object", getattr(import_module("leverframe.llm"), name))
     raise AttributeError(f"module 'leverframe.testing' has no attribute {name!r}")
 
 

@@ -126,7 +126,7 @@ class Tool(Generic[W, P, T_co, R_co]):
             raise InvalidArguments(f"{self.name}: {error}") from None
         if self._model is not None:
             (value,) = bound.values()
-            return Call(self.name, self.admit(_dumped(cast(BaseModel, value), self.name)))
+            return Call(self.name, self.admit(_dumped(cast("BaseModel", value), self.name)))
         return Call(self.name, self.admit(bound))
 
     def gives(self) -> type[R_co] | None:
@@ -140,7 +140,7 @@ class Tool(Generic[W, P, T_co, R_co]):
         except ValidationError as error:
             raise InvalidArguments(f"{self.name}: {compact(error)}") from None
         clean = _dumped(model, self.name)
-        if extra := set(cast(Mapping[object, object], arguments)) - set(clean) - self._known:
+        if extra := set(cast("Mapping[object, object]", arguments)) - set(clean) - self._known:
             raise InvalidArguments(f"{self.name}: unknown argument {str(min(extra, key=str))[:80]!r}")
         return clean
 
@@ -154,6 +154,10 @@ class Tool(Generic[W, P, T_co, R_co]):
             found = error.errors(include_url=False, include_context=False, include_input=False)
             if wrong := [one for one in found if not one["loc"] or one["loc"][0] not in later]:
                 raise InvalidArguments(f"{self.name}: {_lines(wrong)}") from None
+
+    @cached_property
+    def _fields(self) -> tuple[str, ...]:
+        return tuple(self.arguments.model_fields)
 
     @cached_property
     def _known(self) -> frozenset[str | None]:
@@ -217,12 +221,12 @@ class Tool(Generic[W, P, T_co, R_co]):
         if self._model is not None:
             (name,) = self._visible.parameters
             return {name: model, **given}
-        return {**{name: getattr(model, name) for name in type(model).model_fields}, **given}
+        return {**{name: getattr(model, name) for name in self._fields}, **given}
 
     async def reconcile(self, key: str) -> bool | None:
         """Did the call with this key happen? None: cannot tell."""
         ask = self.options.reconcile
-        return None if ask is None else cast(bool | None, await self._called(ask, Key(key)))
+        return None if ask is None else cast("bool | None", await self._called(ask, Key(key)))
 
     async def _called(self, function: Callable[..., object], *given: object, **named: object) -> object:
         import asyncio  # declaring a tool does not pay for it
@@ -232,7 +236,7 @@ class Tool(Generic[W, P, T_co, R_co]):
         async with asyncio.timeout(self.options.timeout):
             if _is_async(function):
                 with Contained():
-                    return await cast(Callable[..., Awaitable[object]], function)(*given, **named)
+                    return await cast("Callable[..., Awaitable[object]]", function)(*given, **named)
             return await in_thread(partial(function, *given, **named), self.name)
 
     @cached_property
@@ -263,7 +267,7 @@ class Tool(Generic[W, P, T_co, R_co]):
 
     @property
     def _returns(self) -> Hashable:
-        return cast(Hashable, self._hints["return"])
+        return cast("Hashable", self._hints["return"])
 
     def _schema(self, of: Hashable) -> Object:
         try:
@@ -275,7 +279,7 @@ class Tool(Generic[W, P, T_co, R_co]):
         return ToolError(f"tool {self.name}: {why}")
 
     def _check_options(self) -> None:
-        effect, timeout, retries = self.effect, cast(object, self.options.timeout), cast(object, self.options.retries)
+        effect, timeout, retries = self.effect, cast("object", self.options.timeout), cast("object", self.options.retries)
         if effect not in EFFECTS:
             hint = did_you_mean(str(effect), list(EFFECTS))
             raise self._refused(f"{effect!r} is no effect class; declare one of {', '.join(map(repr, EFFECTS))}.{hint}")
@@ -362,7 +366,7 @@ class ModelTool(Tool[W, P, T_co, R_co], Generic[A, W, P, T_co, R_co]):
         """The call's arguments as the model. Raises InvalidArguments if it is another tool's call."""
         if call.tool_name != self.name:
             raise InvalidArguments(f"{self.name} cannot read a call of {call.tool_name}")
-        return cast(A, self.arguments.model_validate(call.arguments))
+        return cast("A", self.arguments.model_validate(call.arguments))
 
 
 class SchemaTool(Tool[..., ..., object, Json]):
@@ -403,7 +407,7 @@ class SchemaTool(Tool[..., ..., object, Json]):
         return clean
 
     def expect(self, arguments: Object, later: Collection[str]) -> None:
-        needed = [name for name in cast(list[str], self._input.get("required", [])) if name not in later]
+        needed = [name for name in cast("list[str]", self._input.get("required", [])) if name not in later]
         if problem := schema.violation(arguments, {**self._input, "required": list[Json](needed)}):
             raise InvalidArguments(f"{self.name}: {problem}")
 
@@ -440,14 +444,14 @@ class SchemaTool(Tool[..., ..., object, Json]):
 
 def _dumped(arguments: BaseModel, what: str) -> Object:
     """By alias: what the schema calls a field, and validates again."""
-    return cast(Object, admit_dump(lambda: arguments.model_dump(mode="json", by_alias=True), what=what, limit=MAX_ARGUMENTS))
+    return cast("Object", admit_dump(lambda: arguments.model_dump(mode="json", by_alias=True), what=what, limit=MAX_ARGUMENTS))
 
 
 def _taking_one_object(handler: Callable[..., object]) -> Callable[..., object]:
     """The handler may call its first parameter as it likes."""
 
     async def awaited(arguments: Object, **given: object) -> object:
-        return await cast(Callable[..., Awaitable[object]], handler)(arguments, **given)
+        return await cast("Callable[..., Awaitable[object]]", handler)(arguments, **given)
 
     def plain(arguments: Object, **given: object) -> object:
         return handler(arguments, **given)
@@ -573,7 +577,7 @@ def tool(
     def decorate(function: Callable[..., object]) -> ModelTool[BaseModel, ..., ..., object, object]:
         return ModelTool[BaseModel, ..., ..., object, object](function, options, name=name)
 
-    return cast(Plain, decorate) if function is None else decorate(function)
+    return cast("Plain", decorate) if function is None else decorate(function)
 
 
 def _options(

@@ -82,10 +82,10 @@ class Provider(ThreadingTCPServer):
 class _Desk(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        self._answer(*cast(Provider, self.server).pay(self.headers["Idempotency-Key"], body))
+        self._answer(*cast("Provider", self.server).pay(self.headers["Idempotency-Key"], body))
 
     def do_GET(self) -> None:
-        found = cast(Provider, self.server).done.get(self.path.rpartition("/")[2])
+        found = cast("Provider", self.server).done.get(self.path.rpartition("/")[2])
         self._answer(*((200, found[1]) if found else (404, "nothing was done under this key")))
 
     def _answer(self, status: int, text: str) -> None:
@@ -177,7 +177,7 @@ async def reject(engine: Engine, task: Task) -> None:
 
 async def edit(engine: Engine, task: Task) -> None:
     """To 60 euros, and what is asked then is approved by somebody else."""
-    arguments = cast(Object, cast(Object, task.call)["arguments"])
+    arguments = cast("Object", cast("Object", task.call)["arguments"])
     if arguments["amount"] == "60.00":
         await engine.decide(task.id, by="bob", decision="approved")
     else:
@@ -185,7 +185,7 @@ async def edit(engine: Engine, task: Task) -> None:
 
 
 async def let_it_expire(engine: Engine, task: Task) -> None:
-    cast(FakeClock, engine.clock).advance(timedelta(days=2, seconds=1))
+    cast("FakeClock", engine.clock).advance(timedelta(days=2, seconds=1))
 
 
 async def take_over(engine: Engine, task: Task) -> None:
@@ -284,7 +284,7 @@ def attempt(world: World, way: Way, at: tuple[int, ...] = (), restart: Restart =
     async def happens_and_is_looked_at(engine: Engine) -> None:
         row = await happens(engine)
         points.at, passed = frozenset(), len(points.passed)  # nobody crashes while it is looked at
-        payment = cast("Object | None", cast(Object, row.run.result or {}).get("payment"))
+        payment = cast("Object | None", cast("Object", row.run.result or {}).get("payment"))
         amount = payment["amount"] if payment else None
         trial.end = (row.run.status, row.run.state, amount, row.run.memory["reason"], row.run.memory["note"])
         trial.effects = await engine.store.effects(row.run.id)
@@ -358,8 +358,8 @@ async def _unreleased(engine: Engine, row: Row, world: World) -> list[str]:
     pending: Json = None
     for line in await engine.store.events(row.run.id):
         if line.type in ("asked", "edited") and "call" in line.body:
-            pending = cast(Object, line.body["call"])["arguments"]
+            pending = cast("Object", line.body["call"])["arguments"]
         elif line.type == "decided" and line.body["outcome"] == "approved":
-            approved.add(str(cast(Object, pending)["amount"]))
+            approved.add(str(cast("Object", pending)["amount"]))
     asked = {str(json.loads(body)["amount"]) for _, body in world.provider.asked}
     return [f"{amount} euros were asked for, approved were {approved or 'none'}" for amount in asked - approved]

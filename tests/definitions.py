@@ -24,7 +24,7 @@ def definition(**states: Object) -> Object:
         "doc": "A desk.",
         "start": next(iter(states)),
         "memory": {"type": "object", "properties": {"text": {"type": "string"}}},
-        "states": cast(Object, states),
+        "states": cast("Object", states),
         "tools": {name: tool(name.partition("_")[0]) for name in sorted(named - {"missing"})},
         "limits": {"steps": 40, "model_calls": 12, "cost": None, "days": None, "exceeded": None},
         "rules": [],
@@ -35,7 +35,7 @@ def definition(**states: Object) -> Object:
 def limited(exceeded: str, /, **states: Object) -> Object:
     """The same, with a state that limits lead to."""
     body = definition(**states)
-    cast(Object, body["limits"])["exceeded"] = exceeded
+    cast("Object", body["limits"])["exceeded"] = exceeded
     return body
 
 
@@ -45,8 +45,8 @@ def text(body: Object) -> str:
 
 
 def _tools_of(state: Object) -> list[str]:
-    choices = cast(list[Object], state.get("choices", []))
-    return [*cast(list[str], state.get("tools", [])), *(cast(str, c["intent"]) for c in choices if c["kind"] == "tool")]
+    choices = cast("list[Object]", state.get("choices", []))
+    return [*cast("list[str]", state.get("tools", [])), *(cast("str", c["intent"]) for c in choices if c["kind"] == "tool")]
 
 
 def tool(effect: str, *, approval: bool = False) -> Object:
@@ -64,7 +64,7 @@ def tool(effect: str, *, approval: bool = False) -> Object:
 
 
 def _state(kind: str, edges: dict[str, str], **more: Json) -> Object:
-    return {"kind": kind, "doc": "", "edges": cast(Json, edges), **more}
+    return {"kind": kind, "doc": "", "edges": cast("Json", edges), **more}
 
 
 def work(**edges: str) -> Object:
@@ -83,11 +83,11 @@ def _choice(name: str) -> Json:
 
 
 def fetch(*tools: str, **edges: str) -> Object:
-    return _state("fetch", edges, tools=cast(Json, list(tools)), builds=False)
+    return _state("fetch", edges, tools=cast("Json", list(tools)), builds=False)
 
 
 def act(*tools: str, builds: bool = True, **edges: str) -> Object:
-    return _state("act", edges, tools=cast(Json, list(tools)), builds=builds)
+    return _state("act", edges, tools=cast("Json", list(tools)), builds=builds)
 
 
 def approve(*, to: str = "boss", deadline: int = DAY, **edges: str) -> Object:

@@ -369,7 +369,7 @@ class Explorer:
                 yield f"{run.state}: builds", self._commit(config, [draft])
 
     def local(self, config: Config) -> "Iterator[tuple[str, Config]]":
-        yield from self._local(config, [], cast(Pending, config.run.pending).tool_name)
+        yield from self._local(config, [], cast("Pending", config.run.pending).tool_name)
 
     def _local(self, config: Config, before: list[Draft], tool: str) -> "Iterator[tuple[str, Config]]":
         """One transaction: the tool's rows and the step, or neither."""
@@ -390,7 +390,7 @@ class Explorer:
 
     def call(self, config: Config) -> "Iterator[tuple[str, Config]]":
         """The call goes out; whether it lands is the world's affair. A key that was there before lands as it did then."""
-        call = cast(Pending, config.run.pending)
+        call = cast("Pending", config.run.pending)
         effect = self.definition.tools[call.tool_name].effect
         if effect == "keyed":
             body = {**_acted(config, call.tool_name, effect, "unknown"), "why": "its key is older than 23 hours"}
@@ -408,7 +408,7 @@ class Explorer:
             if outcome != "ok" or not run.queue or "next" not in edges:
                 yield {"outcome": outcome}
                 continue
-            name = cast(str, run.queue[0]["tool_name"])
+            name = cast("str", run.queue[0]["tool_name"])
             yield {"outcome": "next", "call": _call(name, run.ordinal + 1)}
             yield {"outcome": "next", "refused": {"tool_name": name, "error": _fault(name)}}
 
@@ -449,7 +449,7 @@ class Explorer:
     def _landed(self, config: Config) -> "Iterator[tuple[str, Config]]":
         """The holder is still there and records what it heard."""
         run = config.run
-        call = cast(Pending, run.pending)
+        call = cast("Pending", run.pending)
         tool, state = self.definition.tools[call.tool_name], run.state
         if config.sent[call.key].landed or tool.effect == "read":
             for came in self._works(run):
@@ -468,7 +468,7 @@ class Explorer:
 
     def recover(self, config: Config) -> "Iterator[tuple[str, Config]]":
         """Another holder had marked it. `reconcile` tells the truth, or cannot tell."""
-        call, state = cast(Pending, config.run.pending), config.run.state
+        call, state = cast("Pending", config.run.pending), config.run.state
         tool = self.definition.tools[call.tool_name]
         yield f"{state}: unknown", self._commit(config, [Draft("acted", _acted(config, tool.name, tool.effect, "unknown"))])
         if not tool.reconciles:
@@ -530,7 +530,7 @@ class Explorer:
         waiting = run.waiting
         assert waiting is not None
         body: Object = {"state": run.state, "results": []}
-        if waiting.failed > cast(int, self.definition.states[run.state].body["max_failed"]):
+        if waiting.failed > cast("int", self.definition.states[run.state].body["max_failed"]):
             error: Object = {**_fault(run.state), "final": run.did}
             yield f"{run.state}: error", self._commit(config, [Draft("returned", {**body, "outcome": "error", "error": error})])
             return
@@ -540,7 +540,7 @@ class Explorer:
     def keep(self, config: Config) -> "Iterator[tuple[str, Config]]":
         """Only `keep`, again."""
         run, spec = config.run, self.definition.states[config.run.state]
-        held = cast(Object, run.held)
+        held = cast("Object", run.held)
         never = {"error", "unknown", "expired", "unsure", *(spec.tools if spec.kind == "ask" else ())}
         ends = (
             self._works(run) if spec.kind == "act" else ({"outcome": outcome} for outcome in self._truthful(config, spec.edges))
@@ -606,7 +606,7 @@ class Explorer:
         body = draft.body
         if "outcome" in body:
             call = cast("Object | None", body.get("call"))
-            where = route(self.definition, run, cast(str, body["outcome"]), at, call=call, over=over)
+            where = route(self.definition, run, cast("str", body["outcome"]), at, call=call, over=over)
             body = {**body, "to": where.to, **({"exceeded": where.tripped} if where.tripped else {})}
             if self.definition.states[where.to].kind == "act":
                 body["fence"] = config.fence
@@ -619,7 +619,7 @@ class Explorer:
         body, made = line.body, config.made
         outcome = cast("str | None", body.get("outcome"))
         if isinstance(call := body.get("call"), dict):  # of an Ask, of an Act that builds or leads on, of an edit
-            made = Made(cast(str, call["digest"]), frozenset({(before.state, "built")} if line.type == "built" else set()))
+            made = Made(cast("str", call["digest"]), frozenset({(before.state, "built")} if line.type == "built" else set()))
         elif line.type in ("acted", "kept") and outcome is not None and self.definition.states[before.state].kind == "act":
             made = None
         elif outcome is not None and made is not None:
@@ -627,9 +627,9 @@ class Explorer:
             made = replace(made, path=made.path | {(before.state, outcome)}, released=released)
             made = None if outcome in ("rejected", "unsure") else made
         if line.type == "opened" and body["kind"] in ("approve", "answer"):
-            config = replace(config, tasks=config.tasks | {cast(str, body["task"])})
+            config = replace(config, tasks=config.tasks | {cast("str", body["task"])})
         if line.type == "edited" and body["next"] != body["task"]:
-            config = replace(config, tasks=config.tasks | {cast(str, body["next"])})
+            config = replace(config, tasks=config.tasks | {cast("str", body["next"])})
         made = made if after.pending else None
         return self._known_ends(replace(config, made=made), before, line, closes=closes)
 
@@ -640,7 +640,7 @@ class Explorer:
         if (outcome == "unknown" or line.body.get("doubt")) and before.pending:
             doubted.add(before.pending.key)
         if line.type == "settled":
-            closed.add(cast(str, line.body["key"]))
+            closed.add(cast("str", line.body["key"]))
         elif outcome in ("happened", "not_happened") and before.doubts and self.definition.states[before.state].settles:
             closed.add(before.doubts[-1].key)
         if closes and before.pending and line.type == "acted":
@@ -743,13 +743,13 @@ _STEPS: "Mapping[str, Callable[[Explorer, Config], Iterator[tuple[str, Config]]]
 
 def bounded(definition: Definition, model_calls: int, times: int, retries: int) -> Definition:
     """The same machine with limits that are soon reached: days at any moment, model calls after a few, steps and cost never."""
-    states = {name: dict(cast(Object, state)) for name, state in cast(Object, definition.body["states"]).items()}
+    states = {name: dict(cast("Object", state)) for name, state in cast("Object", definition.body["states"]).items()}
     for state in states.values():
         if "times" in state:
-            state["times"] = min(times, cast(int, state["times"]))
-    listed = cast(dict[str, Object], definition.body["tools"])
+            state["times"] = min(times, cast("int", state["times"]))
+    listed = cast("dict[str, Object]", definition.body["tools"])
     tools: Object = {name: {**tool, "retries": retries} for name, tool in listed.items()}
-    limits: Object = {**cast(Object, definition.body["limits"]), "steps": 10**9, "cost": None}
+    limits: Object = {**cast("Object", definition.body["limits"]), "steps": 10**9, "cost": None}
     limits["days"] = 1.0 if definition.days is not None else None
     limits["model_calls"] = model_calls if definition.model_calls is not None else None
     return Definition(canonical({**definition.body, "limits": limits, "states": states, "tools": tools}))
@@ -774,7 +774,7 @@ def _series(tools: Sequence[str], most: int) -> Iterator[tuple[str, ...]]:
 
 
 def _firsts(rule: Object) -> set[tuple[str, str]]:
-    return {cast(tuple[str, str], tuple(cast(list[str], pair))) for pair in cast(list[Json], rule["first"])}
+    return {cast("tuple[str, str]", tuple(cast("list[str]", pair))) for pair in cast("list[Json]", rule["first"])}
 
 
 def _fault(state: str) -> Object:

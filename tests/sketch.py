@@ -42,7 +42,7 @@ def sketch(
         "version": "",
         "doc": "",
         "start": next(iter(states)),
-        "memory": {"type": "object", "properties": cast(Object, dict(memory or {}))},
+        "memory": {"type": "object", "properties": cast("Object", dict(memory or {}))},
         "states": states,
         "tools": {tool: _tool(kind) for tool, kind in (item.split() for item in tools.split(","))},
         "limits": {**LIMITS, **(limits or {})},
@@ -59,7 +59,7 @@ def _state(name: str, kind: str, rest: list[str], edges: dict[str, str], prompts
     more: Object = {}
     kind, most = ("ask", int(kind[3:])) if kind.startswith("ask") and kind[3:] else (kind, 1)
     if kind in ("act", "build", "fetch"):
-        more = {"tools": cast(Json, rest), "builds": kind == "build"}
+        more = {"tools": cast("Json", rest), "builds": kind == "build"}
     elif kind == "ask":
         replies = [outcome for outcome in edges if outcome not in (*rest, "error", "unsure")]
         choices: list[Json] = []
@@ -79,7 +79,7 @@ def _state(name: str, kind: str, rest: list[str], edges: dict[str, str], prompts
     elif kind in ("end", "fail"):
         more = {"success": kind == "end"}
     real = {"build": "act", "once": "compact", "fail": "end"}.get(kind, kind)
-    return {"kind": real, "doc": "", "edges": cast(Json, edges), **more}
+    return {"kind": real, "doc": "", "edges": cast("Json", edges), **more}
 
 
 def _choice(intent: str, kind: str) -> Object:

@@ -33,7 +33,7 @@ async def later(self: object, memory: Desk) -> None:
 
 def said(kind: object, **attributes: object) -> str:
     """The message that a machine is refused with whose one state says this of itself."""
-    here = new_class("Here", (cast(type[Work[Desk]], kind),), {}, lambda body: body.update(attributes))
+    here = new_class("Here", (cast("type[Work[Desk]]", kind),), {}, lambda body: body.update(attributes))
     with pytest.raises(EdgeError) as refused:
         Machine("desk", memory=Desk, edges={here: {}})
     return str(refused.value)
@@ -117,6 +117,6 @@ class Over(End[Desk]):
     ],
 )
 def test_rules_and_accepted_findings_are_what_they_are_called(given: dict[str, object], message: str) -> None:
-    declare = cast(Callable[..., Machine[Never]], Machine)
+    declare = cast("Callable[..., Machine[Never]]", Machine)
     with pytest.raises(DeclarationError, match=message):
         declare("desk", memory=Desk, edges={Over: {}}, **given)

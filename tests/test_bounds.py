@@ -52,7 +52,7 @@ def worst(body: Object) -> tuple[int, int]:
         run = todo.pop()
         for begun, ended in brute.ends(run, 0):
             try:
-                where = route(brute.definition, begun, cast(str, ended["outcome"]), 0)
+                where = route(brute.definition, begun, cast("str", ended["outcome"]), 0)
             except EdgeError:
                 continue
             tripped: Object = {"exceeded": where.tripped} if where.tripped else {}

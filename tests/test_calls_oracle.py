@@ -72,7 +72,9 @@ class Brute:
 
     def key(self, run: Run) -> object:
         call, spec = run.pending, self.definition.states[run.state]
-        firsts = {tuple(cast(list[str], pair)) for rule in self.definition.call_rules for pair in cast(list[Json], rule["first"])}
+        firsts = {
+            tuple(cast("list[str]", pair)) for rule in self.definition.call_rules for pair in cast("list[Json]", rule["first"])
+        }
         return (
             run.state,
             call and (call.tool_name, call.maker, call.approved == call.digest, frozenset(firsts & set(call.via))),
@@ -104,7 +106,7 @@ class Brute:
     def executes(self, run: Run, call: Pending, depth: int) -> None:
         keeps = True
         for rule in self.definition.call_rules:
-            if rule["before"] == call.tool_name and not any(list(step) in cast(list[Json], rule["first"]) for step in call.via):
+            if rule["before"] == call.tool_name and not any(list(step) in cast("list[Json]", rule["first"]) for step in call.via):
                 keeps = False
                 self.breaks(rule, depth)
         self.executed.add(Happened(run.state, call.tool_name, call.approved == call.digest, keeps))
@@ -145,7 +147,7 @@ class Brute:
 
     def acts(self, run: Run, spec: Spec, depth: int) -> Iterator[tuple[Run, Object]]:
         for begun, tool in self.begun(run):
-            self.executes(begun, cast(Pending, begun.pending), depth)
+            self.executes(begun, cast("Pending", begun.pending), depth)
             self.would_break(begun, [tool], depth)
             effect = self.definition.tools[tool].effect
             for outcome in spec.edges:
@@ -175,7 +177,7 @@ class Brute:
 
     def leaves(self, run: Run, body: Object) -> Iterator[tuple[Hop, Run]]:
         """With no limit in sight; and where one trips just now."""
-        outcome = cast(str, body["outcome"])
+        outcome = cast("str", body["outcome"])
         for steps in (0, TOO_MANY_STEPS):
             counted = but(run, steps=steps)
             try:
@@ -309,7 +311,7 @@ def rules_over(draw: st.DrawFn, kinds: dict[str, str], lines: list[str]) -> Obje
     scope = draw(st.sampled_from(((), (), ("after",), ("before",), ("after", "until"), ("after", "until", "closed"))))
     if scope:
         body["scope"] = {name: True if name == "closed" else [draw(some)] for name in scope}
-    return cast(Object, body)
+    return cast("Object", body)
 
 
 def agreed(body: Object) -> list[bool]:

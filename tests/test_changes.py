@@ -20,12 +20,12 @@ RULE = "“each call of issue_refund is executed only after Release: approved or
 
 def at(body: Object, *path: str) -> Object:
     for name in path:
-        body = cast(Object, body[name])
+        body = cast("Object", body[name])
     return body
 
 
 def choices(body: Object) -> list[Object]:
-    return cast(list[Object], at(body, "states", "Triage")["choices"])
+    return cast("list[Object]", at(body, "states", "Triage")["choices"])
 
 
 def said(change: Callable[[Object], object]) -> list[str]:
@@ -86,7 +86,7 @@ EDITS: list[tuple[Callable[[Object], object], list[str]]] = [
         lambda body: at(body, "memory", "properties").update(iban={"type": "string"}),
         ["the memory changed: iban is new"],
     ),
-    (lambda body: body.update(rules=cast(Json, [])), [f"rule {RULE} is gone"]),
+    (lambda body: body.update(rules=cast("Json", [])), [f"rule {RULE} is gone"]),
 ]
 
 

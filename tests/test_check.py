@@ -50,10 +50,10 @@ class Broken:
 
 
 def changed(body: Object, *path: str, to: Json) -> Object:
-    copy = cast(Object, json.loads(json.dumps(body)))
+    copy = cast("Object", json.loads(json.dumps(body)))
     place = copy
     for key in path[:-1]:
-        place = cast(Object, place[key])
+        place = cast("Object", place[key])
     place[path[-1]] = to
     return copy
 
@@ -69,9 +69,9 @@ def by(field: str, default: str | None = None, **prompts: str) -> Object:
             "$defs": {"Shop": {"enum": ["electronics", "apparel"]}},
         },
     )
-    think = cast(Object, cast(Object, body["states"])["Think"])
+    think = cast("Object", cast("Object", body["states"])["Think"])
     think.pop("prompt")
-    think["prompt_by"] = {"field": field, "prompts": cast(Json, prompts), "default": default}
+    think["prompt_by"] = {"field": field, "prompts": cast("Json", prompts), "default": default}
     think["texts"] = {"desk/a": PROMPT}
     return body
 
@@ -468,7 +468,7 @@ def accepting(*accepts: Object) -> Object:
 def test_an_accepted_finding_fails_nothing_and_keeps_its_reason() -> None:
     trap = changed(accepting({"code": "LF105", "state": "Wait", "reason": "a person stops it"}), "limits", "exceeded", to=None)
     report = review(
-        changed(trap, "states", to={name: state for name, state in cast(Object, trap["states"]).items() if name != "Over"})
+        changed(trap, "states", to={name: state for name, state in cast("Object", trap["states"]).items() if name != "Over"})
     )
     assert [(one.code, one.accepted) for one in report.findings] == [("LF105", "a person stops it")]
     assert not report.fails

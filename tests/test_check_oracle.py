@@ -67,14 +67,14 @@ def world(rows: list[tuple[str, list[int]]], limit: int | None) -> World:
                     broken.add((name, f"o{place}"))
                 else:
                     own.add_edge(name, to)
-        states[name] = {**(compact() if kind == "compact" else end() if kind == "end" else work()), "edges": cast(Json, edges)}
+        states[name] = {**(compact() if kind == "compact" else end() if kind == "end" else work()), "edges": cast("Json", edges)}
     body = definition(**states)
     every = own.copy()
     if limit is not None:
         target = names[limit % len(names)]
-        cast(Object, body["limits"])["exceeded"] = target
+        cast("Object", body["limits"])["exceeded"] = target
         every.add_edges_from((name, target) for name, state in states.items() if state["edges"])
-    cast(Object, body["limits"])["steps"] = None
+    cast("Object", body["limits"])["steps"] = None
     ends = {name for name, (kind, _) in zip(names, rows, strict=True) if kind == "end"}
     return World(body, own, every, ends, broken)
 
@@ -91,7 +91,7 @@ def agreed(rows: list[tuple[str, list[int]]], limit: int | None) -> None:
     it = world(rows, limit)
     graph = Graph(it.body)
     found = [*references(graph), *ways(graph)]
-    assert {(cast(str, one.state), cast(str, one.outcome)) for one in found if one.code == "LF102"} == it.broken
+    assert {(cast("str", one.state), cast("str", one.outcome)) for one in found if one.code == "LF102"} == it.broken
     assert {one.state for one in found if one.code == "LF103"} == set(it.own) - it.reached
     agrees_about_traps(it, [one for one in found if one.code in ("LF104", "LF105", "LF106")])
     agrees_about_loops(it, [one for one in card(graph) if one.code == "LF210"])
@@ -105,13 +105,13 @@ def agrees_about_traps(it: World, found: list[Finding]) -> None:
     traps = [set(states) for states in nx.attracting_components(it.own) if not states & (it.ends | gone) and states <= it.reached]
     assert len(found) == len(traps)
     exits = {name for name in it.every if any(nx.has_path(it.every, name, one) for one in it.ends)}
-    target = cast(str | None, cast(Object, it.body["limits"])["exceeded"])
+    target = cast("str | None", cast("Object", it.body["limits"])["exceeded"])
     away = nx.single_source_shortest_path_length(it.every, it.start)
     for trap in traps:
         one = next(one for one in found if one.state in trap)
         dead = len(trap) == 1 and it.own.out_degree(next(iter(trap))) == 0
         assert one.code == ("LF104" if dead else "LF106" if target in exits else "LF105")
-        assert len(one.path) == min(away[name] for name in trap) == away[cast(str, one.state)]
+        assert len(one.path) == min(away[name] for name in trap) == away[cast("str", one.state)]
         assert dead or all(name in one.message for name in trap) or "more" in one.message
 
 

@@ -72,7 +72,7 @@ class Share(Delegate[Box, Result]):
     machine, returns, deadline, concurrency = "adder", Result, DAY, 2
 
     def give(self, memory: Box) -> list[Sum]:
-        return cast(list[Sum], (given.pop(0) if given else right)(memory))
+        return cast("list[Sum]", (given.pop(0) if given else right)(memory))
 
     def keep(self, memory: Box, results: Sequence[Result | None]) -> None:
         memory.items = [result.n for result in results if result]

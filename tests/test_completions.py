@@ -34,7 +34,7 @@ Write = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 @cache
 def corpus(name: str) -> list[Object]:
-    return cast(list[Object], yaml.safe_load((HERE / f"{name}.yaml").read_text()))
+    return cast("list[Object]", yaml.safe_load((HERE / f"{name}.yaml").read_text()))
 
 
 def cases(*names: str) -> list[object]:
@@ -48,13 +48,13 @@ def grown(value: Json) -> Json:
     if not isinstance(value, dict):
         return value
     if "$join" in value:
-        return "".join(cast(list[str], grown(value["$join"])))
+        return "".join(cast("list[str]", grown(value["$join"])))
     for name in ("$repeat", "$count", "$times"):
         if name in value:
-            what, times = cast(tuple[Json, int], value[name])
+            what, times = cast("tuple[Json, int]", value[name])
             if name == "$times":
                 return [what] * times
-            return cast(str, what) * times if name == "$repeat" else "".join(cast(str, what) % n for n in range(times))
+            return cast("str", what) * times if name == "$repeat" else "".join(cast("str", what) % n for n in range(times))
     return {key: grown(item) for key, item in value.items()}
 
 
@@ -63,42 +63,42 @@ def grown(value: Json) -> Json:
 
 def http(case: Object, body: bytes) -> bytes:
     kind = case.get("type", "application/json")
-    named = {**({"Content-Type": kind} if kind else {}), **cast(Object, case.get("headers", {})), "Content-Length": len(body)}
+    named = {**({"Content-Type": kind} if kind else {}), **cast("Object", case.get("headers", {})), "Content-Length": len(body)}
     lines = "".join(f"{name}: {value}\r\n" for name, value in named.items())
     return HTTP.format(status=case.get("status", 200), headers=lines).encode() + body
 
 
 def raw(api: str, case: Object) -> Said:
-    case = cast(Object, grown(case))
+    case = cast("Object", grown(case))
     if "server" in case:
-        return SERVERS[cast(str, case["server"])](case)
+        return SERVERS[cast("str", case["server"])](case)
     if "events" in case:
         good = providers.chat_stream(GOOD)
-        found = [part for item in cast(list[Json], case["events"]) for part in (good if item == "GOOD" else [item])]
+        found = [part for item in cast("list[Json]", case["events"]) for part in (good if item == "GOOD" else [item])]
         return events(*found, done=case.get("done") is not False)
     if "text" in case:
-        return http(case, cast(str, case["text"]).encode(cast(str, case.get("encoding", "utf-8"))))
+        return http(case, cast("str", case["text"]).encode(cast("str", case.get("encoding", "utf-8"))))
     body = case["body"] if "body" in case else whole(api, case)
     return http(case, json.dumps(body).encode())
 
 
 def whole(api: str, case: Object) -> object:
     """A good answer of the API, but for what the case changes."""
-    content, change = cast(str, case.get("content", GOOD)), cast(dict[str, object], case.get("change", {}))
+    content, change = cast("str", case.get("content", GOOD)), cast("dict[str, object]", case.get("change", {}))
     if api == "messages":
         return providers.claude(content) | change
     if api == "gemini":
         body = providers.gemini(content)
-        cast(list[dict[str, object]], body["candidates"])[0] |= change
+        cast("list[dict[str, object]]", body["candidates"])[0] |= change
         return body
     body = providers.chat(content)
-    choice = cast(list[dict[str, object]], body["choices"])[0]
+    choice = cast("list[dict[str, object]]", body["choices"])[0]
     if "calls" in case:
-        calls = cast(list[list[str]], case["calls"])
+        calls = cast("list[list[str]]", case["calls"])
         made = [{"id": "1", "type": "function", "function": {"name": name, "arguments": text}} for name, text in calls]
-        case = {**case, "message": cast(Json, {"content": None, "tool_calls": made})}
-    choice["message"] = {**cast(Object, choice["message"]), **cast(Object, case.get("message", {}))}
-    return body | {"choices": [{**choice, **cast(Object, case.get("choice", {}))}]}
+        case = {**case, "message": cast("Json", {"content": None, "tool_calls": made})}
+    choice["message"] = {**cast("Object", choice["message"]), **cast("Object", case.get("message", {}))}
+    return body | {"choices": [{**choice, **cast("Object", case.get("choice", {}))}]}
 
 
 def chunked(case: Object, piece: bytes, pause: float = 0.0, head: str = "") -> Write:
@@ -198,7 +198,7 @@ async def ended(house: House, api: str, case: Object, said: Said, *, streams: bo
     name = f"{PROVIDER[api]}/big-1"
     async with serving(said) as server:
         address = server.url if PROVIDER[api] == "here" else server.url.removesuffix("/v1")
-        timeout = cast(float, case.get("timeout", 30.0))
+        timeout = cast("float", case.get("timeout", 30.0))
         llm = RemoteLLM(name, base_url=address, modes={name: mode}, timeout=timeout, clock=house.clock)
         engine = house(desk, llm=Watched(llm) if streams else llm)
         row = await engine.start(TriggerCommand("desk", {}))
@@ -209,7 +209,7 @@ async def ended(house: House, api: str, case: Object, said: Said, *, streams: bo
         assert len(server.bodies) <= 1
     log = await engine.store.events(row.run.id)
     body = log[1].body
-    error = cast(Object, body.get("error") or {})
+    error = cast("Object", body.get("error") or {})
     words = str(error.get("cause") or body.get("why") or body.get("reason") or "")
     assert len(words) <= 300 or log[1].type == "blocked"
     outcome = {"postponed": "later", "blocked": "blocked"}.get(log[1].type) or str(body.get("outcome"))
@@ -235,7 +235,7 @@ STREAMS = {"chat": providers.chat_stream, "messages": providers.claude_stream, "
 async def test_what_a_model_writes_ends_the_same_through_every_api_whole_and_streamed(
     house: House, name: str, case: Object
 ) -> None:
-    content = cast(str, grown(case["content"]))
+    content = cast("str", grown(case["content"]))
     for api, stream in STREAMS.items():
         for said in (raw(api, {"content": content}), events(*(stream(content) if len(content) < 50_000 else [])) or None):
             if isinstance(said, bytes) and b"event-stream" in said and len(content) >= 50_000:

@@ -102,7 +102,7 @@ def rules(draw: st.DrawFn) -> Object:
     scope = draw(st.sampled_from(((), ("after",), ("before",), ("after", "until"), ("after", "until", "closed"))))
     if scope:
         body["scope"] = {name: True if name == "closed" else [draw(EVENTS)] for name in scope}
-    return cast(Object, body)
+    return cast("Object", body)
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
@@ -112,7 +112,7 @@ def test_what_runs_at_the_same_time_can_break_is_never_called_proven(child: dict
     inside = Graph(sketch("\n".join([*rows, "Good end", "Bad fail"]), name="child"))
     table = "Orders delegate child* | done: Told, error: Told, expired: Told\nTold work | go: Closed\nClosed end"
     body = sketch(table, rules=[rule])
-    cast(dict[str, Object], body["states"])["Orders"]["concurrency"] = at_once
+    cast("dict[str, Object]", body["states"])["Orders"]["concurrency"] = at_once
     proofs = prove(Graph(body), {"child": inside})
     if proofs and proofs[0].proven:
         brute = Brute(child, compiled(rule), at_once=at_once)

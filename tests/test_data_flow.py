@@ -172,7 +172,7 @@ ASKS = "    Think ask | done: Done, error: Short\n" + REST
 
 
 def vault(prompt: str) -> Graph:
-    shape = cast(Object, Vault.model_json_schema())  # as another tool writes it: a machine of ours may not hold it
+    shape = cast("Object", Vault.model_json_schema())  # as another tool writes it: a machine of ours may not hold it
     body = sketch(ASKS, prompts={"Think": "# user\n\n" + prompt})
     return Graph({**body, "memory": shape})
 

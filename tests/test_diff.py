@@ -494,5 +494,5 @@ async def test_a_run_whose_memory_does_not_fit_stays_where_it_is_pinned(house: H
     narrow = Machine(
         "naps", memory=Narrow, edges={Nap: {"woken": Bell, "expired": Failed}, Bell: {"rung": Done, "expired": Failed}}
     )
-    ((state, fate, runs, why),) = await fates(house, cast(Machine[Box], narrow))
+    ((state, fate, runs, why),) = await fates(house, cast("Machine[Box]", narrow))
     assert (state, fate, runs, why) == (run.state, "stays", 1, "memory: more: Field required")

@@ -70,7 +70,7 @@ def test_a_page_holds_what_a_machine_says_as_data_and_names_the_hashes_of_its_co
     hashes = ["sha256-" + b64encode(sha256(text.encode()).digest()).decode() for text in (style, script)]
     wanted = f"default-src 'none'; style-src '{hashes[0]}'; script-src '{hashes[1]}'; base-uri 'none'; form-action 'none'"
     assert policy == wanted
-    states = cast(dict[str, list[dict[str, str]]], json.loads(data))["states"]
+    states = cast("dict[str, list[dict[str, str]]]", json.loads(data))["states"]
     assert [state["name"] for state in states] == [plain(box.name) for box in drawing(definition).boxes]
 
 
@@ -142,7 +142,7 @@ def mermaid(chromium: Browser, request: pytest.FixtureRequest) -> Callable[[str]
             }""",
             [f"m{next(count)}", text],
         )
-        named = [(re.search(r"state-(s\d+|limits)-\d+$", id_), words) for id_, words in cast(list[tuple[str, str]], found)]
+        named = [(re.search(r"state-(s\d+|limits)-\d+$", id_), words) for id_, words in cast("list[tuple[str, str]]", found)]
         return {match[1]: " ".join(words.split()) for match, words in named if match}
 
     return draw
@@ -234,7 +234,7 @@ def test_no_words_lie_on_others_or_leave_their_card(chromium: Browser, tmp_path:
     page = browser.Watched(chromium).open(tmp_path / "picture.svg")
     found = page.evaluate(BOXES)
     nodes = {node["id"]: node for node in found["nodes"]}
-    labels = {edge["id"]: cast(Rectangle, edge["words"]) for edge in found["edges"] if edge["words"]}
+    labels = {edge["id"]: cast("Rectangle", edge["words"]) for edge in found["edges"] if edge["words"]}
     assert labels
     for id_, node in nodes.items():
         (left, top, right, bottom), (x, y, x2, y2) = node["words"], node["shape"]
@@ -368,8 +368,8 @@ def test_the_ground_follows_the_readers_choice(chromium: Browser, tmp_path: Path
     assert scheme in ("light", "dark")
     (tmp_path / "refund.svg").write_text(graph.svg(MACHINES["refund"]), "utf-8")
     page = browser.Watched(chromium, "dark" if scheme == "dark" else "light").open(tmp_path / "refund.svg")
-    ground = cast(str, page.evaluate("getComputedStyle(document.querySelector('rect')).fill"))
-    ink = cast(str, page.evaluate("getComputedStyle(document.querySelector('text')).fill"))
+    ground = cast("str", page.evaluate("getComputedStyle(document.querySelector('rect')).fill"))
+    ink = cast("str", page.evaluate("getComputedStyle(document.querySelector('text')).fill"))
     dark, light = (sum(int(part) for part in re.findall(r"\d+", colour)) for colour in (ground, ink))
     assert (dark < light) == (scheme == "dark")
     page.close()

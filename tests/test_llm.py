@@ -100,10 +100,10 @@ def test_the_schema_is_pinned_byte_for_byte() -> None:
 
 
 def test_a_tool_is_asked_for_with_its_arguments_apart() -> None:
-    next_of = cast(dict[str, dict[str, list[Object]]], CHOICES.schema["properties"])["next"]
+    next_of = cast("dict[str, dict[str, list[Object]]]", CHOICES.schema["properties"])["next"]
     branch = next_of["anyOf"][0]
-    assert list(cast(Object, branch["properties"])) == ["intent", "arguments"]
-    assert cast(Object, cast(Object, branch["properties"])["arguments"])["required"] == [
+    assert list(cast("Object", branch["properties"])) == ["intent", "arguments"]
+    assert cast("Object", cast("Object", branch["properties"])["arguments"])["required"] == [
         "order_id",
         "amount",
         "note",
@@ -118,7 +118,7 @@ def nodes(schema: Json) -> list[Object]:
         return [node for item in schema for node in nodes(item)]
     if not isinstance(schema, dict):
         return []
-    inside = cast(Object, schema.get("properties", {}))
+    inside = cast("Object", schema.get("properties", {}))
     children = [*inside.values(), schema.get("items"), schema.get("anyOf")]
     return [schema, *(node for child in children for node in nodes(child))]
 
@@ -127,7 +127,7 @@ def test_every_object_is_closed_and_every_property_required() -> None:
     for node in nodes(CHOICES.schema) + nodes(SURE.schema):
         assert {"const", "oneOf", "default", "title", "$ref", "minLength", "maxLength"}.isdisjoint(node)
         if node.get("type") == "object":
-            properties = cast(Object, node["properties"])
+            properties = cast("Object", node["properties"])
             assert node["additionalProperties"] is False
             assert node["required"] == list(properties)
             assert not properties or next(iter(properties)) in ("intent", "next", "order_id", "sku")
@@ -151,7 +151,7 @@ def test_what_strict_modes_refuse_is_said_in_words_or_marks_the_schema_as_loose(
         {"type": "array", "prefixItems": [{"type": "string"}]},
         {"not": {"type": "null"}},
     ):
-        assert not to_wire(cast(Object, loose))[1], loose
+        assert not to_wire(cast("Object", loose))[1], loose
     assert to_wire({"allOf": [{"type": "integer"}], "title": "x"}) == ({"type": "integer"}, True)
     assert to_wire({"const": 3}) == ({"type": "integer", "enum": [3]}, True)
 

@@ -67,7 +67,7 @@ choosy = Anywhere(
 
 
 def cause_of(body: Object) -> str:
-    return str(cast(Object, body["error"])["cause"])
+    return str(cast("Object", body["error"])["cause"])
 
 
 def seen(llm: Scripted) -> str:
@@ -192,8 +192,8 @@ async def test_one_unsure_call_makes_the_whole_answer_unsure(house: House) -> No
     assert (run.state, run.pending, run.queue, world.sent) == ("Person", None, (), [])
     (line,) = [line.body for line in await engine.store.events(run.id) if line.type == "asked"]
     assert line["confidence"] == 0.5
-    assert cast(Object, line["considered"])["tool_name"] == "save"
-    assert [item["tool_name"] for item in cast(list[Object], line["queue"])] == ["find"]
+    assert cast("Object", line["considered"])["tool_name"] == "save"
+    assert [item["tool_name"] for item in cast("list[Object]", line["queue"])] == ["find"]
     await engine.verify(run.id)
 
 
@@ -224,7 +224,7 @@ async def test_a_limit_that_trips_on_the_way_to_the_next_call_leads_where_limits
     assert (run.state, run.status, run.queue) == ("Person", "waiting", ())
     assert [name for name, _ in world.sent] == ["save 0", "save 1"]
     (line,) = [line.body for line in await engine.store.events(run.id) if line.body.get("exceeded")]
-    assert [item["n"] for item in cast(list[Object], line["void"])] == [2, 3]
+    assert [item["n"] for item in cast("list[Object]", line["void"])] == [2, 3]
     assert [status for _, status, _ in await effects(engine, run)] == ["done", "done"]
     await engine.verify(run.id)
 
@@ -267,7 +267,7 @@ async def test_of_reads_together_one_that_fails_is_the_error_and_the_others_are_
     run = await begin(engine, "clerk")
     (body, *_) = [line.body for line in await engine.store.events(run.id) if line.type == "acted"]
     assert body["outcome"] == "error"
-    assert cast(Object, body["result"])["title"] == "about a"
+    assert cast("Object", body["result"])["title"] == "about a"
     assert body["void"] == [{"n": 2, "tool_name": "save", "arguments": {"text": "c"}}]
     assert "about a" in seen(llm)
     assert run.status == "done"
@@ -346,7 +346,7 @@ async def test_a_reference_to_what_is_not_there_ends_the_answer_as_the_makers_er
     events = await engine.store.events(run.id)
     (acted,) = [line.body for line in events if line.type == "acted"]
     assert (acted["outcome"], acted["to"]) == ("next", "Short")
-    assert [item["n"] for item in cast(list[Object], acted["void"])] == [1, 2]
+    assert [item["n"] for item in cast("list[Object]", acted["void"])] == [1, 2]
     (error,) = [cause_of(line.body) for line in events if line.type == "compacted"]
     assert cause in error
     assert len(error) <= 300

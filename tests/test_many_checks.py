@@ -34,7 +34,7 @@ ROOMS = """
 
 
 def proves(rule: object, tools: str = "a keyed, b keyed", first: str = "Act") -> bool:
-    (proven,) = agreed(sketch(ROOMS.replace("{a}", first), tools=tools, rules=[cast(Object, rule)]))
+    (proven,) = agreed(sketch(ROOMS.replace("{a}", first), tools=tools, rules=[cast("Object", rule)]))
     return proven
 
 
@@ -107,10 +107,10 @@ def test_a_definition_whose_next_is_missing_or_misplaced_is_refused(change: tupl
 
 def test_the_definition_says_how_many_and_only_where_there_are_several() -> None:
     body = clerk.definition().body
-    states = cast(dict[str, Object], body["states"])
+    states = cast("dict[str, Object]", body["states"])
     assert states["Plan"]["most"] == 4
     assert all("most" not in state for name, state in states.items() if name != "Plan")
-    assert cast(Object, states["Do"]["edges"])["next"] == "Next"
+    assert cast("Object", states["Do"]["edges"])["next"] == "Next"
     assert not list(violations(body))
     assert [str(one) for one in review(body) if one.level == "error"] == []
 

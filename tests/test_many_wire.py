@@ -40,9 +40,9 @@ otherwise: {intent: over, n: 0}
 
 
 def test_the_schema_is_a_list_of_the_same_choices_and_each_argument_may_refer() -> None:
-    whole = cast(Object, cast(Object, CHOICES.schema["properties"])["next"])
+    whole = cast("Object", cast("Object", CHOICES.schema["properties"])["next"])
     assert (whole["type"], whole["minItems"], whole["maxItems"]) == ("array", 1, 4)
-    first, second, reply = cast(list[Object], cast(Object, whole["items"])["anyOf"])
+    first, second, reply = cast("list[Object]", cast("Object", whole["items"])["anyOf"])
     assert json.dumps(first["properties"]) == (
         '{"intent": {"type": "string", "enum": ["find"]}, "arguments": {"type": "object", "properties": {"text": {"anyOf": '
         '[{"type": "string"}, {"type": "object", "properties": {"$from": {"type": "integer"}, "path": {"type": "string"}}, '
@@ -66,7 +66,7 @@ async def test_examples_may_answer_with_several_calls() -> None:
         return Request(messages=render(EXAMPLES, {"note": note}), choices=choices, prompt=EXAMPLES, memory={"note": note})
 
     answer = await ExamplesLLM().ask(asking("look up rags and pay", CHOICES))
-    assert [cast(Object, one)["intent"] for one in cast(list[Json], answer.chosen)] == ["find", "pay"]
+    assert [cast("Object", one)["intent"] for one in cast("list[Json]", answer.chosen)] == ["find", "pay"]
     assert CHOICES.parse(answer.chosen).queue[0]["from"] == {"to": {"$from": 0, "path": "/title"}}
     assert (await ExamplesLLM().ask(asking("xyzzy", CHOICES))).chosen == [{"intent": "over", "n": 0}]
 

@@ -215,16 +215,16 @@ async def test_a_name_that_no_log_can_keep_is_refused_whoever_gives_it_to_whatev
     before = [row.run for row in await engine.store.runs()]
     what = "source" if verb == "start" else "by"
     with pytest.raises(InputError, match=rf"^{what}: {why}"):
-        await VERBS[verb](engine, asks, cast(str, name))
+        await VERBS[verb](engine, asks, cast("str", name))
     assert [row.run for row in await engine.store.runs()] == before
 
 
 async def test_a_start_that_is_none_of_its_machines_is_told_what_to_give(house: House) -> None:
     engine = house(naps)
     with pytest.raises(InvalidMemory, match="input of naps: NoneType is neither Box nor its fields"):
-        await engine.start(TriggerCommand("naps", cast(Box, None)))
+        await engine.start(TriggerCommand("naps", cast("Box", None)))
     with pytest.raises(InputError, match="start key: int is no text; use 1 to 512 characters"):
-        await engine.start(TriggerCommand("naps", {}, key=cast(str, 5)))
+        await engine.start(TriggerCommand("naps", {}, key=cast("str", 5)))
     assert await engine.store.runs() == []
 
 

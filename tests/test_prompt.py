@@ -540,6 +540,6 @@ def test_names_and_text_alone_are_what_jinja_makes_of_them(value: object, before
 
 @given(VALUES, st.sampled_from([0, 20, 80]))
 def test_what_is_shown_reads_back_as_the_same_value(value: object, inline: int) -> None:
-    shown = readable(cast(Object, value), inline=inline)
+    shown = readable(cast("Object", value), inline=inline)
     assert yaml.safe_load(shown) == value
     assert all(line.isprintable() for line in shown.split("\n"))

@@ -285,7 +285,7 @@ def crowd(rule: Object, *, of: str = "duo", at_once: int = 10) -> list[str]:
     """What is found of a map over `duo`, or over a machine that delegates to it."""
     others = {"duo": Graph(sketch(DUO, name="duo")), "nested": Graph(sketch(NESTED, name="nested"))}
     body = sketch(MAP.format(f"{of}*"), rules=[rule])
-    orders = cast(dict[str, Object], body["states"])["Orders"]
+    orders = cast("dict[str, Object]", body["states"])["Orders"]
     orders |= {"concurrency": at_once, "edges": {"done": "Closed", "error": "Closed", "expired": "Closed"}}
     return [f"{each.code} {each.state}: {'; '.join(map(str, each.path))}" for each in findings(Graph(body), others)]
 

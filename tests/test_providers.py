@@ -137,7 +137,7 @@ def claude(content: str = ANSWER, *, call: bool = False, **changes: object) -> d
 
 
 def claude_stream(content: str = ANSWER, *, call: bool = False) -> list[object]:
-    usage = cast(dict[str, object], claude()["usage"])
+    usage = cast("dict[str, object]", claude()["usage"])
     started: dict[str, object] = {
         "id": "m",
         "type": "message",
@@ -210,7 +210,7 @@ def plain(schema: Object) -> Object:
     """The schema, with the one bound that it has in words."""
     text = json.dumps(schema, ensure_ascii=False)
     return cast(
-        Object,
+        "Object",
         json.loads(text.replace('"type": "number", "exclusiveMinimum": 0', '"type": "number", "description": "more than 0"')),
     )
 
@@ -237,7 +237,7 @@ async def test_anthropic_calls_one_tool(changes: dict[str, object]) -> None:
     answer = json.dumps({"next": {"intent": "open", "fields": {"a": 1}}}) if changes else ANSWER
     async with at("anthropic", http(claude(answer, call=True)), mode="json_schema" if changes else "tools") as (llm, server):
         await pick(llm, asking(**changes))
-    schema = cast(Choices, changes.get("choices", CHOICES)).schema
+    schema = cast("Choices", changes.get("choices", CHOICES)).schema
     tools = {"tools": [{"name": "next", "input_schema": schema}]}
     choice = {"tool_choice": {"type": "tool", "name": "next", "disable_parallel_tool_use": True}}
     head = {"model": "big-1", "max_tokens": 4096, "system": SYSTEM.content, "messages": SAID[1:]}
@@ -414,7 +414,7 @@ async def test_a_refused_key_is_told_from_a_busy_server() -> None:
     assert isinstance(await fails("google", http(invalid, 400)), ModelRefused)
     overloaded = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
     error = await fails("anthropic", http(overloaded, 529, "retry-after: 4\r\n"))
-    assert (type(error), cast(ModelUnavailable, error).retry_after) == (ModelUnavailable, 4.0)
+    assert (type(error), cast("ModelUnavailable", error).retry_after) == (ModelUnavailable, 4.0)
     error = await fails("anthropic", events({"type": "error", **overloaded}, done=False), watch=unheard)
     assert isinstance(error, ModelUnavailable)
     assert isinstance(await fails("anthropic", http({"error": {"message": "too long"}}, 400)), BadCompletion)

@@ -301,7 +301,7 @@ def test_an_edit_is_another_call_with_nothing_approved_and_the_deadline_of_the_f
     log = at_sign()
     before = log.run
     edited = {"tool_name": "pay", "arguments": {"n": 2}, "digest": "d2"}
-    run = log.add("edited", call=cast(Json, edited), task="task_1", next="task_2", shown="s2")
+    run = log.add("edited", call=cast("Json", edited), task="task_1", next="task_2", shown="s2")
     assert run.pending
     assert before.pending
     assert (run.pending.key != before.pending.key, run.pending.digest, run.pending.maker) == (True, "d2", "Think")
@@ -328,7 +328,7 @@ def test_an_act_refuses_a_call_that_is_not_the_approved_one_or_needs_an_approval
 def test_code_that_ends_in_the_word_approved_releases_nothing() -> None:
     """Such a definition cannot be declared; but it can be written by hand."""
     body = deepcopy(EVERY.body)
-    cast(Object, cast(Object, cast(Object, body["states"])["Check"])["edges"])["approved"] = "Do"
+    cast("Object", cast("Object", cast("Object", body["states"])["Check"])["edges"])["approved"] = "Do"
     log = Log(Definition(canonical(body)), "Think")
     log.picks()
     log.add("worked", outcome="approved")

@@ -155,9 +155,9 @@ def test_without_git_a_revision_cannot_be_had_and_that_is_said(run: Shell) -> No
 
 def test_the_workflow_is_one_that_github_reads_and_its_commands_exist(run: Shell) -> None:
     text = (repository.ROOT / "docs/review.yml").read_text("utf-8")
-    flow = cast(Object, yaml.load(text, Loader=yaml.BaseLoader))
+    flow = cast("Object", yaml.load(text, Loader=yaml.BaseLoader))
     assert flow["on"] == "pull_request"
-    steps = cast(list[Object], cast(Object, cast(Object, flow["jobs"])["machines"])["steps"])
+    steps = cast("list[Object]", cast("Object", cast("Object", flow["jobs"])["machines"])["steps"])
     ours = [str(step["run"]) for step in steps if str(step.get("run", "")).startswith("leverframe")]
     assert [shlex.split(command)[1] for command in ours] == ["diff", "check"]
     for command in ours:

@@ -126,8 +126,8 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (Absence, "rule Absence: is about nothing"),
     (lambda: Absence(look, after=Turn, before=Look), "more than one scope; give one of after, before and between"),
     (lambda: Absence(look, until=Look), "until= says where a scope that after= opens is closed"),
-    (lambda: Absence(cast(Work[Box], "Look")), "'Look' is no event"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    (lambda: Universality(cast(type[Work[Box]], (Look, "ok"))), "rule Universality: takes states of the machine itself"),
+    (lambda: Absence(cast("Work[Box]", "Look")), "'Look' is no event"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    (lambda: Universality(cast("type[Work[Box]]", (Look, "ok"))), "rule Universality: takes states of the machine itself"),
     (lambda: BoundedExistence(look, at_most=0), "at_most is 0; give 1 to 1000, or declare an Absence"),
     (lambda: Precedence((Look, "ok"), look, before=poke), "states and outcomes before the tool poke are judged for each call"),
     (
@@ -244,7 +244,7 @@ def rules(draw: st.DrawFn) -> Object:
 
 
 def within(letter: Letter, listed: Json) -> bool:
-    return data([letter]) != [] and cast(list[Json], data([letter]))[0] in cast(list[Json], listed or [])
+    return data([letter]) != [] and cast("list[Json]", data([letter]))[0] in cast("list[Json]", listed or [])
 
 
 def stretches(scope: Object, run: Sequence[Letter]) -> list[Sequence[Letter]]:
@@ -281,7 +281,7 @@ def kept(rule: Object, part: Sequence[Letter]) -> bool:
                 event or letter.what != "state" or bool(letter.machine) for event, letter in zip(events, part, strict=True)
             )
         case "bounded_existence":
-            return sum(events) <= cast(int, rule["at_most"])
+            return sum(events) <= cast("int", rule["at_most"])
         case "precedence":
             return all(any(events[: at + 1]) for at, second in enumerate(other) if second)
         case _:
@@ -293,7 +293,7 @@ def kept(rule: Object, part: Sequence[Letter]) -> bool:
 def test_an_automaton_says_of_a_whole_run_what_its_pattern_and_scope_say(rule: Object, run: list[Letter]) -> None:
     automaton = compiled(rule)
     state = automaton.read(0, run)
-    expected = all(kept(rule, part) for part in stretches(cast(Object, rule.get("scope") or {}), run))
+    expected = all(kept(rule, part) for part in stretches(cast("Object", rule.get("scope") or {}), run))
     assert (state not in automaton.broken | automaton.unfinished) == expected
     if state in automaton.broken:
         assert all(automaton.step(state, letter) == state for letter in ALPHABET)
@@ -348,7 +348,7 @@ async def test_a_definition_that_was_tampered_with_meets_the_rules_it_still_has(
     engine = house(machine)
     honest = machine.definition()
     body = Definition(honest.text).body
-    cast(dict[str, Object], body["states"])["Turn"]["edges"] = {"look": "Look", "poke": "Poke", "ask": "Poke", "done": "Done"}
+    cast("dict[str, Object]", body["states"])["Turn"]["edges"] = {"look": "Look", "poke": "Poke", "ask": "Poke", "done": "Done"}
     tampered = definition(body)
     await engine.store.save_definition(tampered.hash, tampered.name, tampered.text)
     row = await engine.start(TriggerCommand("rounds", {"items": [ASK]}))

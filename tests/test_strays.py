@@ -128,7 +128,7 @@ async def test_whatever_way_it_leaves_by_that_run_ends_as_drawn_and_the_others_g
 
 def found(key: str) -> bool:
     """Says neither True nor False, whatever it promises."""
-    return cast(bool, {"sent": False})
+    return cast("bool", {"sent": False})
 
 
 @tool(effect="once", timeout=5, reconcile=found)

@@ -35,7 +35,7 @@ class Tainted(Brute):
     def __init__(self, body: Object) -> None:
         super().__init__(definition(body))
         self.kinds = {name: spec.kind for name, spec in self.definition.states.items()}
-        tools = cast(dict[str, Object], body["tools"])
+        tools = cast("dict[str, Object]", body["tools"])
         self.strange = {name for name, tool in tools.items() if tool["untrusted"]}
         self.lasting = {name for name, tool in tools.items() if tool["effect"] != "read"}
         self.found: dict[tuple[str, str], int] = {}
@@ -56,7 +56,7 @@ class Tainted(Brute):
     def steps(self, run: Run) -> Iterator[Step]:
         """What is executed, how the state ends, the run when it executes, the run after it."""
         for begun, body in self.ends(run, 0):
-            calls = [str(cast(Object, call)["tool_name"]) for call in cast(list[Json], body.get("calls", []))]
+            calls = [str(cast("Object", call)["tool_name"]) for call in cast("list[Json]", body.get("calls", []))]
             if self.kinds[run.state] == "act" and begun.pending is not None:
                 calls = [begun.pending.tool_name]
             for _, after in self.leaves(begun, body):
@@ -93,18 +93,18 @@ def _made(before: Run, after: Run) -> bool:
 def with_strangers(draw: st.DrawFn) -> Object:
     """The machines of the flow of calls; any tool may give what strangers wrote, and what a Fetch runs only reads."""
     body = draw(machines())
-    tools = cast(dict[str, Object], body["tools"])
+    tools = cast("dict[str, Object]", body["tools"])
     tools["c"] = {**tools["a"], "effect": "read", "approval": False}
     for tool in tools.values():
         tool["untrusted"] = draw(st.booleans())
-    for state in cast(dict[str, Object], body["states"]).values():
+    for state in cast("dict[str, Object]", body["states"]).values():
         if state["kind"] == "fetch":
             state["tools"] = ["c"]
     body["rules"] = []
     if draw(st.integers(0, 2)):  # most runs begin with what strangers wrote, or nearly all machines would be safe
         tools["c"]["untrusted"] = True
         edges: Json = {"ok": body["start"], "error": "C"}
-        cast(Object, body["states"])["R"] = {"kind": "fetch", "doc": "", "tools": ["c"], "builds": False, "edges": edges}
+        cast("Object", body["states"])["R"] = {"kind": "fetch", "doc": "", "tools": ["c"], "builds": False, "edges": edges}
         body["start"] = "R"
     return body
 

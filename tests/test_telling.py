@@ -36,7 +36,7 @@ async def asked(house: House, run: Run) -> Object:
 
 
 def variant(body: Object) -> object:
-    return cast(Object, body["prompt"])["variant"]
+    return cast("Object", body["prompt"])["variant"]
 
 
 # ── chosen by the memory ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -48,7 +48,7 @@ async def test_the_prompt_is_chosen_by_a_field_of_the_memory(house: House, tmp_p
     await begin(engine, "desk", shop="toys")
     run = await begin(engine, "desk", shop="books")
     assert [request.messages[0].content for request in model.requests] == ["Toys", "Books"]
-    assert cast(Object, (await asked(house, run))["prompt"])["name"] == "desk/books"
+    assert cast("Object", (await asked(house, run))["prompt"])["name"] == "desk/books"
 
 
 async def test_a_recorded_run_is_told_the_prompt_again_that_its_memory_chooses(house: House, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_every_choice_is_in_the_definition_the_drawing_and_the_card(tmp_path: Pa
     definition = machine.definition()
     body = definition.states["Chosen"].body
     assert body["prompt_by"] == {"field": "shop", "prompts": {"books": "desk/books", "toys": "desk/toys"}, "default": None}
-    assert list(cast(Object, body["texts"])) == ["desk/books", "desk/toys", "desk/toys.b"]
+    assert list(cast("Object", body["texts"])) == ["desk/books", "desk/toys", "desk/toys.b"]
     assert body["partials"] == {"desk/_tone.md": "Be kind."}
     assert "prompt" not in body
     assert not [one for one in check(machine).findings if one.code in ("LF001", "LF111", "LF112", "LF121", "LF122")]
@@ -223,7 +223,7 @@ async def shadowed(house: House, tmp_path: Path, say: object, **memory: object) 
     body = await asked(house, run)
     assert (run.status, variant(body), run.model_calls) == ("done", "", 1)
     assert await engine.verify(run.id) > 2
-    return run, cast(Object, cast(Object, body["shadow"])["dark"]), model
+    return run, cast("Object", cast("Object", body["shadow"])["dark"]), model
 
 
 async def test_a_shadow_is_asked_the_same_and_never_acts(house: House, tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ async def test_a_shadow_is_asked_the_same_and_never_acts(house: House, tmp_path:
     assert [request.messages[0].content for request in model.shadows] == ["Dark hello"]
     assert shadow["call"] == {"tool_name": "refund", "arguments": {"cents": 5, "why": "broken"}}
     assert (shadow["intent"], shadow["same_intent"], shadow["same"]) == ("refund", True, True)
-    assert (cast(Object, shadow["usage"])["cost"], run.cost) == (7, 7)  # its own price is with it, and not the run's
+    assert (cast("Object", shadow["usage"])["cost"], run.cost) == (7, 7)  # its own price is with it, and not the run's
 
 
 async def test_a_shadow_is_asked_of_its_own_model(house: House, tmp_path: Path) -> None:
@@ -253,9 +253,9 @@ async def test_a_shadow_agrees_only_where_the_calls_that_follow_are_the_same(
 ) -> None:
     model = Scripted(lambda request: [refunds(1), *follows] if request.shadow else [refunds(1), refunds(2)])
     run = await begin(house(paying(tmp_path, answer=USER, answer_dark=DARK), llm=model), "desk")
-    shadow = cast(Object, cast(Object, (await asked(house, run))["shadow"])["dark"])
+    shadow = cast("Object", cast("Object", (await asked(house, run))["shadow"])["dark"])
     assert (shadow["same_intent"], shadow["same"]) == (True, follows == [refunds(2)])
-    queue = cast(list[Object], shadow.get("queue") or [])
+    queue = cast("list[Object]", shadow.get("queue") or [])
     assert [call["arguments"] for call in queue] == [call.arguments for call in follows]
 
 

@@ -53,7 +53,7 @@ async def looked_at(engine: Engine) -> list[str]:
     wrong = [] if row.run.status == "done" else [f"ended as {row.run.status} in {row.run.state}"]
     wrong += [] if len(asked) == 1 else [f"{len(asked)} questions were recorded"]
     for body in asked:
-        variant = cast(Object, body["prompt"])["variant"]
+        variant = cast("Object", body["prompt"])["variant"]
         wrong += [] if variant == "b" else [f"was told {variant!r}"]
         wrong += [] if "call" in body else ["the shadow acted"]
     wrong += [] if row.run.pins == {"desk/answer": "b"} else [f"holds the pins {row.run.pins}"]

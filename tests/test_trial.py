@@ -268,7 +268,7 @@ def told(*words: str, code: int = 0) -> str:
 
 def shown(*words: str) -> dict[str, Object]:
     """The variants of the one prompt, by name, as the command says them."""
-    found = cast(Mapping[str, list[Object]], cast(Object, json.loads(told("prompts", *words, "--json")))["prompts"])
+    found = cast("Mapping[str, list[Object]]", cast("Object", json.loads(told("prompts", *words, "--json")))["prompts"])
     return {str(one["variant"]): one for one in found["desk/answer"]}
 
 
@@ -310,7 +310,7 @@ async def test_the_better_variant_shows_and_a_pin_rolls_back_at_once(tmp_path: P
         assert {name: sum(one == {name} for one in asked.values()) for name in ("base", "b")} == shares
         figures = await asyncio.to_thread(shown)
         assert {name: one["calls"] for name, one in figures.items()} == shares
-        base, b = (cast(dict[str, float], figures[name]["success"]) for name in ("base", "b"))
+        base, b = (cast("dict[str, float]", figures[name]["success"]) for name in ("base", "b"))
         assert b["low"] > base["high"], "the better variant is told apart from the figures alone"
         assert b["low"] <= 0.9 <= b["high"]
         assert base["low"] <= 0.6 <= base["high"]
@@ -422,8 +422,8 @@ async def test_an_exam_holds_a_model_to_the_calls_that_follow_too(tmp_path: Path
     (prompt,) = prompts([machine])["desk/answer"]
     exam = await examine(Scripted([[refunds(5), *follows]]), machine, Several, prompt, examples=prompt.examples[:1])
     assert (exam.outcome.hits, exam.right.hits) == (1, int(right))
-    (told_of,) = cast(list[Object], exam.json()["examples"])
-    assert len(cast(list[Json], cast(Object, told_of["expected"])["queue"])) == 1
+    (told_of,) = cast("list[Object]", exam.json()["examples"])
+    assert len(cast("list[Json]", cast("Object", told_of["expected"])["queue"])) == 1
 
 
 def test_words_are_compared_by_what_matters_and_everything_else_exactly() -> None:
@@ -440,7 +440,7 @@ def test_an_example_becomes_the_memory_of_a_run() -> None:
     refund = find(repository.ROOT).machine("refund")
     memory = memory_of(refund, {"message": "Order 1042 is broken", "order": {}})
     assert memory["message"] == "Order 1042 is broken"
-    assert set(cast(Object, memory["order"])) >= {"id"}
+    assert set(cast("Object", memory["order"])) >= {"id"}
     assert memory_of(refund, "hello")["message"] == "hello"
     with pytest.raises(InvalidMemory):
         memory_of(refund, {"message": 7})
@@ -487,8 +487,8 @@ def test_a_prompt_is_its_text_and_what_it_includes(tmp_path: Path, monkeypatch: 
     tone = home / "list_desk" / "prompts" / "desk" / "_tone.md"
     (home / "list_desk" / "prompts" / "desk" / ".tone.md").rename(tone)
     monkeypatch.chdir(home)
-    before = cast(list[Object], shown()["base"]["versions"])
+    before = cast("list[Object]", shown()["base"]["versions"])
     tone.write_text("y")
-    after = cast(list[Object], shown("list")["base"]["versions"])
+    after = cast("list[Object]", shown("list")["base"]["versions"])
     assert before[0]["hash"] != after[0]["hash"]
     assert Prompt.parse("desk/answer", "", "# user\nx").hash not in (before[0]["hash"], after[0]["hash"])

@@ -86,7 +86,7 @@ def test_a_run_reads_like_a_thread() -> None:
 
 
 def test_a_result_is_never_shown_without_its_call() -> None:
-    edited: Object = {"state": "Release", "call": {**cast(Object, ASKED["call"]), "arguments": {"amount": "9.00"}}, "by": "ann"}
+    edited: Object = {"state": "Release", "call": {**cast("Object", ASKED["call"]), "arguments": {"amount": "9.00"}}, "by": "ann"}
     text = seen(("started", STARTED), ("asked", ASKED), ("edited", edited), ("acted", PAID))
     assert "<edited>\ntool_name: issue_refund" in text
     assert 'arguments: {amount: "9.00"}\nresult: {payment: p-7}' in text
@@ -188,7 +188,7 @@ def test_what_a_customer_needs_outlives_the_chatter_around_it() -> None:
 
 def test_a_repeated_question_stands_once_and_goes_first() -> None:
     first, again = (
-        ("opened", cast(Object, {"state": "Customer", "arguments": {"content": words}}))
+        ("opened", cast("Object", {"state": "Customer", "arguments": {"content": words}}))
         for words in ("Which order?", "which order")
     )
     facts = [said("It is the blue one"), said("Number 1042")]
@@ -205,7 +205,7 @@ def test_answers_that_differ_in_a_sign_are_no_repeats(first: str, second: str) -
 
 
 def test_calls_that_differ_in_a_sign_are_no_repeats() -> None:
-    calls = [("asked", cast(Object, {**ASKED, "call": {"tool_name": "shift", "arguments": {"by": by}}})) for by in (-5, 5)]
+    calls = [("asked", cast("Object", {**ASKED, "call": {"tool_name": "shift", "arguments": {"by": by}}})) for by in (-5, 5)]
     text = seen(("started", STARTED), *calls)
     assert ("by: -5" in text, "by: 5" in text, "times" in text) == (True, True, False)
 
@@ -267,10 +267,10 @@ def test_what_is_marked_secret_never_enters() -> None:
         "Think ask pay | pay: Done, tell: Done, error: Short\nShort compact | retry: Back, give_up: Done\nDone end",
         tools="pay once",
     )
-    think = cast(Object, cast(Object, body["states"])["Think"])
+    think = cast("Object", cast("Object", body["states"])["Think"])
     think["choices"] = [reply, {"intent": "pay", "kind": "tool"}]
     shape: Object = {"properties": {"account": {"anyOf": [account, {"type": "null"}]}, "keys": {"items": secret}, "name": {}}}
-    cast(Object, cast(Object, body["tools"])["pay"]).update(input=account, output={"items": account})
+    cast("Object", cast("Object", body["tools"])["pay"]).update(input=account, output={"items": account})
     definition = Definition(canonical({**body, "memory": shape}))
     memory: Object = {"account": {"pin": "4711", "holder": "Ann"}, "keys": ["4712"], "name": "Bo"}
     call: Object = {"tool_name": "pay", "arguments": {"pin": "4713", "holder": "Cy"}, "result": [{"pin": "4714", "holder": "Di"}]}

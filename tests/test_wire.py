@@ -45,7 +45,7 @@ SAID = {"next": {"intent": "decline", "reason": "Too late"}}
 
 def completion(content: object, **changes: object) -> dict[str, object]:
     message = {"role": "assistant", "content": content if content is None or isinstance(content, str) else json.dumps(content)}
-    choice = {"index": 0, "finish_reason": "stop", "message": message, **cast(dict[str, object], changes.pop("choice", {}))}
+    choice = {"index": 0, "finish_reason": "stop", "message": message, **cast("dict[str, object]", changes.pop("choice", {}))}
     usage = {"prompt_tokens": 31, "completion_tokens": 7, "total_tokens": 38}
     whole = {"id": "c1", "object": "chat.completion", "created": 1, "model": "small-1.2", "choices": [choice], "usage": usage}
     return {**whole, **changes}

@@ -52,7 +52,7 @@ def _errors(graph: Graph, node: Node) -> Iterator[Finding]:
 def _waits(graph: Graph, node: Node) -> Iterator[Finding]:
     if node.kind not in WAITING:
         return
-    if cast(int, node.body.get("deadline") or 0) <= 0:
+    if cast("int", node.body.get("deadline") or 0) <= 0:
         yield finding("LF207", graph.name, "waits without a deadline, perhaps for ever", state=node.name)
     if "expired" not in node.edges:
         yield finding("LF208", graph.name, "waits until a deadline, and 'expired' leads nowhere", state=node.name)
@@ -78,7 +78,7 @@ def _compacts(graph: Graph) -> Iterator[Finding]:
 
 
 def _compact(graph: Graph, node: Node, helped: set[str]) -> Iterator[Finding]:
-    times = cast(int, node.body.get("times") or 0)
+    times = cast("int", node.body.get("times") or 0)
     if times < 1:
         message = f"counts to {times}; with 1 it would give up at the first error"
         yield finding("LF203", graph.name, message, state=node.name)
@@ -137,7 +137,7 @@ def _settler(graph: Graph, node: Node) -> Iterator[Finding]:
 
 
 def _limits(graph: Graph) -> Iterator[Finding]:
-    steps = cast(int | None, graph.limits["steps"])
+    steps = cast("int | None", graph.limits["steps"])
     if steps is None:
         loop = cycle(graph)
         shown = " → ".join([loop[0].state, *(hop.to for hop in loop)][:12]) if loop else ""

@@ -38,9 +38,9 @@ def findings(graph: Graph, others: Mapping[str, Graph]) -> Iterator[Finding]:
 def secret_fields(graph: Graph) -> list[str]:
     """The fields of the memory that are secret, or hold something that is. The window leaves them out by itself; a template that reads
     one does not."""
-    memory = cast(Object, graph.body.get("memory") or {})
-    shared = cast(Object, memory.get("$defs") or {})
-    fields = cast(Object, memory.get("properties") or {})
+    memory = cast("Object", graph.body.get("memory") or {})
+    shared = cast("Object", memory.get("$defs") or {})
+    fields = cast("Object", memory.get("properties") or {})
     return [name for name, shape in fields.items() if any(_secret_parts(shape, shared, set()))]
 
 
@@ -81,8 +81,8 @@ def _secrets(graph: Graph) -> Iterator[Finding]:
 
 def _secrets_read(graph: Graph, steps: Steps) -> Iterator[str]:
     """The fields of the memory that somebody reads a secret of who goes these steps: by what was gone, or each if it is all of them."""
-    memory = cast(Object, graph.body.get("memory") or {})
-    fields, shared = cast(Object, memory.get("properties") or {}), cast(Object, memory.get("$defs") or {})
+    memory = cast("Object", graph.body.get("memory") or {})
+    fields, shared = cast("Object", memory.get("properties") or {}), cast("Object", memory.get("$defs") or {})
     if steps == ("memory",):
         yield from secret_fields(graph)
         return
@@ -137,9 +137,9 @@ def _inside_of(part: Object, step: str | int) -> Iterator[Json]:
         first = cast("list[Json]", part.get("prefixItems") or [])
         yield from first[step : step + 1] if step >= 0 else first
     else:
-        named = cast(Object, part.get("properties") or {})
+        named = cast("Object", part.get("properties") or {})
         yield named[step] if step in named else part.get("additionalProperties")
-        yield from cast(Object, part.get("patternProperties") or {}).values()
+        yield from cast("Object", part.get("patternProperties") or {}).values()
     yield {key: value for key, value in part.items() if key not in _FOLLOWED}
 
 

@@ -25,7 +25,7 @@ KINDS = ("work", "fetch", "ask", "act", "approve", "consult", "wait", "delegate"
 @cache
 def schema() -> Object:
     """The JSON Schema of a definition, draft 2020-12."""
-    return cast(Object, json.loads(SCHEMA.read_text("utf-8")))
+    return cast("Object", json.loads(SCHEMA.read_text("utf-8")))
 
 
 def read(text: str, file: str) -> tuple[Object | None, list[Finding]]:
@@ -185,7 +185,7 @@ def _said(error: _Violation) -> str:
     expected, given = error.validator_value, error.instance
     match error.validator:
         case "type":
-            wanted = " or ".join(cast(list[str], expected)) if isinstance(expected, list) else str(expected)
+            wanted = " or ".join(cast("list[str]", expected)) if isinstance(expected, list) else str(expected)
             if "integer" in wanted and isinstance(given, float):
                 return f"is {_cut(given)}, not {wanted}: an integer has no point and no exponent"
             return f"is {_what(given)}, not {wanted}"
@@ -193,7 +193,7 @@ def _said(error: _Violation) -> str:
             known = [str(value) for value in expected] if isinstance(expected, list) else [str(expected)]
             return f"is {_cut(given)}, not {' or '.join(known)}.{did_you_mean(str(given)[:80], known)}"
         case "required":
-            known = cast(list[str], expected)
+            known = cast("list[str]", expected)
             return f"lacks {' and '.join(repr(name) for name in known if name not in _object(given))}"
         case "additionalProperties":
             known = list(_object(error.schema.get("properties")))
@@ -203,19 +203,19 @@ def _said(error: _Violation) -> str:
             return "does not belong here, beside what stands there"
         case "dependentRequired":
             missing = [
-                name for key, names in _object(expected).items() if key in _object(given) for name in cast(list[str], names)
+                name for key, names in _object(expected).items() if key in _object(given) for name in cast("list[str]", names)
             ]
             return f"lacks {' and '.join(repr(name) for name in missing if name not in _object(given))}"
         case "minItems" | "minProperties":
             return "is empty" if expected == 1 else error.message
         case "anyOf":
-            return f"lacks {' or '.join(_wanted(form) for form in cast(list[Object], expected))}"
+            return f"lacks {' or '.join(_wanted(form) for form in cast('list[Object]', expected))}"
         case _:
             return error.message if len(error.message) <= 200 else error.message[:197] + "..."
 
 
 def _wanted(form: Object) -> str:
-    return " and ".join(repr(name) for name in cast(list[str], form.get("required", [])))
+    return " and ".join(repr(name) for name in cast("list[str]", form.get("required", [])))
 
 
 def _cut(value: Json) -> str:

@@ -38,15 +38,15 @@ class Graph:
 
     def __init__(self, body: Object) -> None:
         self.body = body
-        self.name = cast(str, body["name"])
-        self.start = cast(str, body["start"])
-        self.rules = cast(list[Object], body["rules"])
-        self.tools = cast(dict[str, Object], body["tools"])
-        self.limits = cast(Object, body["limits"])
-        self.exceeded = cast(str | None, self.limits["exceeded"])
-        raw = cast(dict[str, Object], body["states"])
+        self.name = cast("str", body["name"])
+        self.start = cast("str", body["start"])
+        self.rules = cast("list[Object]", body["rules"])
+        self.tools = cast("dict[str, Object]", body["tools"])
+        self.limits = cast("Object", body["limits"])
+        self.exceeded = cast("str | None", self.limits["exceeded"])
+        raw = cast("dict[str, Object]", body["states"])
         rows: dict[str, tuple[Kind, Mapping[str, str]]] = {
-            name: (cast(Kind, state["kind"]), cast(dict[str, str], state["edges"])) for name, state in raw.items()
+            name: (cast("Kind", state["kind"]), cast("dict[str, str]", state["edges"])) for name, state in raw.items()
         }
         self.back = back_targets(rows)
         self.broken = [
@@ -60,7 +60,7 @@ class Graph:
         self.nodes = {name: self._node(name, state, known) for name, state in raw.items()}
 
     def _node(self, name: str, body: Object, known: set[str]) -> Node:
-        kind, row = cast(Kind, body["kind"]), cast(dict[str, str], body["edges"])
+        kind, row = cast("Kind", body["kind"]), cast("dict[str, str]", body["edges"])
         moves: list[Hop] = []
         onward = tuple(self.onward.get(name, ()))
         for outcome, to in row.items():
@@ -148,8 +148,8 @@ class Graph:
 
 
 def _tools(body: Object) -> tuple[str, ...]:
-    picked = [choice["intent"] for choice in cast(list[Object], body.get("choices", [])) if choice["kind"] == "tool"]
-    return tuple(cast(list[str], body.get("tools", cast(Json, picked))))
+    picked = [choice["intent"] for choice in cast("list[Object]", body.get("choices", [])) if choice["kind"] == "tool"]
+    return tuple(cast("list[str]", body.get("tools", cast("Json", picked))))
 
 
 def _most(body: Object) -> int:
@@ -161,7 +161,7 @@ def _onward(states: Mapping[str, Object], exceeded: str | None) -> Mapping[str, 
         return {}
     shapes = {
         name: Shape(
-            cast(Kind, body["kind"]), cast(dict[str, str], body["edges"]), _tools(body), bool(body.get("builds")), _most(body)
+            cast("Kind", body["kind"]), cast("dict[str, str]", body["edges"]), _tools(body), bool(body.get("builds")), _most(body)
         )
         for name, body in states.items()
     }

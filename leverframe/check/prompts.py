@@ -17,7 +17,7 @@ ALWAYS = frozenset({"memory", "window", "choices"})
 
 
 def prompts(graph: Graph) -> Iterator[Finding]:
-    fields = {*cast(Object, cast(Object, graph.body["memory"]).get("properties") or {}), *ALWAYS}
+    fields = {*cast("Object", cast("Object", graph.body["memory"]).get("properties") or {}), *ALWAYS}
     for node in graph.nodes.values():
         if node.kind == "ask" and (by := by_of(node.body)) is not None:
             yield from _chosen(graph, node, by)
@@ -28,7 +28,7 @@ def prompts(graph: Graph) -> Iterator[Finding]:
 def _prompts(graph: Graph, node: Node, fields: set[str]) -> Iterator[Finding]:
     from leverframe.prompt import Prompt, label, pinned, pinned_partials  # templates are loaded where there is a prompt
 
-    intents, by = {cast(str, choice["intent"]) for choice in choices(node)}, by_of(node.body)
+    intents, by = {cast("str", choice["intent"]) for choice in choices(node)}, by_of(node.body)
     texts, partials = pinned(node.body), pinned_partials(node.body)
     for name in [str(node.body.get("prompt") or "none")] if by is None else by.names:
         if not any(name == each for each, _, _ in texts):
@@ -45,8 +45,8 @@ def _prompts(graph: Graph, node: Node, fields: set[str]) -> Iterator[Finding]:
 
 def _chosen(graph: Graph, node: Node, by: PromptBy) -> Iterator[Finding]:
     """Where the prompt is chosen by a field: is it there, and is there a prompt for each of its values and for none that it never has?"""
-    memory = cast(Object, graph.body["memory"])
-    fields = cast(Object, memory.get("properties") or {})
+    memory = cast("Object", graph.body["memory"])
+    fields = cast("Object", memory.get("properties") or {})
     if by.field not in fields:
         near = did_you_mean(by.field, list(fields))
         yield finding(
@@ -77,7 +77,7 @@ def values_of(shape: Json, root: Object) -> list[Json] | None:
     if not isinstance(shape, dict):
         return None
     if isinstance(ref := shape.get("$ref"), str):
-        return values_of(cast(Object, root.get("$defs") or {}).get(ref.removeprefix("#/$defs/")), root)
+        return values_of(cast("Object", root.get("$defs") or {}).get(ref.removeprefix("#/$defs/")), root)
     if "const" in shape:
         return [shape["const"]]
     if isinstance(values := shape.get("enum"), list):
@@ -85,7 +85,7 @@ def values_of(shape: Json, root: Object) -> list[Json] | None:
     if isinstance(options := shape.get("anyOf", shape.get("oneOf")), list):
         parts = [values_of(option, root) for option in options]
         return None if None in parts else [value for part in parts for value in part or []]
-    return {"null": cast(list[Json], [None]), "boolean": cast(list[Json], [True, False])}.get(str(shape.get("type")))
+    return {"null": cast("list[Json]", [None]), "boolean": cast("list[Json]", [True, False])}.get(str(shape.get("type")))
 
 
 def placed(message: str) -> tuple[Place | None, str]:

@@ -105,7 +105,7 @@ def _breaks_late(on: Walk, places: list[Place], children: Children, cut: int) ->
 
 def _vacuous(rule: Object, walk: Walk) -> bool:
     """Its scope never opens, or what it asks something else for never happens."""
-    scope = cast(Object, rule.get("scope") or {})
+    scope = cast("Object", rule.get("scope") or {})
     opening = atoms({"rule": "absence", "scope": {"after": scope.get("after")}})
     if opening and not walk.heard.intersection(opening):
         return True

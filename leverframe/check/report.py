@@ -94,11 +94,11 @@ def merged(reports: Sequence[Report]) -> Report:
 
 def accepted(graph: Graph, found: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
     """The findings, those that the machine accepts with its reason; and a finding for each acceptance that nothing needs."""
-    accepts = cast(list[Object], graph.body.get("accepts") or [])
+    accepts = cast("list[Object]", graph.body.get("accepts") or [])
     if not accepts:
         return list(found), []
     reasons = {
-        (cast(str, one["code"]), cast(str | None, one.get("state"))): cast(str, one["reason"]) for one in reversed(accepts)
+        (cast("str", one["code"]), cast("str | None", one.get("state"))): cast("str", one["reason"]) for one in reversed(accepts)
     }
     needed: set[tuple[str, str | None]] = set()
     judged: list[Finding] = []

@@ -33,8 +33,8 @@ def _unkept(machine: str, state: AnyState) -> Iterator[Finding]:
         offered = list(state.events)
     else:
         return
-    taken = _taken(cast(Callable[..., object], state.keep))
-    replies = [cast(type[Reply[str]], reply) for reply in offered if isinstance(reply, type)]
+    taken = _taken(cast("Callable[..., object]", state.keep))
+    replies = [cast("type[Reply[str]]", reply) for reply in offered if isinstance(reply, type)]
     for reply in replies:
         if taken and not issubclass(reply, taken):
             message = f"{reply.intent!r} can be picked, and `keep` takes only {listed([kind.__name__ for kind in taken])}"
@@ -45,7 +45,7 @@ def _taken(keep: Callable[..., object]) -> tuple[type, ...]:
     """The classes that the last parameter of `keep` is annotated with; none where it takes anything, or nobody can tell."""
     if keep.__qualname__.split(".")[0] in ("Ask", "Consult", "Wait"):
         return ()  # not overridden: there is nothing that could fail
-    code = cast(CodeType | None, getattr(keep, "__code__", None))  # none where it is wrapped in something that is no function
+    code = cast("CodeType | None", getattr(keep, "__code__", None))  # none where it is wrapped in something that is no function
     names = code.co_varnames[: code.co_argcount] if code else ()
     annotation: object = keep.__annotations__.get(names[-1]) if names else None
     if isinstance(annotation, str):

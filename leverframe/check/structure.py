@@ -46,7 +46,10 @@ def structure(graph: Graph) -> Iterator[Finding]:
         if TODO in str(tool.get("doc")):
             yield finding("LF119", graph.name, f"tool {name} is a stub")
     for node in graph.nodes.values():
-        texts = [*cast(Object, node.body.get("texts") or {}).values(), *cast(Object, node.body.get("partials") or {}).values()]
+        texts = [
+            *cast("Object", node.body.get("texts") or {}).values(),
+            *cast("Object", node.body.get("partials") or {}).values(),
+        ]
         for what, text in (("its code", node.body.get("doc")), *(("its prompt", text) for text in texts)):
             if TODO in str(text):
                 yield finding("LF119", graph.name, f"{what} is a stub", state=node.name)
@@ -129,7 +132,7 @@ def _trap(graph: Graph, states: list[str], moves: list[Hop], *, by_limit: bool) 
 
 
 def choices(node: Node) -> list[Object]:
-    return cast(list[Object], node.body.get("choices") or [])
+    return cast("list[Object]", node.body.get("choices") or [])
 
 
 def risky(graph: Graph, node: Node) -> list[str]:
@@ -138,7 +141,7 @@ def risky(graph: Graph, node: Node) -> list[str]:
 
 
 def _edges(graph: Graph, node: Node) -> Iterator[Finding]:
-    intents = {cast(str, choice["intent"]) for choice in choices(node)}
+    intents = {cast("str", choice["intent"]) for choice in choices(node)}
     expected = _expected(graph, node, intents)
     if expected is None:
         if node.kind != "work" and node.edges and not set(node.edges) - CARDS:
@@ -188,8 +191,8 @@ def _names(graph: Graph, node: Node) -> Iterator[Finding]:
             why = "that is what limits do" if outcome == EXCEEDED else UNSHOWN
             yield finding("LF118", graph.name, f"an outcome is called {outcome[:80]!r}; {why}", state=node.name, outcome=outcome)
     for what, names in (
-        ("choice", [cast(str, choice["intent"]) for choice in choices(node)]),
-        ("tool", cast(list[str], node.body.get("tools") or cast(Json, []))),
+        ("choice", [cast("str", choice["intent"]) for choice in choices(node)]),
+        ("tool", cast("list[str]", node.body.get("tools") or cast("Json", []))),
     ):
         for name, times in Counter(names).items():
             if times > 1:

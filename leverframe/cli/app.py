@@ -173,7 +173,7 @@ def object_of(text: str, what: str) -> Object:
     value = json_of(text, what)
     if not isinstance(value, dict):
         raise misused(f'{what} is not a JSON object: give {{"name": value, …}}')
-    return cast(Object, value)
+    return cast("Object", value)
 
 
 def installed() -> str | None:

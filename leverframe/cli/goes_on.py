@@ -55,7 +55,7 @@ def _model(model: str | None) -> str:
 
 
 def _signal(run_id: str, event: Object) -> str:
-    data = _example(cast(Object, event["schema"]))
+    data = _example(cast("Object", event["schema"]))
     given = f" --data {shlex.quote(json.dumps(data, ensure_ascii=False))}" if data else ""
     return f"leverframe signal {run_id} {shlex.quote(str(event['intent']))}{given}"
 
@@ -72,7 +72,7 @@ def _value(choice: Object, *, alone: bool) -> str:
     properties = cast("dict[str, Object]", choice.get("properties") or {})
     intents = cast("list[str]", properties.get("intent", {}).get("enum") or [properties.get("intent", {}).get("const") or ""])
     texts = [name for name, field in properties.items() if name != "intent" and _is_text(field)]
-    data = cast(Object, _example(choice))
+    data = cast("Object", _example(choice))
     if not data:
         return intents[0]
     if alone and len(texts) == 1 and list(data) == texts:

@@ -42,7 +42,7 @@ class Listing(TyperGroup):
     def parse_args(self, ctx: object, args: list[str]) -> list[str]:
         if not args or (args[0] not in self.commands and args[0] != "--help"):
             args = ["list", *args]
-        return super().parse_args(cast(typer.Context, ctx), args)
+        return super().parse_args(cast("typer.Context", ctx), args)
 
 
 group = typer.Typer(

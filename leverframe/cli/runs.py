@@ -269,6 +269,6 @@ def checked_status(status: str | None) -> None:
 
     from leverframe.run import Status
 
-    known = list(cast(tuple[str, ...], get_args(Status)))
+    known = list(cast("tuple[str, ...]", get_args(Status)))
     if status is not None and status not in known:
         raise misused(f"no run has the status {status!r}; there are {', '.join(known)}.{did_you_mean(status, known)}")

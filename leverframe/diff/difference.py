@@ -94,10 +94,10 @@ def difference(
 
 def arrived(after: Definition, found: Iterable[Finding] = ()) -> Difference:
     """A machine that is new: what check finds in it, and every tool that it may touch."""
-    tools = cast(Object, after.body["tools"])
+    tools = cast("Object", after.body["tools"])
     added = [Change(("tools", name), None, tool) for name, tool in tools.items()]
     judged = sorted(
-        ((new_tool(cast(Object, change.now)), change) for change in added), key=lambda pair: LEVELS.index(pair[0].level)
+        ((new_tool(cast("Object", change.now)), change) for change in added), key=lambda pair: LEVELS.index(pair[0].level)
     )
     return Difference(after.name, None, after, tuple(judged), *_new({}, _told(found)))
 

@@ -29,5 +29,5 @@ def _alike(one: Definition, other: Definition) -> float:
 
 def _features(one: Definition) -> set[str]:
     """Each state with where it leads, and each tool with what it may do: what makes the machine, and no words."""
-    states = {f"state {name} {spec.kind} {canonical(cast(Object, dict(spec.edges)))}" for name, spec in one.states.items()}
+    states = {f"state {name} {spec.kind} {canonical(cast('Object', dict(spec.edges)))}" for name, spec in one.states.items()}
     return states | {f"tool {name} {tool.effect} {tool.approval}" for name, tool in one.tools.items()}

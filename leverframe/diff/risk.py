@@ -55,7 +55,7 @@ def risk(change: Change, before: Definition, after: Definition) -> Risk:
 
 
 def _whole_state(change: Change) -> Risk:
-    there = cast(Object, change.now if change.was is None else change.was)
+    there = cast("Object", change.now if change.was is None else change.was)
     kind = there["kind"]
     if change.kind == "removed":
         return Risk("high", "nobody is asked here any more", ASKED) if kind in _PERSON else Risk("medium")
@@ -92,7 +92,7 @@ def _edge(change: Change, before: Definition, after: Definition) -> Risk:
 def _whole_tool(change: Change) -> Risk:
     if change.kind == "removed":
         return Risk("low")
-    tool = cast(Object, change.now)
+    tool = cast("Object", change.now)
     return Risk("medium" if tool["effect"] == "read" else "high", f"a new tool, {tool['effect']}", TOOLS)
 
 

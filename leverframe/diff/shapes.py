@@ -42,7 +42,7 @@ def _short(found: list[str]) -> str:
 
 def _fields(schema: Object) -> dict[str, _Field]:
     """Every field by its name from the outermost one on; `x[]` is what stands in a list or under any name."""
-    shared, found = cast(Object, schema.get("$defs") or {}), dict[str, _Field]()
+    shared, found = cast("Object", schema.get("$defs") or {}), dict[str, _Field]()
     for name, node, secret in _nodes(schema, shared, "", False, frozenset()):
         one = found.setdefault(name, _Field())
         one.secret = one.secret or secret

@@ -170,7 +170,7 @@ class Drawing:
     def styles(self) -> list[Style]:
         """The styles in use, in a fixed order."""
         used = {box.style for box in self.boxes}
-        return [style for style in cast(tuple[Style, ...], get_args(Style)) if style in used]
+        return [style for style in cast("tuple[Style, ...]", get_args(Style)) if style in used]
 
 
 Drawable: TypeAlias = Machine[Never] | Definition | Drawing
@@ -238,7 +238,7 @@ def _waits(state: AnyState) -> str:
         return ""
     until = span(micros(state.deadline)) if state.deadline else ""
     if issubclass(state, Delegate):
-        return f"to {cast(type[Delegate[Never, Never]], state).machine}, {until}"
+        return f"to {cast('type[Delegate[Never, Never]]', state).machine}, {until}"
     return until if issubclass(state, Wait) else f"{state.to}, {until}"
 
 
@@ -276,7 +276,7 @@ def _answers(replies: Sequence[object]) -> dict[str, Object]:
     found: dict[str, Object] = {}
     for reply in replies:
         if isinstance(reply, type) and issubclass(reply, Reply):
-            found[cast(type[Reply[str]], reply).intent] = schema.schema_of(cast(Hashable, reply))
+            found[cast("type[Reply[str]]", reply).intent] = schema.schema_of(cast("Hashable", reply))
     return found
 
 
@@ -294,7 +294,7 @@ def _place(home: Path, state: AnyState) -> str:
 
 def _of_definition(definition: Definition, details: bool) -> Drawing:
     boxes: list[Box] = []
-    tools = cast(dict[str, Object], definition.body["tools"])
+    tools = cast("dict[str, Object]", definition.body["tools"])
     for spec in _from_start(definition):
         if spec.kind not in KINDS:
             raise DeclarationError(f"state {spec.name}: there is no kind {spec.kind!r}.{did_you_mean(spec.kind, KINDS)}")
@@ -308,14 +308,14 @@ def _of_definition(definition: Definition, details: bool) -> Drawing:
             spec.edges,
             spec.success,
             ", ".join(part for part in parts if part),
-            *_prompt(by_of(spec.body) or cast(str, spec.body.get("prompt", ""))),
-            tuple(_pinned_pick(name, tools.get(name), details) for name in cast(list[str], spec.body.get("tools", picked))),
+            *_prompt(by_of(spec.body) or cast("str", spec.body.get("prompt", ""))),
+            tuple(_pinned_pick(name, tools.get(name), details) for name in cast("list[str]", spec.body.get("tools", picked))),
             details=_pinned_details(spec.body) if details else None,
             most=spec.most,
             onward=definition.onward.get(spec.name, ()),
         )
         boxes.append(box)
-    limits, doc = cast(Object, definition.body["limits"]), line(str(definition.body.get("doc") or ""))
+    limits, doc = cast("Object", definition.body["limits"]), line(str(definition.body.get("doc") or ""))
     return Drawing(definition.name, doc, definition.start, tuple(boxes), definition.exceeded, _limits(limits))
 
 
@@ -335,16 +335,16 @@ def _from_start(definition: Definition) -> list[Spec]:
 def _pinned_pick(name: str, body: Object | None, details: bool) -> Pick:
     if body is None:  # named, but not in the definition: what is undeclared is `once` and needs approval
         return Pick(name, "once", approval=True, untrusted=False)
-    marks = (name, cast(Effect, body["effect"]), bool(body["approval"]), bool(body.get("untrusted")))
-    return Pick(*marks, str(body.get("doc") or ""), cast(Object, body["input"])) if details else Pick(*marks)
+    marks = (name, cast("Effect", body["effect"]), bool(body["approval"]), bool(body.get("untrusted")))
+    return Pick(*marks, str(body.get("doc") or ""), cast("Object", body["input"])) if details else Pick(*marks)
 
 
 def _pinned_details(body: Object) -> Details:
-    choices = cast(list[Object], body.get("choices", []))
-    answers = {cast(str, choice["intent"]): cast(Object, choice["schema"]) for choice in choices if choice["kind"] == "reply"}
+    choices = cast("list[Object]", body.get("choices", []))
+    answers = {cast("str", choice["intent"]): cast("Object", choice["schema"]) for choice in choices if choice["kind"] == "reply"}
     if returns := body.get("returns"):
-        answers = {"done": cast(Object, returns)}
-    texts = {**cast(dict[str, str], body.get("texts", {})), **cast(dict[str, str], body.get("partials", {}))}
+        answers = {"done": cast("Object", returns)}
+    texts = {**cast("dict[str, str]", body.get("texts", {})), **cast("dict[str, str]", body.get("partials", {}))}
     return Details(texts, answers, "")
 
 

@@ -112,10 +112,10 @@ class Walk:
         body = event.body
         self._cost += _cost(body)
         if event.type in ("started", "forked"):
-            self.state, self._since = cast(str, body["state"]), event.at
+            self.state, self._since = cast("str", body["state"]), event.at
         if "outcome" not in body:
             return None
-        edge = (self.state, cast(str, body["outcome"]), cast(str, body["to"]))
+        edge = (self.state, cast("str", body["outcome"]), cast("str", body["to"]))
         if body.get("exceeded") and edge not in self._drawn:
             edge = (self.state, EXCEEDED, edge[2])
         passage = Passage(edge, max(0, event.at - self._since), self._cost)
@@ -125,7 +125,7 @@ class Walk:
 
 def _cost(body: Object) -> int:
     usage = body.get("usage")
-    return cast(int, usage.get("cost") or 0) if isinstance(usage, dict) else 0
+    return cast("int", usage.get("cost") or 0) if isinstance(usage, dict) else 0
 
 
 # ── many runs ────────────────────────────────────────────────────────────────────────────────────────────────────────────────

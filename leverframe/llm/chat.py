@@ -44,7 +44,7 @@ class Chat:
             below = openai.AsyncOpenAI(
                 base_url=endpoint.base_url, api_key=endpoint.api_key, max_retries=0, http_client=connections
             )
-        self._create = cast(_Creates, instructor.from_openai(below, mode=modes[endpoint.mode]))
+        self._create = cast("_Creates", instructor.from_openai(below, mode=modes[endpoint.mode]))
 
     async def ask(self, endpoint: Endpoint, request: Request, streams: bool, seen: Callable[[Reading], None]) -> Json:
         """The choice of the one answer. `seen` gets what it amounts to as soon as it is there, whatever happens to it afterwards."""
@@ -122,7 +122,7 @@ def _fault(extra: Object, choices: object) -> object:
     """An error that stands somewhere else: as the whole answer (vLLM), or in the choice (OpenRouter)."""
     if choices is None and "message" in extra and "code" in extra:
         return extra
-    first = cast(list[object], choices)[0] if isinstance(choices, list) and choices else None
+    first = cast("list[object]", choices)[0] if isinstance(choices, list) and choices else None
     inside = reading.fields(getattr(first, "model_extra", None)).get("error")
     finish = getattr(first, "finish_reason", None)
     return inside or ({"code": 502, "message": f"it ended in {finish}"} if finish in _FAULTS else None)
@@ -131,7 +131,7 @@ def _fault(extra: Object, choices: object) -> object:
 def _content(choices: object, endpoint: Endpoint) -> tuple[str, str]:
     if not isinstance(choices, list) or not choices:
         return "", "the answer has no choices"
-    first = cast(list[object], choices)[0]
+    first = cast("list[object]", choices)[0]
     message, finish = getattr(first, "message", None), getattr(first, "finish_reason", None)
     if message is None:
         return "", "the answer has no message"
@@ -239,14 +239,14 @@ def _instructor() -> _Instructor:
 
     # It logs rejected values and whole prompts, at ERROR too.
     logging.getLogger("instructor").setLevel(logging.CRITICAL + 1)
-    return cast(_Instructor, instructor)
+    return cast("_Instructor", instructor)
 
 
 @lru_cache(maxsize=256)
 def _response(schema_text: str) -> type[Answered]:
     """The response class of a schema. instructor sends its `__name__`, and would wrap any class that is not its own each time."""
     members = {"sent": json.loads(schema_text), "__module__": __name__, "__annotations__": {"sent": ClassVar[Object]}}
-    return cast(type[Answered], type(reading.NAME, (Answered, _instructor().ResponseSchema), members))
+    return cast("type[Answered]", type(reading.NAME, (Answered, _instructor().ResponseSchema), members))
 
 
 def below(error: Exception) -> Exception:
@@ -256,7 +256,7 @@ def below(error: Exception) -> Exception:
     while isinstance(error.__cause__, Exception) and type(error).__module__.startswith("instructor"):
         error = error.__cause__  # their own errors hold the messages and the completion, so only the cause is looked at
     if isinstance(error, openai.APIStatusError):
-        return Status(error.status_code, cast(Mapping[str, str], error.response.headers), error.body)
+        return Status(error.status_code, cast("Mapping[str, str]", error.response.headers), error.body)
     if isinstance(error, openai.APIConnectionError):
         return error.__cause__ if isinstance(error.__cause__, Exception) else ConnectionError()
     return ValueError(type(error).__name__) if isinstance(error, openai.OpenAIError) else error

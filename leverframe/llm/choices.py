@@ -95,7 +95,7 @@ class Choices:
             raise DeclarationError(f"choices {', '.join(self.options) or '(none)'}: offer at least one, and each intent once")
         own = {"intent", "confidence"} if threshold is not None else {"intent"}
         for choice in self.options.values():
-            if not choice.is_tool and (taken := own & set(cast(Object, choice.schema.get("properties", {})))):
+            if not choice.is_tool and (taken := own & set(cast("Object", choice.schema.get("properties", {})))):
                 raise DeclarationError(
                     f"reply {choice.intent}: a field called {min(taken)!r} stands in the choice's way; rename it"
                 )
@@ -136,11 +136,11 @@ class Choices:
         wired, strict = to_wire(choice.schema)
         wired.pop("description", None)
         if choice.is_tool and self.most > 1:
-            wired["properties"] = {name: _or_reference(child) for name, child in cast(Object, wired["properties"]).items()}
+            wired["properties"] = {name: _or_reference(child) for name, child in cast("Object", wired["properties"]).items()}
         first: Object = {"intent": {"type": "string", "enum": [choice.intent]}}
         if self.threshold is not None:
             first["confidence"] = {"type": "number", "minimum": 0, "maximum": 1}
-        properties = {**first, **({"arguments": wired} if choice.is_tool else cast(Object, wired["properties"]))}
+        properties = {**first, **({"arguments": wired} if choice.is_tool else cast("Object", wired["properties"]))}
         doc: Object = {"description": choice.doc} if choice.doc else {}
         closed: Object = {"properties": properties, "required": list(properties), "additionalProperties": False}
         return {"type": "object", **doc, **closed}, strict
@@ -154,7 +154,7 @@ class Choices:
         return "\n".join(lines)
 
     def _lines(self, choice: Option) -> Iterator[str]:
-        fields = cast(Object, choice.schema.get("properties", {}))
+        fields = cast("Object", choice.schema.get("properties", {}))
         inner = _fields(choice.schema, fields)
         sure = ', "confidence": number from 0 to 1' if self.threshold is not None else ""
         rest = f', "arguments": {{{inner}}}' if choice.is_tool else f", {inner}" if inner else ""
@@ -182,7 +182,7 @@ class Choices:
         listed = cast("list[object]", chosen)
         if not 1 <= len(listed) <= self.most:
             raise ValueError(f"next: a list of {len(listed)} choices; make 1 to {self.most}")
-        given = cast(list[Json], admit(listed, what="next", limit=MAX_ARGUMENTS))
+        given = cast("list[Json]", admit(listed, what="next", limit=MAX_ARGUMENTS))
         outputs: list[Object] = []
         found: list[Picked] = []
         for number, one in enumerate(given):
@@ -216,7 +216,7 @@ class Choices:
             raise ValueError(f"{choice.intent}: 'arguments' is missing or not an object")
         wanted = _references(choice, fields, outputs) if outputs is not None and choice.is_tool else {}
         fields = {name: value for name, value in fields.items() if name not in wanted}
-        fields = cast(Object, from_wire(fields, choice.schema, choice.intent))
+        fields = cast("Object", from_wire(fields, choice.schema, choice.intent))
         unsure = confidence is not None and self.threshold is not None and confidence < self.threshold
         if wanted:
             _expect(choice, fields, wanted)
@@ -250,7 +250,7 @@ def _or_reference(wired: Json) -> Json:
         return wired
     outer: Object = {"description": wired["description"]} if "description" in wired else {}
     inner: Object = {key: value for key, value in wired.items() if key != "description"}
-    branches = cast(list[Json], inner["anyOf"]) if set(inner) == {"anyOf"} else [inner]
+    branches = cast("list[Json]", inner["anyOf"]) if set(inner) == {"anyOf"} else [inner]
     return {**outer, "anyOf": [*branches, reference.WIRE]}
 
 
@@ -271,7 +271,7 @@ def _expect(choice: Option, arguments: Object, wanted: Object) -> None:
     if choice.tool is not None:
         choice.tool.expect(arguments, wanted.keys())
         return
-    needed = [name for name in cast(list[Json], choice.schema.get("required", [])) if name not in wanted]
+    needed = [name for name in cast("list[Json]", choice.schema.get("required", [])) if name not in wanted]
     if problem := schema.violation(arguments, {**choice.schema, "required": needed}):
         raise ValueError(f"{choice.intent}: {problem}")
 
@@ -287,7 +287,7 @@ def _option(given: "Runs[object] | type[Reply[str]] | Option") -> Option:
         if not given.intent:
             raise DeclarationError(f'reply {given.__name__} has no intent; derive it from Reply[Literal["…"]]')
         return Option(given.intent, inspect.cleandoc(given.__doc__ or ""), schema.schema_of(given), False, reply=given)
-    tool = cast(Admits, given)
+    tool = cast("Admits", given)
     return Option(tool.name, tool.doc, tool.input, True, tool=tool)
 
 
@@ -300,7 +300,7 @@ def _picked(choice: Option, fields: Object, confidence: float | None, unsure: bo
             reply = choice.reply.model_validate(fields)
         except ValidationError as error:
             raise ValueError(f"{choice.intent}: {compact(error)}") from None
-        fields = cast(Object, admit(reply.model_dump(mode="json", by_alias=True), what=choice.intent))
+        fields = cast("Object", admit(reply.model_dump(mode="json", by_alias=True), what=choice.intent))
     elif problem := schema.violation(fields, choice.schema):
         raise ValueError(f"{choice.intent}: {problem}")
     call: Call[object] | None = Call(choice.intent, fields) if choice.is_tool else None
@@ -308,7 +308,7 @@ def _picked(choice: Option, fields: Object, confidence: float | None, unsure: bo
 
 
 def _fields(node: Object, fields: Object) -> str:
-    needed = cast(list[Json], node.get("required", []))
+    needed = cast("list[Json]", node.get("required", []))
     said = ((json.dumps(name, ensure_ascii=False), _sketch(field, name in needed)) for name, field in fields.items())
     return ", ".join(f"{name}: {kind}" for name, kind in said)
 

@@ -116,7 +116,7 @@ def _unreadable(content: str) -> str:
 
 
 def _fields(value: object) -> Mapping[str, object]:
-    return cast(Mapping[str, object], value) if isinstance(value, dict) else {}
+    return cast("Mapping[str, object]", value) if isinstance(value, dict) else {}
 
 
 def _error_inside(reported: object, model: str) -> ModelError:
@@ -134,7 +134,7 @@ def _error_inside(reported: object, model: str) -> ModelError:
 def _said(body: object) -> str:
     """The provider's own message, in one short line. Not of errors about keys: those repeat parts of them."""
     inner = _fields(body).get("error", body)
-    message = _fields(cast(object, inner)).get("message") if isinstance(inner, dict) else inner
+    message = _fields(cast("object", inner)).get("message") if isinstance(inner, dict) else inner
     return " ".join(str(message).split())[:160] if message else "no reason given"
 
 

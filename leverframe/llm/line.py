@@ -187,7 +187,7 @@ async def _beginning(stream: "AsyncByteStream") -> bytes:
 
 async def _gathered(parts: AsyncIterator[bytes], call: Call) -> bytes:
     """A stream of server-sent events as the one answer it amounts to. Raises BadCompletion, ModelUnavailable."""
-    gathering, done = cast(Gathering, call.gathering), False
+    gathering, done = cast("Gathering", call.gathering), False
     async for data in _data(parts):
         if data.strip() == b"[DONE]":
             done = True
@@ -200,7 +200,7 @@ async def _gathered(parts: AsyncIterator[bytes], call: Call) -> bytes:
         except (ValueError, RecursionError) as error:
             raise BadCompletion(f"the stream cannot be read ({type(error).__name__})") from None
         if isinstance(event, dict):
-            call.tell(gathering.take(cast(Object, event)))
+            call.tell(gathering.take(cast("Object", event)))
     whole = gathering.whole(done)
     if whole is None:
         raise ModelUnavailable("the stream broke off before the answer was complete")

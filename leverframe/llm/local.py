@@ -127,7 +127,7 @@ class _Served:
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, weights: Path) -> None:
-        library = cast(_Library, import_module("xllamacpp"))
+        library = cast("_Library", import_module("xllamacpp"))
         params = library.CommonParams()
         params.model.path, params.model_alias = str(weights), [weights.stem]
         params.hostnames, params.port = ["127.0.0.1"], 0

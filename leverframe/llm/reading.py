@@ -68,10 +68,10 @@ def chosen(reading: Reading) -> Json:
     if reading.trouble or reading.page or reading.reported is not None:
         raise ValueError(reading.trouble)
     if isinstance(reading.content, dict):
-        return cast(Json, Answered.model_validate(reading.content).next)
+        return cast("Json", Answered.model_validate(reading.content).next)
     answered = Answered.model_validate_json(reading.content)
     json.loads(reading.content, object_pairs_hook=once)
-    return cast(Json, answered.next)
+    return cast("Json", answered.next)
 
 
 def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -89,7 +89,7 @@ def count(value: object) -> int | None:
 
 def fields(value: object) -> Object:
     """An object, or an empty one in place of anything else."""
-    return cast(Object, value) if isinstance(value, dict) else {}
+    return cast("Object", value) if isinstance(value, dict) else {}
 
 
 def items(value: object) -> list[Json]:

@@ -40,7 +40,7 @@ class _Dialect(Protocol):
     def read(self, answer: Object, endpoint: Endpoint) -> Reading: ...
 
 
-_SPOKEN = {"messages": cast(_Dialect, messages), "gemini": cast(_Dialect, gemini)}
+_SPOKEN = {"messages": cast("_Dialect", messages), "gemini": cast("_Dialect", gemini)}
 _GATHERED: dict[str, type[line.Gathering]] = {"chat": chat.Gathered, "messages": messages.Gathered, "gemini": gemini.Gathered}
 _Seen: TypeAlias = "Callable[[Reading], None]"
 
@@ -201,7 +201,7 @@ def _estimated(request: Request) -> int:
 def _body(content: bytes) -> object:
     """What an error says; nothing where it is not JSON."""
     try:
-        return cast(object, json.loads(content))
+        return cast("object", json.loads(content))
     except (ValueError, RecursionError):
         return None
 
@@ -211,4 +211,4 @@ def _read(api: _Dialect, content: bytes, endpoint: Endpoint) -> Reading:
     if content.lstrip()[:1] == b"<":
         return Reading(page=True)
     answer: object = json.loads(content, object_pairs_hook=reading.once)
-    return api.read(cast(Object, answer), endpoint) if isinstance(answer, dict) else Reading(trouble="the answer is no object")
+    return api.read(cast("Object", answer), endpoint) if isinstance(answer, dict) else Reading(trouble="the answer is no object")

@@ -70,7 +70,7 @@ def _unanswered(request: Request) -> ScriptEnded:
 def _speaker(script: Script) -> Speaker:
     if _is_table(script):
         return _by_state(script)
-    return _in_order(script) if _is_list(script) else cast(Speaker, script)
+    return _in_order(script) if _is_list(script) else cast("Speaker", script)
 
 
 def _is_table(script: Script) -> "TypeGuard[Mapping[str, Line | Sequence[Line]]]":
@@ -122,7 +122,7 @@ def _one(line: One, request: Request) -> Object:
     if isinstance(line, Call):
         chosen: Object = {"intent": line.tool_name, "arguments": line.arguments}
     elif isinstance(line, Reply):
-        chosen = {"intent": line.intent, **cast(Object, line.model_dump(mode="json", by_alias=True))}
+        chosen = {"intent": line.intent, **cast("Object", line.model_dump(mode="json", by_alias=True))}
     else:
         return dict(line)
     if request.choices.threshold is not None:

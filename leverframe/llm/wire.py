@@ -70,7 +70,7 @@ def _wire(schema: Json, loose: list[str]) -> Object:
     if words := [word for word in words if word]:
         found["description"] = _described(found.get("description"), ", ".join(words))
     if "anyOf" in found:
-        found["anyOf"] = [_wire(item, loose) for item in cast(list[Json], found["anyOf"])]
+        found["anyOf"] = [_wire(item, loose) for item in cast("list[Json]", found["anyOf"])]
     if "items" in found:
         found["items"] = _wire(found["items"], loose)
     if found.get("type") == "object":
@@ -81,11 +81,11 @@ def _wire(schema: Json, loose: list[str]) -> Object:
 
 
 def _wire_object(node: Object, found: Object, loose: list[str]) -> None:
-    properties = cast(Object, node.get("properties", {}))
+    properties = cast("Object", node.get("properties", {}))
     extra = node.get("additionalProperties", bool(not properties))
     if extra:
         loose.append("additionalProperties")
-    needed = cast(list[Json], node.get("required", []))
+    needed = cast("list[Json]", node.get("required", []))
     wired: Object = {}
     for name, child in properties.items():
         wired[name] = _wire(child, loose) if name in needed else _optional(child, _wire(child, loose))
@@ -102,7 +102,7 @@ def _optional(schema: Json, wired: Object) -> Object:
     if not wired or "null" in types(wired, ("null",)):
         return {**wired, **({"description": _described(wired.get("description"), note)} if note and wired else {})}
     description = _described(wired.pop("description", None), note)
-    branches = cast(list[Json], wired["anyOf"]) if set(wired) == {"anyOf"} else [wired]
+    branches = cast("list[Json]", wired["anyOf"]) if set(wired) == {"anyOf"} else [wired]
     nullable: Object = {"description": description} if description else {}
     nullable["anyOf"] = [*branches, {"type": "null"}]
     return nullable
@@ -147,13 +147,13 @@ def types(schema: Json, anything: Sequence[str]) -> Sequence[str]:
         return anything
     node = _spelled(schema)
     if isinstance(node.get("type"), str):
-        return [cast(str, node["type"])]
+        return [cast("str", node["type"])]
     if isinstance(node.get("type"), list):
-        return cast(list[str], node["type"])
+        return cast("list[str]", node["type"])
     if isinstance(node.get("enum"), list):
-        return [_TYPES.get(type(value), "object") for value in cast(list[Json], node["enum"])]
+        return [_TYPES.get(type(value), "object") for value in cast("list[Json]", node["enum"])]
     if isinstance(node.get("anyOf"), list):
-        return [name for branch in cast(list[Json], node["anyOf"]) for name in types(branch, anything)]
+        return [name for branch in cast("list[Json]", node["anyOf"]) for name in types(branch, anything)]
     return anything
 
 
@@ -170,8 +170,8 @@ def from_wire(value: Json, schema: Json, path: str) -> Json:
     if not isinstance(value, dict) or not any(item is None or isinstance(item, bool | dict | list) for item in value.values()):
         return value  # text and numbers alone stay as they are
     node = _branch(schema, "object", value)
-    properties = cast(Object, node.get("properties", {}))
-    needed = cast(list[Json], node.get("required", []))
+    properties = cast("Object", node.get("properties", {}))
+    needed = cast("list[Json]", node.get("required", []))
     return {
         name: from_wire(item, properties.get(name, {}), f"{path}.{name}")
         for name, item in value.items()
@@ -185,7 +185,7 @@ def _branch(schema: Json, kind: str, value: Object | None = None) -> Object:
         return {}
     node = _spelled(schema)
     if "anyOf" in node:
-        for item in cast(list[Json], node["anyOf"]):
+        for item in cast("list[Json]", node["anyOf"]):
             if branch := _branch(item, kind, value):
                 return branch
         return {}
@@ -195,7 +195,7 @@ def _branch(schema: Json, kind: str, value: Object | None = None) -> Object:
 
 
 def _meant(value: Object, node: Object) -> bool:
-    properties = cast(Object, node.get("properties", {}))
+    properties = cast("Object", node.get("properties", {}))
     if not set(value) <= set(properties):
         return bool(node.get("additionalProperties", not properties))
     tags = ((name, _spelled(child).get("enum")) for name, child in properties.items() if isinstance(child, dict))
@@ -204,15 +204,15 @@ def _meant(value: Object, node: Object) -> bool:
 
 def plainer(schema: Json, without: Sequence[str]) -> Object:
     """A schema as sent, for an API that knows less: these keywords are said in the description instead."""
-    node = cast(Object, schema)
+    node = cast("Object", schema)
     found: Object = {}
     for key, value in node.items():
         if key == "properties":
-            found[key] = {name: plainer(child, without) for name, child in cast(Object, value).items()}
+            found[key] = {name: plainer(child, without) for name, child in cast("Object", value).items()}
         elif key == "items":
             found[key] = plainer(value, without)
         elif key == "anyOf":
-            found[key] = [plainer(child, without) for child in cast(list[Json], value)]
+            found[key] = [plainer(child, without) for child in cast("list[Json]", value)]
         elif key not in without:
             found[key] = value
     said = ", ".join(f"{_SAID[key]} {node[key]}" for key in without if key in node)

@@ -29,20 +29,20 @@ from leverframe.threads import Contained
 
 def kept(step: Step) -> Draft:
     """Only `keep`, again, over what was recorded before: nothing is done twice."""
-    held = cast(Object, step.run.held)
+    held = cast("Object", step.run.held)
     state = step.state()
     if isinstance(state, Act):
-        came = _keep_held_act(step, cast(Act[Memory], state), held)
+        came = _keep_held_act(step, cast("Act[Memory]", state), held)
     elif isinstance(state, Fetch):
-        calls = cast(list[Object], held["calls"])
-        got = [(cast(str, call["tool_name"]), _revived(step, call)) for call in calls]
-        came = keep_results(step, cast(Fetch[Memory], state), Got(got))
+        calls = cast("list[Object]", held["calls"])
+        got = [(cast("str", call["tool_name"]), _revived(step, call)) for call in calls]
+        came = keep_results(step, cast("Fetch[Memory]", state), Got(got))
     elif isinstance(state, Delegate):
-        results = [(bool(item["success"]), item["result"]) for item in cast(list[Object], held["results"])]
-        came = keep_returned(step, cast(Delegate[Memory, BaseModel], state), results)
+        results = [(bool(item["success"]), item["result"]) for item in cast("list[Object]", held["results"])]
+        came = keep_returned(step, cast("Delegate[Memory, BaseModel]", state), results)
     else:
         listed = cast(
-            Sequence[object], state.events if isinstance(state, Wait) else cast("Ask[Never] | Consult[Never]", state).replies
+            "Sequence[object]", state.events if isinstance(state, Wait) else cast("Ask[Never] | Consult[Never]", state).replies
         )
         replies = [cast("type[Reply[str]]", item) for item in listed if isinstance(item, type)]
         try:
@@ -56,14 +56,14 @@ def kept(step: Step) -> Draft:
 
 
 def _keep_held_act(step: Step, state: Act[Memory], held: Object) -> Object:
-    done = [] if held.get("reconciled") else [held, *cast(list[Object], held.get("calls") or [])]
-    got = [(cast(str, each["tool_name"]), _revived(step, each)) for each in done]
+    done = [] if held.get("reconciled") else [held, *cast("list[Object]", held.get("calls") or [])]
+    got = [(cast("str", each["tool_name"]), _revived(step, each)) for each in done]
     came = keep_results(step, state, Got(got))
     return onward(step, came, [each.get("result") for each in done])
 
 
 def _revived(step: Step, done: Object) -> object:
-    tool = step.bound.tool(cast(str, done["tool_name"]))
+    tool = step.bound.tool(cast("str", done["tool_name"]))
     try:
         with Contained():
             return tool.revive(done.get("result"))

@@ -54,7 +54,7 @@ async def ask(step: Step) -> Draft:
 async def _answered(step: Step, request: Request, body: Object) -> Draft:
     """What came is data until the choices have validated it; every fault of it is the `error` edge."""
     name = step.run.state
-    llm = cast(LLM, step.llm)
+    llm = cast("LLM", step.llm)
     if step.bound.definition.limits_money and (why := unpriced(llm, request)):
         return Draft("blocked", {"reason": f"{why}; then `leverframe retry {step.run.id}`"})
     try:
@@ -80,7 +80,7 @@ async def _answered(step: Step, request: Request, body: Object) -> Draft:
                 **({"considered": call, "outcome": "unsure"} if picked.unsure else {"call": call, "outcome": picked.intent}),
             },
         )
-    reply = cast(Reply[str], picked.reply)
+    reply = cast("Reply[str]", picked.reply)
     body |= said(reply, _given(answer.chosen, picked))
     if picked.unsure:
         return Draft("asked", {**body, "outcome": "unsure"})
@@ -89,7 +89,7 @@ async def _answered(step: Step, request: Request, body: Object) -> Draft:
 
 def _given(chosen: Json, picked: Picked) -> Object:
     """A reply as the model gave it, without how sure it was."""
-    only = cast(Object, admit(chosen[0] if isinstance(chosen, list) else chosen, what="next"))
+    only = cast("Object", admit(chosen[0] if isinstance(chosen, list) else chosen, what="next"))
     return only if picked.confidence is None else {key: value for key, value in only.items() if key != "confidence"}
 
 
@@ -108,7 +108,7 @@ def _request(step: Step, prompt: Prompt) -> tuple[Request, Object, Object]:
         run_id=run.id,
         state=name,
         prompt=prompt,
-        memory=cast(Object, asked.variables["memory"]),
+        memory=cast("Object", asked.variables["memory"]),
     )
     return request, asked.kept(prompt), asked.variables
 

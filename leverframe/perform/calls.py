@@ -35,7 +35,7 @@ _Came: TypeAlias = "tuple[object, Json, Object | None]"
 
 
 async def fetch(step: Step) -> Draft:
-    state = cast(Fetch[Memory], step.state())
+    state = cast("Fetch[Memory]", step.state())
     calls = calls_of(step, state)
     for call in calls:
         if why := unfetchable(step.bound.definition, step.run, call.tool_name):
@@ -52,7 +52,7 @@ async def fetch(step: Step) -> Draft:
 def calls_of(step: Step, state: Fetch[Memory]) -> Sequence[Call[object]]:
     """What a Fetch asks for. Raises Stuck for a tool that is not its own."""
     memory = step.memory()
-    calls = cast(Sequence[Call[object]], user_code(f"{state.name}.calls", lambda: list(state.calls(memory))))
+    calls = cast("Sequence[Call[object]]", user_code(f"{state.name}.calls", lambda: list(state.calls(memory))))
     for call in calls:
         if call.tool_name not in step.spec.tools:
             raise Stuck(f"{state.name}.calls asks for {call.tool_name}, which its runs do not list")
@@ -98,9 +98,9 @@ def keep_results(step: Step, state: Fetch[Memory] | Act[Memory], got: Got) -> Ob
 
 
 def built(step: Step, fence: int) -> Draft:
-    state = cast(Act[Memory], step.state())
+    state = cast("Act[Memory]", step.state())
     memory = step.memory()
-    call = cast(Call[object], user_code(f"{state.name}.build", lambda: state.build(memory)))
+    call = cast("Call[object]", user_code(f"{state.name}.build", lambda: state.build(memory)))
     if call.tool_name not in step.spec.tools:
         raise Stuck(f"{state.name}.build makes a call of {call.tool_name}, which its runs do not list")
     return Draft("built", {"state": state.name, "call": call_body(call), "fence": fence})
@@ -129,7 +129,7 @@ async def act(step: Step, lease: Callable[[], Awaitable[None]]) -> Draft:
 def _ready(tool: AnyTool, call: Pending) -> dict[str, object]:
     """What the tool's function is called with; raises Stuck while nothing can have happened yet."""
     made = user_code(f"validating the arguments of {tool.name}", lambda: tool.ready(call.arguments, call.key))
-    return cast(dict[str, object], made)
+    return cast("dict[str, object]", made)
 
 
 async def _looked(step: Step, call: Pending) -> Draft:
@@ -138,7 +138,7 @@ async def _looked(step: Step, call: Pending) -> Draft:
         python, result, failed = await _repeatable(step, Call(call.tool_name, call.arguments))
         return _acted(step, call, {"error": failed}) if failed else _done(step, call, python, result)
     waiting = beside(step.bound.definition, step.run)
-    more: list[Call[object]] = [Call(cast(str, item["tool_name"]), cast(Object, item["arguments"])) for item in waiting]
+    more: list[Call[object]] = [Call(cast("str", item["tool_name"]), cast("Object", item["arguments"])) for item in waiting]
     every: list[Call[object]] = [Call(call.tool_name, call.arguments), *more]
     done = await asyncio.gather(*(_repeatable(step, each) for each in every))
     python, result, failed = done[0]
@@ -147,13 +147,13 @@ async def _looked(step: Step, call: Pending) -> Draft:
     if error:
         return _acted(step, call, {"error": error, **others, **({} if failed else {"result": result})})
     got = [(call.tool_name, python), *((each.tool_name, value) for each, (value, _, _) in zip(more, done[1:], strict=True))]
-    came = keep_results(step, cast(Act[Memory], step.state()), Got(got))
+    came = keep_results(step, cast("Act[Memory]", step.state()), Got(got))
     return _acted(step, call, {"result": result, **others, **onward(step, came, [value for _, value, _ in done])})
 
 
 def _whole(run: Run) -> Pending:
     """The pending call, if it is still the one whose digest was shown and approved."""
-    call = cast(Pending, run.pending)
+    call = cast("Pending", run.pending)
     if digest({"tool_name": call.tool_name, "arguments": call.arguments}) != call.digest:
         raise Stuck(f"the arguments of {call.tool_name} are not those of its digest; the database was changed")
     return call
@@ -204,27 +204,27 @@ def _as_is(value: object) -> Json:
 
 
 def _done(step: Step, call: Pending, python: object, result: Json) -> Draft:
-    state = cast(Act[Memory], step.state())
+    state = cast("Act[Memory]", step.state())
     came = keep_results(step, state, Got([(call.tool_name, python)]))
     return _acted(step, call, {"result": result, **onward(step, came, [result])})
 
 
 async def recover(step: Step) -> Draft | None:
     """A call that another holder marked and may have dispatched. None: it certainly did not happen, dispatch it."""
-    call = cast(Pending, step.run.pending)
+    call = cast("Pending", step.run.pending)
     tool = step.bound.tool(call.tool_name)
     try:
         with Outside(f"reconcile {tool.name}"):
             happened = await tool.reconcile(call.key)
     except Exception as error:
         return _unknown(step, call, f"reconcile raised {one_line(error)}")
-    if not isinstance(cast(object, happened), bool | None):
+    if not isinstance(cast("object", happened), bool | None):
         return _unknown(step, call, f"reconcile gave an instance of {type(happened).__name__}, not True, False or None")
     if happened is None:
         return _unknown(step, call, "the process stopped between dispatch and record")
     if not happened:
         return None
-    state = cast(Act[Memory], step.state())
+    state = cast("Act[Memory]", step.state())
     came = onward(step, keep_results(step, state, Got([])), [])
     return _acted(step, call, {"result": None, "reconciled": True, **came})
 
@@ -243,5 +243,5 @@ def local(step: Step, tool: AnyTool, call: Pending, session: object) -> Draft:
 
 def local_failed(step: Step, error: BaseException) -> Draft:
     """A `local` tool raised: its rows are rolled back, so it certainly did not happen."""
-    call = cast(Pending, step.run.pending)
+    call = cast("Pending", step.run.pending)
     return _acted(step, call, {"error": fault(error, call.tool_name)})

@@ -30,7 +30,7 @@ def onward(step: Step, came: Object, results: Sequence[Json]) -> Object:
     queue = step.run.queue[max(0, len(results) - 1) :]
     if came.get("outcome") != "ok" or not queue or FOLLOWS not in step.spec.edges:
         return came
-    here = cast(int, step.run.queue[0]["n"]) - 1
+    here = cast("int", step.run.queue[0]["n"]) - 1
     known = dict(enumerate(results, here))
     done = range(here, here + max(1, len(results)))
     head, *rest = [_filled(item, done, known) for item in queue]
@@ -39,13 +39,13 @@ def onward(step: Step, came: Object, results: Sequence[Json]) -> Object:
         if lost := cast("dict[str, str]", head.get("lost")):
             name, why = next(iter(lost.items()))
             raise ValueError(f"{name}: {why}")
-        arguments = step.bound.tool(cast(str, head["tool_name"])).admit(head["arguments"])
+        arguments = step.bound.tool(cast("str", head["tool_name"])).admit(head["arguments"])
     except Exception as error:  # validators are user code; the call before is done, and must be recorded
         return {
             **came,
-            "refused": {**_named(head), "error": {**fault(error, cast(str, head["tool_name"])), "type": "BadReference"}},
+            "refused": {**_named(head), "error": {**fault(error, cast("str", head["tool_name"])), "type": "BadReference"}},
         }
-    call = call_body(Call(cast(str, head["tool_name"]), arguments))
+    call = call_body(Call(cast("str", head["tool_name"]), arguments))
     changed = rest != list(queue[1:])
     return {**came, "call": call, **({"queue": list[Json](rest)} if changed else {})}
 
@@ -56,10 +56,10 @@ def _filled(item: Object, done: range, known: Mapping[int, Json]) -> Object:
     due = {name: one for name, one in wanted.items() if one[reference.FROM] in done}
     if not due:
         return item
-    arguments, lost = dict(cast(Object, item["arguments"])), dict(cast(Object, item.get("lost") or {}))
+    arguments, lost = dict(cast("Object", item["arguments"])), dict(cast("Object", item.get("lost") or {}))
     room = MAX_ARGUMENTS - len(canonical(arguments))
     for name, one in due.items():
-        call, path = cast(int, one[reference.FROM]), cast(str, one["path"])
+        call, path = cast("int", one[reference.FROM]), cast("str", one["path"])
         try:
             value = _found(known, call, path)
             room -= len(canonical(value))

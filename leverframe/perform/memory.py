@@ -27,7 +27,7 @@ def dumped(memory: Memory) -> Object:
     Raises Stuck where it does not fit.
     """
     try:
-        data = cast(Object, admit_dump(lambda: memory.model_dump(mode="json", by_alias=True), what="memory", limit=MAX_MEMORY))
+        data = cast("Object", admit_dump(lambda: memory.model_dump(mode="json", by_alias=True), what="memory", limit=MAX_MEMORY))
         type(memory).model_validate_json(ordered(data))
     except ValidationError as error:
         raise Stuck(f"memory does not fit {type(memory).__name__}: {compact(error)}") from None
@@ -70,7 +70,7 @@ def fault(error: BaseException, source: str) -> Object:
 def keeping(step: Step, where: str, keep: Callable[[Memory], str]) -> Object:
     try:
         memory = step.memory()
-        outcome = cast(str, user_code(where, lambda: keep(memory)))
+        outcome = cast("str", user_code(where, lambda: keep(memory)))
         if outcome not in step.spec.edges:
             raise Stuck(f"{where} returned {outcome!r}, which its types do not declare")
         return {"outcome": outcome, **changed(step.run.memory, memory)}

@@ -21,5 +21,5 @@ async def recalled(step: Step, call: Call[object]) -> str:
         found = pieces(line.seq, line.type, Secrets(step.bound.definition).without(line.body))
         for piece in found:
             if piece.reference.lstrip("#") == reference.lstrip("#"):
-                return page(piece.body(), reference, cast(int, call.arguments["offset"]))
+                return page(piece.body(), reference, cast("int", call.arguments["offset"]))
     raise NotDone(f"there is nothing called {reference[:20]!r}", remedy="give a reference as it is shown, like #12")

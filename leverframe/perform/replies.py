@@ -20,7 +20,7 @@ from leverframe.threads import Contained
 
 
 def reply_body(reply: Reply[str]) -> Object:
-    return {"intent": reply.intent, **cast(Object, reply.model_dump(mode="json", by_alias=True))}
+    return {"intent": reply.intent, **cast("Object", reply.model_dump(mode="json", by_alias=True))}
 
 
 def said(reply: Reply[str], given: Json) -> Object:
@@ -38,12 +38,12 @@ def _reads_as(reply: Reply[str], body: Object) -> bool:
 
 def keep_reply(step: Step, reply: Reply[str]) -> Object:
     """What a reply of a model, a person or an event leaves in the memory; its intent is the outcome."""
-    state = cast(Ask[Memory] | Consult[Memory] | Wait[Memory], step.state())
+    state = cast("Ask[Memory] | Consult[Memory] | Wait[Memory]", step.state())
     if type(state).keep in (Ask.keep, Consult.keep, Wait.keep):
         return {"outcome": reply.intent}
 
     def keep(memory: Memory) -> str:
-        cast(Callable[[Memory, Reply[str]], None], state.keep)(memory, reply)
+        cast("Callable[[Memory, Reply[str]], None]", state.keep)(memory, reply)
         return reply.intent
 
     return keeping(step, f"{state.name}.keep", keep)
@@ -53,7 +53,7 @@ def answered(step: Step, answer: Json, by: str, task: str) -> Draft:
     """A person's answer to a Consult. It was read once already, so one that the code does not read any more is kept until it does."""
     body: Object = {"state": step.run.state, "task": task, "by": by}
     try:
-        reply = read_reply(cast(type[Consult[Never]], step.bound.state(step.run.state)).replies, answer)
+        reply = read_reply(cast("type[Consult[Never]]", step.bound.state(step.run.state)).replies, answer)
     except BadCompletion as error:
         return Draft("answered", {**body, "reply": answer, "stuck": f"the answer does not fit any more: {error}"})
     return Draft("answered", {**body, **said(reply, answer), **keep_reply(step, reply)})
@@ -61,8 +61,8 @@ def answered(step: Step, answer: Json, by: str, task: str) -> Draft:
 
 def received(step: Step, event: str, data: Json, source: str) -> Draft:
     """An event a Wait was waiting for."""
-    given: Object = {**cast(Object, data or {}), "intent": event}
-    reply = read_reply(cast(type[Wait[Never]], step.bound.state(step.run.state)).events, given)
+    given: Object = {**cast("Object", data or {}), "intent": event}
+    reply = read_reply(cast("type[Wait[Never]]", step.bound.state(step.run.state)).events, given)
     body: Object = {"state": step.run.state, "event": event, "source": source}
     return Draft("received", {**body, **said(reply, given), **keep_reply(step, reply)})
 
@@ -77,7 +77,7 @@ def read_reply(replies: Sequence[type[Reply[str]]], answer: Json) -> Reply[str]:
     except Exception as error:  # validators are user code
         named = answer.get("intent") if isinstance(answer, dict) else "reply"
         raise BadCompletion(f"{named}: validating it raised {type(error).__name__}") from error
-    return cast(Reply[str], picked.reply)
+    return cast("Reply[str]", picked.reply)
 
 
 @lru_cache(maxsize=256)

@@ -122,7 +122,7 @@ class Bound:
     def choices_of(self, name: str) -> Choices:
         found = self.choices.get(name)
         if found is None:
-            state = cast(type[Ask[Never]], self.state(name))
+            state = cast("type[Ask[Never]]", self.state(name))
             found = self.choices[name] = Choices(state.replies, state.threshold, self.definition.states[name].most)
         return found
 

@@ -76,7 +76,7 @@ async def _asked(step: Step, prompt: Prompt, request: Request, variables: Object
         prompt=prompt,
         shadow=True,
     )
-    llm = cast(LLM, step.llm)
+    llm = cast("LLM", step.llm)
     if step.bound.definition.limits_money and (why := unpriced(llm, same)):
         raise ModelRefused(why)
     with Outside(f"shadow {step.run.state}"):
@@ -133,7 +133,7 @@ def _agrees(intent: str, said: Object, live: Object) -> Object:
         own = call["tool_name"]
     elif "reply" in live:
         same = {"reply": live["reply"]}
-        own = cast(Object, live["reply"])["intent"]
+        own = cast("Object", live["reply"])["intent"]
     else:
         return {}
     return {"same_intent": own == intent, "same": said == same}

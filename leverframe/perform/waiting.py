@@ -24,14 +24,14 @@ def shown_to_person(step: Step) -> tuple[str, Object | None]:
     state = step.state()
     memory = step.memory()
     if isinstance(state, Approve):
-        return str(user_code(f"{state.name}.show", lambda: cast(Approve[Memory], state).show(memory))), None
-    asks = cast(Consult[Memory], state)
+        return str(user_code(f"{state.name}.show", lambda: cast("Approve[Memory]", state).show(memory))), None
+    asks = cast("Consult[Memory]", state)
     return str(user_code(f"{state.name}.question", lambda: asks.question(memory))), Choices(asks.replies).schema
 
 
 def shown_edited(step: Step, call: Object, by: str) -> Object:
     """What the next person is shown of a call that one person changed: what the first was shown, over the new call."""
-    pending = but(cast(Pending, step.run.pending), arguments=call["arguments"], digest=call["digest"])
+    pending = but(cast("Pending", step.run.pending), arguments=call["arguments"], digest=call["digest"])
     try:
         content, _ = shown_to_person(replace(step, run=but(step.run, pending=pending)))
     except Stuck:
@@ -43,7 +43,7 @@ def shown_edited(step: Step, call: Object, by: str) -> Object:
 
 def inputs(step: Step) -> list[Memory]:
     """What a Delegate gives to its children. Raises Stuck for anything but Memory."""
-    state = cast(Delegate[Memory, BaseModel], step.state())
+    state = cast("Delegate[Memory, BaseModel]", step.state())
     memory = step.memory()
     where, machine = f"{state.name}.give", step.spec.body["machine"]
     given = user_code(where, lambda: state.give(memory))
@@ -52,19 +52,19 @@ def inputs(step: Step) -> list[Memory]:
     listed = (
         [given]
         if isinstance(given, Memory)
-        else cast(list[object], user_code(where, lambda: list(cast(Sequence[object], given))))
+        else cast("list[object]", user_code(where, lambda: list(cast("Sequence[object]", given))))
     )
     if strange := next((each for each in listed if not isinstance(each, Memory)), None):
         raise Stuck(f"{where} gave an instance of {type(strange).__name__}; give the Memory of {machine}, or a list of them")
-    return cast(list[Memory], listed)
+    return cast("list[Memory]", listed)
 
 
 def returned(step: Step, results: Sequence[tuple[bool, Json]], *, did: bool) -> Draft:
     """All children are over: their results, in the order of the inputs."""
-    state = cast(Delegate[Memory, BaseModel], step.state())
+    state = cast("Delegate[Memory, BaseModel]", step.state())
     body: Object = {
         "state": state.name,
-        "results": cast(Json, [{"success": success, "result": value} for success, value in results]),
+        "results": cast("Json", [{"success": success, "result": value} for success, value in results]),
     }
     failed = sum(not success for success, _ in results)
     if failed > state.max_failed:

@@ -50,8 +50,8 @@ def machines_at(project: Project, revision: str) -> tuple[Mapping[str, Definitio
             archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11 has it from 3.11.4 on
             archive.extractall(folder, [member for member in archive if _stays(member)])  # noqa: S202 (filtered)
         told = _asked(Path(folder), project, revision)
-    failed = [str(error).replace(f"{folder}/", "") for error in cast(list[str], told.get("failed") or [])]
-    return {name: Definition(text) for name, text in cast(Mapping[str, str], told["definitions"]).items()}, failed
+    failed = [str(error).replace(f"{folder}/", "") for error in cast("list[str]", told.get("failed") or [])]
+    return {name: Definition(text) for name, text in cast("Mapping[str, str]", told["definitions"]).items()}, failed
 
 
 def _stays(member: tarfile.TarInfo) -> bool:
@@ -70,7 +70,7 @@ def _asked(folder: Path, project: Project, revision: str) -> Object:
     except subprocess.TimeoutExpired:
         raise ProjectError(f"revision {revision!r}: its machines did not load within {PATIENCE} s") from None
     try:
-        return cast(Object, json.loads(told.stdout))
+        return cast("Object", json.loads(told.stdout))
     except json.JSONDecodeError:
         last = (told.stderr.strip().splitlines() or ["no word"])[-1]
         raise ProjectError(f"revision {revision!r}: its machines do not load: {last.removeprefix('error: ')}") from None

@@ -306,7 +306,7 @@ def _declared(project: Project, file: Path, name: str, found: dict[str, AnyMachi
     for value in vars(_import(project, name, file)).values():
         if not isinstance(value, Machine):
             continue
-        machine = cast(AnyMachine, value)
+        machine = cast("AnyMachine", value)
         if (first := found.setdefault(machine.name, machine)) is not machine:
             raise _Clash(f"two machines are called {machine.name!r}: {first.file} and {machine.file}; rename one")
 

@@ -32,7 +32,7 @@ LONGEST_WORD = 512
 
 def word(what: str, value: str) -> str:
     """A key or name from outside, as an index can keep it."""
-    if not isinstance(cast(object, value), str):
+    if not isinstance(cast("object", value), str):
         raise InputError(f"{what}: {type(value).__name__} is no text; use 1 to {LONGEST_WORD} characters without NUL")
     if not value or len(value) > LONGEST_WORD or "\0" in value:
         raise InputError(f"{what} {value[:40]!r}: use 1 to {LONGEST_WORD} characters without NUL")

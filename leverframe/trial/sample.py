@@ -26,8 +26,8 @@ def memory_of(machine: Machine[Never], when: str | Object) -> Object:
     `{}` in an example is any object; one is made. Raises InvalidMemory where what comes out does not fit.
     """
     shape = schema.schema_of(machine.memory)
-    fields = cast(Object, shape.get("properties") or {})
-    needed = cast(list[str], shape.get("required") or [])
+    fields = cast("Object", shape.get("properties") or {})
+    needed = cast("list[str]", shape.get("required") or [])
     if isinstance(when, str):
         texts = [name for name in fields if _is_text(fields[name], shape)]
         first = next((name for name in texts if name in needed), next(iter(texts), None))
@@ -63,17 +63,17 @@ def made(shape: Json, root: Object, name: str) -> Json:
     node = _resolved(shape, root)
     if "const" in node:
         return node["const"]
-    if values := cast(list[Json], node.get("enum") or []):
+    if values := cast("list[Json]", node.get("enum") or []):
         return values[0]
     match node.get("type"):
         case "object":
-            fields = cast(Object, node.get("properties") or {})
-            return {field: made(fields.get(field, {}), root, field) for field in cast(list[str], node.get("required") or [])}
+            fields = cast("Object", node.get("properties") or {})
+            return {field: made(fields.get(field, {}), root, field) for field in cast("list[str]", node.get("required") or [])}
         case "array":
-            return [made(node.get("items", {}), root, name) for _ in range(cast(int, node.get("minItems") or 0))]
+            return [made(node.get("items", {}), root, name) for _ in range(cast("int", node.get("minItems") or 0))]
         case "string":
             text = _FORMATS.get(str(node.get("format")), name)
-            return text.ljust(cast(int, node.get("minLength") or 0), "x")
+            return text.ljust(cast("int", node.get("minLength") or 0), "x")
         case "integer" | "number":
             return _number(node)
         case "boolean":
@@ -83,16 +83,16 @@ def made(shape: Json, root: Object, name: str) -> Json:
 
 
 def _number(node: Mapping[str, Json]) -> int | float:
-    least = cast(float, node.get("minimum", node.get("exclusiveMinimum", 0)))
-    most = cast(float, node.get("maximum", node.get("exclusiveMaximum", least + 2)))
+    least = cast("float", node.get("minimum", node.get("exclusiveMinimum", 0)))
+    most = cast("float", node.get("maximum", node.get("exclusiveMaximum", least + 2)))
     return 1 if least < 1 < most else least + 1 if least + 1 <= most else least
 
 
 def _resolved(shape: Object, root: Object) -> Object:
     """Through references, and into the first alternative that is not null."""
     if isinstance(ref := shape.get("$ref"), str):
-        inner = cast(Object, root.get("$defs") or {}).get(ref.removeprefix("#/$defs/"))
+        inner = cast("Object", root.get("$defs") or {}).get(ref.removeprefix("#/$defs/"))
         return _resolved(inner, root) if isinstance(inner, dict) else {}
-    options = cast(list[Object], shape.get("anyOf") or shape.get("oneOf") or shape.get("allOf") or [])
+    options = cast("list[Object]", shape.get("anyOf") or shape.get("oneOf") or shape.get("allOf") or [])
     wanted = [option for option in options if option.get("type") != "null"]
     return _resolved(wanted[0], root) if wanted else shape

@@ -157,7 +157,7 @@ def pieces(seq: int, type: str, body: Object) -> list[Piece]:
     """What of an event a model may see. A Fetch has a piece for each of its calls."""
     found = list(_contents(type, body)) if type in SHOWN else []
     if void := body.get("void"):
-        found.append((VOID, {"calls": [_picked(call, _WAITS) for call in cast(list[Object], void)]}))
+        found.append((VOID, {"calls": [_picked(call, _WAITS) for call in cast("list[Object]", void)]}))
     if len(found) == 1:
         return [Piece(f"#{seq}", *found[0])]
     return [Piece(f"#{seq}.{number}", tag, content) for number, (tag, content) in enumerate(found, 1)]
@@ -174,15 +174,15 @@ def block(piece: Piece, number: int) -> Block:
 def _contents(type: str, body: Object) -> Iterator[tuple[str, Object]]:
     tag, keys = SHOWN[type]
     if type == "fetched":
-        for call in cast(list[Object], body.get("calls", [])):
+        for call in cast("list[Object]", body.get("calls", [])):
             yield tag, _picked(call, _CALL)
         return
-    more = cast(list[Object], body.get("calls") or []) if type == "acted" else []
+    more = cast("list[Object]", body.get("calls") or []) if type == "acted" else []
     content = _picked(body, keys)
     if more and "result" in body:
         content.pop("failed", None)  # it was one of the others
     if isinstance(queue := content.pop("queue", None), list):
-        content["then"] = [_picked(cast(Object, call), _WAITS) for call in queue]
+        content["then"] = [_picked(cast("Object", call), _WAITS) for call in queue]
     if body.get("outcome") == "unsure":
         content["unsure"] = True
     untold = type == "compacted" and (content.get("type"), content.get("source")) in _UNTOLD

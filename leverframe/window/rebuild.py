@@ -39,7 +39,7 @@ class Seen:
     @property
     def kept(self) -> Object:
         """What the event keeps of it: name, variant, hash; and budget and tokens, unless the window overflowed and nothing was sent."""
-        return cast(Object, self.body.get("prompt") or {})
+        return cast("Object", self.body.get("prompt") or {})
 
     def json(self) -> Object:
         messages: list[Json] = [{"role": message.role, "content": message.content} for message in self.messages]
@@ -94,9 +94,9 @@ def pinned_choices(definition: Definition, state: str) -> str:
 
 def _option(definition: Definition, choice: Object) -> Option:
     intent = str(choice["intent"])
-    tool = cast(Object, cast(Object, definition.body["tools"]).get(intent) or {})
+    tool = cast("Object", cast("Object", definition.body["tools"]).get(intent) or {})
     shape = tool.get("input") if choice["kind"] == "tool" else choice.get("schema")
-    return option(intent, str(tool.get("doc", "")), cast(Object, _declared(shape or {})), choice["kind"] == "tool")
+    return option(intent, str(tool.get("doc", "")), cast("Object", _declared(shape or {})), choice["kind"] == "tool")
 
 
 def _declared(shape: Json) -> Json:
@@ -108,13 +108,13 @@ def _declared(shape: Json) -> Json:
         return shape
     known = {key: _declared(value) for key, value in shape.items()}
     if isinstance(fields := known.get("properties"), dict):
-        needed = [name for name in cast(list[str], known.get("required") or []) if name in fields]
+        needed = [name for name in cast("list[str]", known.get("required") or []) if name in fields]
         known["properties"] = {name: fields[name] for name in dict.fromkeys([*needed, *fields])}
     return known
 
 
 def _seen(run: Run, line: Event, definition: Definition, window: Window, written: Written, *, told: bool) -> Seen:
-    spec, kept = definition.states[run.state], cast(Object, line.body.get("prompt") or {})
+    spec, kept = definition.states[run.state], cast("Object", line.body.get("prompt") or {})
     base = Seen(run.id, line.seq, run.state, line.body)
     if "budget" not in kept:
         return Seen(run.id, line.seq, run.state, line.body, why="nothing was sent: the window overflowed")
@@ -134,7 +134,7 @@ def _seen(run: Run, line: Event, definition: Definition, window: Window, written
 
 
 def _rebuilt(base: Seen, prompt: Prompt, run: Run, spec: Spec, window: Window, written: Sequence[str], *, told: bool) -> Seen:
-    budget, expected = cast(int, base.kept["budget"]), base.body.get("request")
+    budget, expected = cast("int", base.kept["budget"]), base.body.get("request")
     messages: list[Message] = []
     try:
         blocks = tuple(window.told(view(spec, budget))) if told else ()

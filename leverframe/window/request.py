@@ -48,7 +48,7 @@ def question(
 
     Raises PromptError, WindowOverflow.
     """
-    known = cast(Object, stored(window.secrets.memory(memory)))
+    known = cast("Object", stored(window.secrets.memory(memory)))
     if budget is None:
         budget = _budget(prompt, window.factor(), context, lambda: render(prompt, _variables(known, choices, "")))
     variables = _variables(known, choices, window.text(view(spec, budget)) if _shows(prompt) else "")
@@ -65,7 +65,7 @@ def view(spec: Spec, budget: int) -> View:
     """What a state wants to see."""
     text = spec.body.get("error")
     return View(
-        budget, cast(dict[str, int], spec.body.get("scores") or {}), partial(_worded, text) if isinstance(text, str) else None
+        budget, cast("dict[str, int]", spec.body.get("scores") or {}), partial(_worded, text) if isinstance(text, str) else None
     )
 
 

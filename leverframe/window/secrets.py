@@ -34,8 +34,8 @@ class Secrets:
         body = definition.body if definition else _NONE
         self._memory = _marked(body.get("memory"))
         self._tools = {
-            name: (_marked(cast(Object, tool).get("input")), _marked(cast(Object, tool).get("output")))
-            for name, tool in cast(Object, body.get("tools") or {}).items()
+            name: (_marked(cast("Object", tool).get("input")), _marked(cast("Object", tool).get("output")))
+            for name, tool in cast("Object", body.get("tools") or {}).items()
         }
         states = definition.states if definition else {}
         self._replies = {
@@ -61,7 +61,7 @@ class Secrets:
                 clean[name] = {**call, **self._call(call)}
         for name in _CALLS:
             if isinstance(calls := body.get(name), list):
-                clean[name] = [{**cast(Object, call), **self._call(cast(Object, call))} for call in calls]
+                clean[name] = [{**cast("Object", call), **self._call(cast("Object", call))} for call in calls]
         if isinstance(reply := body.get("reply"), dict):
             clean["reply"] = self._left(reply, self._replies.get((str(body.get("state")), str(reply.get("intent"))), _NONE))
         if (shape := self._returns.get(str(body.get("state")))) and isinstance(results := body.get("results"), list):
@@ -72,7 +72,7 @@ class Secrets:
 
     def memory(self, memory: Object) -> Object:
         """The memory as a template may read it."""
-        return cast(Object, self.masked(_without(memory, [self._memory], []))) if self.any else memory
+        return cast("Object", self.masked(_without(memory, [self._memory], []))) if self.any else memory
 
     def masked(self, value: Json) -> Json:
         """The value, without what is remembered."""
@@ -120,7 +120,7 @@ class Secrets:
 
 def hushed(definition: Definition, run: Run, body: Object) -> Object:
     """The body of an event; what it says of why something failed does not repeat a secret of the run."""
-    calls = cast(list[Object], body.get("calls") or [])
+    calls = cast("list[Object]", body.get("calls") or [])
     said = [key for key in _WHY if key in body]
     if not said and not any("error" in call for call in calls):
         return body
@@ -174,9 +174,9 @@ def _inside(shapes: Sequence[Object], word: str, key: str | int) -> list[Object]
     found: list[Json] = []
     for shape in shapes:
         if isinstance(key, int):
-            first = cast(list[Json], shape.get("prefixItems") or [])
+            first = cast("list[Json]", shape.get("prefixItems") or [])
             found.append(first[key] if key < len(first) else shape.get(word))
         else:
-            named = cast(Object, shape.get(word) or {})
+            named = cast("Object", shape.get(word) or {})
             found.append(named[key] if key in named else shape.get("additionalProperties"))
     return [each for each in found if isinstance(each, dict)]

@@ -115,7 +115,7 @@ class Window:
             body = self._with_call(body)
         self._place_choice()
         if type == "compacted":
-            self._cuts |= cast(dict[str, int], body.get("cut") or {})
+            self._cuts |= cast("dict[str, int]", body.get("cut") or {})
             self._add_error(type, body)
         elif body.get("error") is not None:
             self._blamed = str(body.get("state", ""))
@@ -288,8 +288,8 @@ class Window:
         return min(4.0, max(0.75, *self._reports)) if self._reports else 1.0
 
     def _report(self, body: Object) -> None:
-        usage, prompt = cast(Object, body.get("usage") or {}), cast(Object, body.get("prompt") or {})
-        counted, estimated = cast(int, usage.get("input_tokens") or 0), cast(int, prompt.get("tokens") or 0)
+        usage, prompt = cast("Object", body.get("usage") or {}), cast("Object", body.get("prompt") or {})
+        counted, estimated = cast("int", usage.get("input_tokens") or 0), cast("int", prompt.get("tokens") or 0)
         if (
             counted and estimated and not usage.get("estimated") and counted > estimated // 2
         ):  # less is a report without what was cached
@@ -370,7 +370,7 @@ def _score(key: _Key, scores: Mapping[str, int]) -> int:
 def _highest(definition: Definition | None) -> Mapping[str, int]:
     """What any question of the machine finds important is held as long as that."""
     asks = [spec for spec in definition.states.values() if spec.kind == "ask"] if definition else []
-    tables = [cast(dict[str, int], spec.body.get("scores") or {}) for spec in asks]
+    tables = [cast("dict[str, int]", spec.body.get("scores") or {}) for spec in asks]
     return {
         row: max(table.get(row, SCORES.get(row, _UNLISTED)) for table in tables)
         for row in {row for table in tables for row in table}
