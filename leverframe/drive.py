@@ -69,6 +69,7 @@ class Held:
     pins: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])  # for child runs, by their definition
     released: bool = False  # nothing more to do here; still to be given back
     given: bool = False  # given back, with the commit that came to rest
+    needs: tuple[Run, Need] | None = None
     over: Row | None = None  # its row, once the run is over: nobody changes it any more, so that it need not be read
 
 
@@ -594,7 +595,7 @@ class Drive:
         held.want, held.want_by, held.inbox = committed.want, committed.want_by, committed.inbox
         held.inbound = []  # what is left or new is read where it is heeded
         if held.run.definition != held.bound.definition.hash:
-            held.bound, held.window = await self._bind(held.run.definition, held.run.machine), None
+            held.bound, held.window, held.needs = await self._bind(held.run.definition, held.run.machine), None, None
         held.over = _over(held, committed)
         for run, line in lines:
             self._budget.see(held.bound.definition, line)
@@ -627,7 +628,7 @@ class Drive:
             lines.append((after, line))
             run = after
             queue += [following] if following else []
-        rests = self._rests(need)
+        held.needs, rests = (run, need), self._rests(need)
         used_up = [*word.consume, *(item for item in self._stale(held) if item not in word.consume)]
         commit = Commit(
             run=run,
@@ -761,7 +762,10 @@ class Drive:
 
 
 def _need(held: Held) -> Need:
-    return need_of(held.bound.definition, held.run, held.fence)
+    """What the run needs; worked out once for a run as it is."""
+    if held.needs is None or held.needs[0] is not held.run:
+        held.needs = held.run, need_of(held.bound.definition, held.run, held.fence)
+    return held.needs[1]
 
 
 def _unsent(held: Held) -> list[Draft]:

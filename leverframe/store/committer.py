@@ -88,6 +88,7 @@ class Committer:
         async with outbox.room:
             ticket = Ticket(item, loop, loop.create_future())
             if alone and self._own_loop and self._written_here(ticket):
+                await asyncio.sleep(0)  # heartbeats and signals have their turn
                 return await ticket.future
             outbox.tickets.append(ticket)
             if alone:
@@ -250,8 +251,19 @@ def _answer(tickets: Sequence[Ticket], results: Sequence[Result]) -> None:
     for ticket, result in zip(tickets, results, strict=True):
         by_loop[ticket.loop].append((ticket.future, result))
     for loop, answers in by_loop.items():
+        if _is_ours(loop):
+            _settle(answers)
+            continue
         with suppress(RuntimeError):  # that loop is closed: nobody waits any more
             loop.call_soon_threadsafe(_settle, answers)
+
+
+def _is_ours(loop: Loop) -> bool:
+    """Are we on the thread of that loop? Then it need not be woken, which costs two calls of the system."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 def _settle(answers: list[tuple["asyncio.Future[Any]", Result]]) -> None:
