@@ -5,11 +5,13 @@ it may have happened. And a process that is told to stop would wait for the slow
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
 from contextvars import copy_context
+from functools import partial
 from threading import Thread
-from typing import TypeVar
+from types import coroutine
+from typing import TypeVar, cast
 
 R = TypeVar("R")
 
@@ -29,6 +31,36 @@ async def in_thread(function: Callable[[], R], name: str) -> R:
 
     Thread(target=run, name=name, daemon=True).start()
     return await asyncio.wrap_future(done)
+
+
+async def within(seconds: float, work: Coroutine[object, object, R]) -> R:
+    """What it gives. Raises TimeoutError where that takes longer.
+
+    The timer is set when it first waits: most time-outs are of what never does, and setting one costs more than such work itself.
+    """
+    until = asyncio.get_running_loop().time() + seconds
+    try:
+        waits_for = work.send(None)
+    except StopIteration as ended:
+        return cast("R", ended.value)
+    async with asyncio.timeout_at(until):
+        return await _resumed(work, waits_for)
+
+
+@coroutine
+def _resumed(work: Coroutine[object, object, R], waits_for: object) -> Generator[object, object, R]:
+    """Goes on with what has begun: as `await` does, but for its first step."""
+    while True:
+        try:
+            given = yield waits_for
+        except BaseException as error:  # noqa: BLE001 (whatever it is, it is the coroutine's)
+            step = partial(work.throw, error)
+        else:
+            step = partial(work.send, given)
+        try:
+            waits_for = step()
+        except StopIteration as ended:
+            return cast("R", ended.value)
 
 
 class Contained:

@@ -229,15 +229,14 @@ class Tool(Generic[W, P, T_co, R_co]):
         return None if ask is None else cast("bool | None", await self._called(ask, Key(key)))
 
     async def _called(self, function: Callable[..., object], *given: object, **named: object) -> object:
-        import asyncio  # declaring a tool does not pay for it
+        from leverframe.threads import Contained, in_thread, within  # with asyncio, which declaring a tool does not pay for
 
-        from leverframe.threads import Contained, in_thread
-
-        async with asyncio.timeout(self.options.timeout):
-            if _is_async(function):
-                with Contained():
-                    return await cast("Callable[..., Awaitable[object]]", function)(*given, **named)
-            return await in_thread(partial(function, *given, **named), self.name)
+        if not _is_async(function):
+            return await within(self.options.timeout, in_thread(partial(function, *given, **named), self.name))
+        with Contained():
+            return await within(
+                self.options.timeout, cast("Callable[..., Coroutine[object, object, object]]", function)(*given, **named)
+            )
 
     @cached_property
     def _signature(self) -> inspect.Signature:

@@ -293,6 +293,43 @@ async def test_a_slow_tool_is_stopped_at_its_time_out() -> None:
         await sleepy.perform({})
 
 
+async def test_a_tool_waits_as_often_as_it_likes_within_its_time() -> None:
+    import asyncio
+
+    tidied: list[str] = []
+
+    @tool(effect="read", timeout=0.05)
+    async def patient(waits: int) -> str:
+        """Waits for this and that, and at last for ever."""
+        try:
+            async with asyncio.timeout(30):
+                for _ in range(waits):
+                    await asyncio.sleep(0)
+            with pytest.raises(ZeroDivisionError):
+                await asyncio.gather(asyncio.sleep(0), divided())
+            if waits > 2:
+                await asyncio.Event().wait()
+            return f"{waits} waits"
+        finally:
+            await asyncio.sleep(0)
+            tidied.append(str(waits))
+
+    async def divided() -> None:
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    assert [await patient.perform({"waits": n}) for n in (0, 1, 2)] == ["0 waits", "1 waits", "2 waits"]
+    with pytest.raises(TimeoutError):
+        await patient.perform({"waits": 3})
+    assert tidied == ["0", "1", "2", "3"]
+    cancelled = asyncio.ensure_future(patient.perform({"waits": 4}))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    assert tidied[4:] == ["4"]
+
+
 def without(order_id: int) -> None:
     """Takes nothing the engine could give."""
 
