@@ -112,15 +112,20 @@ def _admit(value: object, depth: int, budget: list[int]) -> Json:
             raise _Offence(NotJson, f"{value} is not JSON; send null or a string")
         size = 8
     else:
-        size = 1
+        _take(budget, 1)
+        return _admit_nested(value, depth + 1, budget)
+    _take(budget, size)
+    return value
+
+
+def _take(budget: list[int], size: int) -> None:
     budget[0] -= size + 1
     if budget[0] < 0:
         raise _Offence(TooLarge)
-    return value if value is None or isinstance(value, str | int | float) else _admit_nested(value, depth + 1, budget)
 
 
 def _admit_nested(value: object, depth: int, budget: list[int]) -> Json:
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):  # the first is found out ten times as fast
         return _admit_entries(cast("Mapping[object, object]", value), depth, budget)
     if not isinstance(value, Sequence) or isinstance(value, bytes | bytearray):
         raise _Offence(NotJson, f"{type(value).__name__} is not JSON")
@@ -141,9 +146,7 @@ def _admit_entries(value: Mapping[object, object], depth: int, budget: list[int]
         if "\ufffd" in key:  # serializers put it in place of what they cannot write: two keys might become one
             raise _Offence(NotJson, "a key holds U+FFFD, the sign of text that was broken on its way; repair it")
         try:
-            budget[0] -= _admit_text(key) + 1
-            if budget[0] < 0:
-                raise _Offence(TooLarge)
+            _take(budget, _admit_text(key))
         except _Offence as offence:
             raise offence.inside(" key") from None
         try:

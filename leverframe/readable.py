@@ -9,6 +9,8 @@ _PLAIN = re.compile(r"[^\W\d_](?:[^:#]|:(?=\S)|(?<=\S)#)*")
 _PLAIN_IN_FLOW = re.compile(r"[^\W\d_][\w .@/+-]*")
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})  # a plain one would not be text
 _INLINE = 80
+_NESTED = (dict, list)  # asked for every value: a union would be made anew each time
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def readable(value: Json, *, inline: int = _INLINE) -> str:
@@ -16,7 +18,7 @@ def readable(value: Json, *, inline: int = _INLINE) -> str:
 
     It can be read back as the same data, and shows nothing that cannot be seen: control characters are escaped.
     """
-    if not isinstance(value, dict | list) or not value:
+    if not isinstance(value, _NESTED) or not value:
         return _scalar(value, _PLAIN)
     flow = _flow(value, inline)
     if flow is not None:
@@ -42,7 +44,7 @@ def _entry(head: str, item: Json, pad: str, out: list[str]) -> None:
     if isinstance(item, str) and "\n" in item and _can_be_block(item):
         out.append(f"{head} |-")
         out.extend(pad + line if line else "" for line in item.split("\n"))
-    elif isinstance(item, dict | list) and item:
+    elif isinstance(item, _NESTED) and item:
         flow = _flow(item, _INLINE)
         out.append(head if flow is None else f"{head} {flow}")
         if flow is None:
@@ -61,7 +63,7 @@ def _flow(value: list[Json] | Object, room: int) -> str | None:
     for key, item in value.items() if isinstance(value, dict) else ((None, item) for item in value):
         if isinstance(item, str) and (len(item) > room or "\n" in item):
             return None
-        text = _flow(item, room) if isinstance(item, dict | list) and item else _scalar(item, _PLAIN_IN_FLOW)
+        text = _flow(item, room) if isinstance(item, _NESTED) and item else _scalar(item, _PLAIN_IN_FLOW)
         if text is None:
             return None
         part = text if key is None else f"{_scalar(key, _PLAIN_IN_FLOW)}: {text}"
@@ -78,5 +80,5 @@ def _scalar(value: Json, plain: re.Pattern[str]) -> str:
     printable = value.isprintable()
     if printable and plain.fullmatch(value) and value[-1] not in " :" and value.lower() not in _WORDS:
         return value
-    quoted = json.dumps(value, ensure_ascii=False)
+    quoted = _quoted(value)
     return quoted if printable else "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)

@@ -251,7 +251,7 @@ def _refuse_huge(operator: str, left: object, right: object) -> None:
 
 def _shown(value: object) -> object:
     """How a value stands in the text."""
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
+    if isinstance(value, str) or (isinstance(value, int | float) and not isinstance(value, bool)):
         return value
     if value is None or isinstance(value, bool | dict | list | tuple | BaseModel):
         return readable(cast("Json", to_jsonable_python(value)))

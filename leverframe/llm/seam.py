@@ -141,6 +141,9 @@ async def pick(llm: LLM, request: Request) -> tuple[Answer, Picked]:
         raise
 
 
+_as_sent = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def sent(messages: Sequence[Message]) -> bytes:
     """The messages as they stand in the request body: JSON in UTF-8, `role` before `content`, no spaces.
 
@@ -148,7 +151,7 @@ def sent(messages: Sequence[Message]) -> bytes:
     """
     data = [{"role": message.role, "content": message.content} for message in messages]
     try:
-        return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+        return _as_sent(data).encode()
     except UnicodeEncodeError as error:
         raise NotJson(f"the rendered prompt holds a lone surrogate at {error.start}, which is not text; remove it") from None
 

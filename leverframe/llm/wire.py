@@ -44,6 +44,7 @@ _WORDS: dict[str, Callable[[Json], str]] = {
     "pattern": lambda pattern: f"matches {pattern}",
 }
 _RESPELLED = frozenset({"const", "oneOf", "allOf"})
+_TELLING = (bool, dict, list)  # values that a schema may have something to say about, beside null
 _TYPES: dict[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
@@ -167,8 +168,8 @@ def from_wire(value: Json, schema: Json, path: str) -> Json:
     if isinstance(value, list):
         items = _branch(schema, "array").get("items", {})
         return [from_wire(item, items, f"{path}[{index}]") for index, item in enumerate(value)]
-    if not isinstance(value, dict) or not any(item is None or isinstance(item, bool | dict | list) for item in value.values()):
-        return value  # text and numbers alone stay as they are
+    if not isinstance(value, dict) or not any(item is None or isinstance(item, _TELLING) for item in value.values()):
+        return value  # text and numbers stay as they are
     node = _branch(schema, "object", value)
     properties = cast("Object", node.get("properties", {}))
     needed = cast("list[Json]", node.get("required", []))
