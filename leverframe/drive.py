@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Never, Self, cast
 
@@ -29,17 +29,18 @@ from leverframe.errors import (
     UnknownMachine,
     did_you_mean,
 )
+from leverframe.held import Held
 from leverframe.inside import heard
 from leverframe.ledger import Ledger, reconcile_task, task_id
 from leverframe.llm import LLM, is_offline
 from leverframe.machine import Definition, Spec
 from leverframe.perform import AnyMachine, Bound, Draft, Step, Stuck
-from leverframe.reduce import DAY, NOTHING, Need, charged, may_have_run, need_of, reduce, route, set_aside, unexecuted
+from leverframe.reduce import DAY, NOTHING, Need, charged, may_have_run, reduce, route, set_aside, unexecuted
 from leverframe.run import OVER, Event, Run, event
 from leverframe.start import TriggerCommand, child_key, id_of, new_run, read_input
 from leverframe.state import Call, Delegate, Memory
-from leverframe.store import Claimed, Commit, Committed, Deferred, Inbound, NewRun, Row, Store, me
-from leverframe.window import Window, hushed, window_of
+from leverframe.store import Claimed, Commit, Deferred, Inbound, NewRun, Row, Store, me
+from leverframe.window import hushed, window_of
 
 log = logging.getLogger("leverframe")
 LEASE: float = 30.0
@@ -50,27 +51,6 @@ POISON = 5
 """Claims without a commit between them, after which a run is quarantined; the last two of them when nothing else was in hand."""
 WAITS = 16
 """Delegates whose children's inputs are kept at hand."""
-
-
-@dataclass
-class Held:
-    """A run this process holds the lease of, with what it knows of it beyond the row."""
-
-    row: Row  # as it was taken
-    run: Run
-    bound: Bound
-    fence: int
-    safe_until: float  # on the steady clock: past it the lease may be another's
-    want: str | None = None
-    want_by: str | None = None
-    inbox: int = 0
-    inbound: list[Inbound] = field(default_factory=list[Inbound])
-    window: Window | None = None
-    pins: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])  # for child runs, by their definition
-    released: bool = False  # nothing more to do here; still to be given back
-    given: bool = False  # given back, with the commit that came to rest
-    needs: tuple[Run, Need] | None = None
-    over: Row | None = None  # its row, once the run is over: nobody changes it any more, so that it need not be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +142,7 @@ class Drive:
 
     async def _know_pins(self, held: Held) -> None:
         """Before a commit that may start child runs: they are new runs, too."""
-        if held.bound.delegated and held.bound.definition.may_delegate(held.run.state):
+        if held.bound.definition.may_delegate(held.run.state):
             held.pins = {hash: await self._pins(child) for hash, child in held.bound.delegated.items()}
 
     async def _definition_of(self, machine: AnyMachine) -> Definition:
@@ -263,7 +243,7 @@ class Drive:
 
     async def _step(self, held: Held) -> None:
         """ask the state what it wants · perform · reduce · commit"""
-        need = _need(held)
+        need = held.need
         if self._rests(need):
             held.released = True
         elif need.kind == "local":
@@ -272,7 +252,7 @@ class Drive:
             await self._build(held, need)
         else:
             draft = await self._perform(held, need)
-            await self._commit(held, [*(_unsent(held) if draft.type == "stuck" else ()), draft])
+            await self._commit(held, [*(held.unsent() if draft.type == "stuck" else ()), draft])
 
     async def _perform(self, held: Held, need: Need) -> Draft:
         step = await self._step_of(held, need)
@@ -363,15 +343,6 @@ class Drive:
             return Word([draft])
         return self._awaited(held)
 
-    def _stale(self, held: Held) -> list[Inbound]:
-        """What can mean nothing to the run any more: ends of children and decisions that nobody waits for. Early signals are kept."""
-        if not held.inbound:
-            return []
-        run, waiting = held.run, held.run.waiting
-        awaited = {*(waiting.children if waiting else ()), *([waiting.id] if waiting else [])}
-        doubted = {reconcile_task(call.key) for call in run.doubts}
-        return [item for item in held.inbound if item.source in ("child", "task") and item.key not in awaited | doubted]
-
     def _doubted(self, run: Run, task: str) -> str | None:
         return next((call.key for call in run.doubts if reconcile_task(call.key) == task), None)
 
@@ -393,7 +364,7 @@ class Drive:
 
     def _wanted(self, held: Held) -> list[Draft]:
         run, by = held.run, held.want_by or ""
-        undo = _unsent(held)
+        undo = held.unsent()
         if held.want == "pause":
             return [] if run.status == "paused" else [*undo, Draft("paused", {"by": by})]
         doubt = not undo and may_have_run(held.bound.definition, run, held.fence)
@@ -404,7 +375,7 @@ class Drive:
             return ""
         if held.bound.problems:
             return "; ".join(held.bound.problems[:5]).rstrip(".") + ". Bring the code back, or `leverframe migrate`"
-        need = _need(held)
+        need = held.need
         if need.kind == "ask":
             if self.llm is None:
                 return "no model is configured; set LEVERFRAME_MODEL or [tool.leverframe] model"
@@ -577,7 +548,8 @@ class Drive:
         clear_want: bool = False,
         inbox_seen: int | None = None,
     ) -> None:
-        await self._know_pins(held)
+        if held.bound.delegated:
+            await self._know_pins(held)
         if held.bound.definition.listens:
             drafts = [await self._hearing(held, draft) for draft in drafts]
         word = Word(list(drafts), consume, clear_want, inbox_seen)
@@ -589,14 +561,11 @@ class Drive:
     async def _write(self, held: Held, commit: "Commit | Deferred", lines: "list[tuple[Run, Event]]") -> None:
         safe = self._safe()
         committed = await self.store.commit(commit, alone=len(self._held) == 1)
-        held.run = lines[-1][0]
+        held.written(lines[-1][0], committed)
         held.safe_until = safe
-        held.given = self._rests(_need(held)) if isinstance(commit, Deferred) else commit.lease_until is None
-        held.want, held.want_by, held.inbox = committed.want, committed.want_by, committed.inbox
-        held.inbound = []  # what is left or new is read where it is heeded
+        held.given = self._rests(held.need) if isinstance(commit, Deferred) else commit.lease_until is None
         if held.run.definition != held.bound.definition.hash:
-            held.bound, held.window, held.needs = await self._bind(held.run.definition, held.run.machine), None, None
-        held.over = _over(held, committed)
+            held.bound, held.window = await self._bind(held.run.definition, held.run.machine), None
         for run, line in lines:
             self._budget.see(held.bound.definition, line)
             if held.window is not None:
@@ -619,7 +588,7 @@ class Drive:
             ledger.add(definition, run, after, line)
             ledger.ask(after, line, draft.result)
             following: Draft | None = None
-            need = need_of(definition, after, held.fence)
+            need = held.will_need(after)
             try:
                 starts += self._children(held, run, after)
                 following = self._entering(held, after, need) if not queue else None
@@ -628,8 +597,8 @@ class Drive:
             lines.append((after, line))
             run = after
             queue += [following] if following else []
-        held.needs, rests = (run, need), self._rests(need)
-        used_up = [*word.consume, *(item for item in self._stale(held) if item not in word.consume)]
+        rests = self._rests(need)
+        used_up = [*word.consume, *(item for item in held.stale() if item not in word.consume)]
         commit = Commit(
             run=run,
             fence=held.fence,
@@ -683,7 +652,7 @@ class Drive:
             await self._commit(held, [draft])
             return
         run = reduce(held.bound.definition, held.run, self._line(held.bound.definition, held.run, draft, held.fence))
-        following = need_of(held.bound.definition, run, held.fence)
+        following = held.will_need(run)
         if following.kind == "local":
             await self._local(held, run, [draft])
         elif following.kind == "mark":
@@ -716,7 +685,8 @@ class Drive:
         def fail(error: BaseException) -> Commit:
             return commit_of(perform.local_failed(step, error))
 
-        await self._know_pins(held)
+        if held.bound.delegated:
+            await self._know_pins(held)
         await self._check_lease(held)
         await self._write(held, Deferred(held.run.id, held.fence, held.run.seq, make, fail, over), lines)
 
@@ -741,7 +711,7 @@ class Drive:
     async def _let_go(self, held: Held) -> None:
         if held.given:
             return
-        run, need = held.run, _need(held)
+        run, need = held.run, held.need
         wake: Micros | None = need.until if need.until is not None else None if need.kind == "nothing" else self.clock.now()
         await self.store.release(run.id, held.fence, wake, held.inbox)
 
@@ -759,28 +729,6 @@ class Drive:
     def _tell(self, run: Run, line: Event) -> None:
         if self._watch:
             self._watch(run, line)
-
-
-def _need(held: Held) -> Need:
-    """What the run needs; worked out once for a run as it is."""
-    if held.needs is None or held.needs[0] is not held.run:
-        held.needs = held.run, need_of(held.bound.definition, held.run, held.fence)
-    return held.needs[1]
-
-
-def _unsent(held: Held) -> list[Draft]:
-    """Takes back a mark that we set: nothing was sent, so that the call is not in doubt."""
-    run, call = held.run, held.run.pending
-    ours = call is not None and call.mark == held.fence and run.held is None
-    return [Draft("withdrawn", {"state": run.state})] if ours else []
-
-
-def _over(held: Held, committed: Committed) -> Row | None:
-    """The row of a run that is over, as the commit left it; None where that has to be read."""
-    if held.run.status not in OVER or committed.at is None or committed.inbox:
-        return None
-    given = replace(held.row, lease_owner=None, lease_until=None, wake_at=None, want=None, want_by=None, inbox=0, claims=0)
-    return replace(given, run=held.run, updated_at=committed.at)
 
 
 def _first_child(before: Run, run: Run, at_once: int) -> int:

@@ -17,7 +17,7 @@ from leverframe.canon import Json, Object, admit, digest
 from leverframe.changes import Change, changes
 from leverframe.clock import SECOND
 from leverframe.diff import Parked, Standing, parked
-from leverframe.drive import Drive, Held
+from leverframe.drive import Drive
 from leverframe.errors import (
     AlreadyPaused,
     BadCompletion,
@@ -34,6 +34,7 @@ from leverframe.errors import (
     UnknownRun,
     did_you_mean,
 )
+from leverframe.held import Held
 from leverframe.limits import DAILY
 from leverframe.machine import Definition
 from leverframe.perform import Bound, Draft

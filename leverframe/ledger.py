@@ -83,6 +83,8 @@ class Ledger:
             self._effect(definition, now, event, _status_of(definition, now))
 
     def _doubts(self, definition: Definition, before: Run, after: Run, event: Event) -> None:
+        if before.doubts is after.doubts:
+            return
         was, now = {call.key: call for call in before.doubts}, {call.key: call for call in after.doubts}
         for key in was.keys() - now.keys():
             self._effect(definition, was[key], event, "done" if _happened(event) else "not_done")

@@ -9,9 +9,9 @@ import signal
 from contextlib import suppress
 
 from leverframe.clock import SECOND
-from leverframe.drive import Held
 from leverframe.engine import Engine
 from leverframe.errors import DatabaseUnavailable
+from leverframe.held import Held
 
 CONCURRENCY = 200
 POLL: float = 0.5

@@ -41,7 +41,7 @@ ORDER = (
     ("store", "llm"),
     ("window",),
     ("perform", "ledger"),
-    ("budget",),
+    ("budget", "held"),
     ("audit", "inside", "recording", "start"),
     ("replay", "context"),
     ("drive",),

@@ -19,7 +19,7 @@ _NONE: Object = {}
 _SHORTEST = 4  # shorter ones would be found in any text
 _WHOLE = 8  # shorter than that only where no letter or digit stands beside it
 _MOST = 1_000  # values that a run remembers
-_WHY = ("error", "reason", "why", "refused", "stuck")
+_WHY = frozenset({"error", "reason", "why", "refused", "stuck"})
 _CUT = ("…", "...")
 _PLACES = re.compile(r"\[secret\]|\[id\]|…/")  # what an error has in place of keys, ids and folders
 _CALL = ("call", "considered")
@@ -121,8 +121,7 @@ class Secrets:
 def hushed(definition: Definition, run: Run, body: Object) -> Object:
     """The body of an event; what it says of why something failed does not repeat a secret of the run."""
     calls = cast("list[Object]", body.get("calls") or [])
-    said = [key for key in _WHY if key in body]
-    if not said and not any("error" in call for call in calls):
+    if _WHY.isdisjoint(body) and not any("error" in call for call in calls):
         return body
     secrets = Secrets(definition)
     pending: Object = {"call": {"tool_name": run.pending.tool_name, "arguments": run.pending.arguments}} if run.pending else {}
@@ -130,7 +129,7 @@ def hushed(definition: Definition, run: Run, body: Object) -> Object:
     secrets.without({"calls": list[Json](calls), **({"call": body["call"]} if "call" in body else {})})
     if calls:
         body = {**body, "calls": [{**call, **{key: secrets.masked(call[key]) for key in _WHY if key in call}} for call in calls]}
-    return {**body, **{key: secrets.masked(body[key]) for key in said}}
+    return {**body, **{key: secrets.masked(body[key]) for key in _WHY & body.keys()}}
 
 
 def _texts(value: Json) -> Iterator[str]:
