@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Self, TypeAlias, cast
 
 from leverframe.errors import InputError, NotJson, TooLarge
@@ -44,9 +45,14 @@ def digest(value: object) -> str:
 
 
 def text_hash(text: str) -> str:
+    return _hexdigest()(text.encode())
+
+
+@cache
+def _hexdigest() -> Callable[[bytes], str]:
     from hashlib import sha256  # loads OpenSSL, which declaring an agent has no use for
 
-    return sha256(text.encode()).hexdigest()
+    return lambda data: sha256(data).hexdigest()
 
 
 def admit(value: object, *, what: str, limit: int = MAX_ARGUMENTS) -> Json:

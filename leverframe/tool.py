@@ -213,7 +213,7 @@ class Tool(Generic[W, P, T_co, R_co]):
 
     async def run(self, ready: Mapping[str, object]) -> object:
         """Call the function, once."""
-        return await self._called(self.function, **ready)
+        return await self._called(partial(cast("Callable[..., object]", self.function), **ready), self._waits)
 
     def bind(self, arguments: Object, **given: object) -> dict[str, object]:
         """Keyword arguments for the function: the validated ones and what the engine gives."""
@@ -226,17 +226,19 @@ class Tool(Generic[W, P, T_co, R_co]):
     async def reconcile(self, key: str) -> bool | None:
         """Did the call with this key happen? None: cannot tell."""
         ask = self.options.reconcile
-        return None if ask is None else cast("bool | None", await self._called(ask, Key(key)))
+        return None if ask is None else cast("bool | None", await self._called(partial(ask, Key(key)), _is_async(ask)))
 
-    async def _called(self, function: Callable[..., object], *given: object, **named: object) -> object:
+    async def _called(self, function: Callable[[], object], waits: bool) -> object:
         from leverframe.threads import Contained, in_thread, within  # with asyncio, which declaring a tool does not pay for
 
-        if not _is_async(function):
-            return await within(self.options.timeout, in_thread(partial(function, *given, **named), self.name))
+        if not waits:
+            return await within(self.options.timeout, in_thread(function, self.name))
         with Contained():
-            return await within(
-                self.options.timeout, cast("Callable[..., Coroutine[object, object, object]]", function)(*given, **named)
-            )
+            return await within(self.options.timeout, cast("Coroutine[object, object, object]", function()))
+
+    @cached_property
+    def _waits(self) -> bool:
+        return _is_async(self.function)
 
     @cached_property
     def _signature(self) -> inspect.Signature:
@@ -321,7 +323,7 @@ class Tool(Generic[W, P, T_co, R_co]):
             pass  # a built-in one that does not tell its signature
 
     def _check_colour(self) -> None:
-        if self.effect == "local" and _is_async(self.function):
+        if self.effect == "local" and self._waits:
             raise self._refused("a local tool is a plain def: it runs inside the run's own transaction")
 
     def _check_parameter(self, parameter: inspect.Parameter) -> None:
