@@ -588,10 +588,11 @@ class Drive:
             ledger.add(definition, run, after, line)
             ledger.ask(after, line, draft.result)
             following: Draft | None = None
-            need = held.will_need(after)
             try:
                 starts += self._children(held, run, after)
-                following = self._entering(held, after, need) if not queue else None
+                if not queue:
+                    need = held.will_need(after)
+                    following = self._entering(held, after, need)
             except Stuck as error:
                 following = Draft("stuck", {"state": after.state, "reason": str(error)})
             lines.append((after, line))
