@@ -643,7 +643,7 @@ class Drive:
         return perform.ended(Step(held.bound, run, self.clock)) if need.kind == "end" else None
 
     def _rests(self, need: Need) -> bool:
-        """Is there nothing to do for the run now, and so nobody's? What only waits for time to pass can be paused or cancelled by anybody."""
+        """Is there nothing to do for the run now? Then nobody holds it: what only waits for time to pass can be paused by anybody."""
         return need.kind in ("nothing", "wait") or (need.until is not None and need.until > self.clock.now())
 
     async def _build(self, held: Held, need: Need) -> None:

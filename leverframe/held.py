@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field, replace
 
+from leverframe.canon import stored
+from leverframe.clock import Micros
 from leverframe.ledger import reconcile_task
 from leverframe.perform import Bound, Draft
 from leverframe.reduce import Need, need_of
-from leverframe.run import OVER, Run
+from leverframe.run import OVER, Run, but
 from leverframe.store import Committed, Inbound, Row
 from leverframe.window import Window
 
@@ -27,7 +29,7 @@ class Held:
     pins: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])  # for child runs, by their definition
     released: bool = False  # nothing more to do here; still to be given back
     given: bool = False  # given back, with the commit that came to rest
-    over: Row | None = None  # its row, once the run is over: nobody changes it any more, so that it need not be read
+    over: Row | None = None  # its row, once the run is over: what nobody can change any more need not be read
     _needs: tuple[Run, Bound, Need] | None = None
 
     @property
@@ -39,7 +41,7 @@ class Held:
         return found[2]
 
     def will_need(self, run: Run) -> Need:
-        """What it needs once it is this."""
+        """What it needs once it is this, which is remembered in place of what was."""
         need = need_of(self.bound.definition, run, self.fence)
         self._needs = run, self.bound, need
         return need
@@ -49,10 +51,14 @@ class Held:
         self.run = run
         self.want, self.want_by, self.inbox = committed.want, committed.want_by, committed.inbox
         self.inbound = []  # what is left or new is read where it is heeded
-        self.over = None
-        if run.status in OVER and committed.at is not None and not committed.inbox:
-            free = replace(self.row, lease_owner=None, lease_until=None, wake_at=None, want=None, want_by=None, inbox=0, claims=0)
-            self.over = replace(free, run=run, updated_at=committed.at)
+        ended = run.status in OVER and not run.doubts and not committed.inbox
+        self.over = self._ended(run, committed.at) if ended and committed.at is not None else None
+
+    def _ended(self, run: Run, at: Micros) -> Row:
+        """The row as a commit left it, and as the database gives it back."""
+        row = replace(self.row, lease_owner=None, lease_until=None, wake_at=None, want=None, want_by=None, inbox=0, claims=0)
+        read = but(run, memory=stored(run.memory), result=stored(run.result), error=stored(run.error))
+        return replace(row, run=read, updated_at=at)
 
     def unsent(self) -> list[Draft]:
         """Takes back a mark that we set: nothing was sent, so that the call is not in doubt."""

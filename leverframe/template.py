@@ -6,7 +6,7 @@ of its macros, and gives at most so many characters.
 
 import re
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
@@ -45,11 +45,11 @@ def rendered(text: str, variables: Mapping[str, object], where: str, first: int 
 
     Raises PromptError with file and line.
     """
-    template = _template(text, where, first, included)
-    plain = _plain(text, where, first)
-    try:
-        if plain is not None and all(name in variables for _, name in plain if name):
+    template, plain = _template(text, where, first, included), _plain(text, where, first)
+    if plain is not None and all(name in variables for _, name in plain if name):
+        with suppress(Exception):  # Jinja2 says where
             return _joined(str(_shown(variables[name])) if name else part for part, name in plain)
+    try:
         return template.render({**variables, _COUNTED: [0]})
     except Exception as error:
         place = _place(error, where, first, {where for _, _, where in included})
@@ -104,10 +104,12 @@ def _plain(text: str, where: str, first: int) -> tuple[tuple[str, str], ...] | N
 
     parts: list[tuple[str, str]] = []
     for output in _tree(text, where, first).body:
-        for node in output.nodes if isinstance(output, nodes.Output) else [output]:
+        if not isinstance(output, nodes.Output):
+            return None
+        for node in output.nodes:
             if isinstance(node, nodes.TemplateData):
                 parts.append((node.data, ""))
-            elif isinstance(node, nodes.Name):
+            elif isinstance(node, nodes.Name) and node.name != "self":  # which is the template
                 parts.append(("", node.name))
             else:
                 return None

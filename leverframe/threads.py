@@ -5,12 +5,12 @@ it may have happened. And a process that is told to stop would wait for the slow
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import Future
 from contextvars import copy_context
 from functools import partial
 from threading import Thread
-from types import coroutine
+from types import CoroutineType, coroutine
 from typing import TypeVar, cast
 
 R = TypeVar("R")
@@ -33,18 +33,22 @@ async def in_thread(function: Callable[[], R], name: str) -> R:
     return await asyncio.wrap_future(done)
 
 
-async def within(seconds: float, work: Coroutine[object, object, R]) -> R:
-    """What it gives. Raises TimeoutError where that takes longer.
+async def within(seconds: float, work: Awaitable[R]) -> R:
+    """What it gives. Raises TimeoutError where it waits longer than that.
 
     The timer is set when it first waits: most time-outs are of what never does, and setting one costs more than such work itself.
     """
-    until = asyncio.get_running_loop().time() + seconds
+    begun = cast("Coroutine[object, object, R]", work) if isinstance(work, CoroutineType) else _awaiting(work)
     try:
-        waits_for = work.send(None)
+        waits_for = begun.send(None)
     except StopIteration as ended:
         return cast("R", ended.value)
-    async with asyncio.timeout_at(until):
-        return await _resumed(work, waits_for)
+    async with asyncio.timeout(seconds):
+        return await _resumed(begun, waits_for)
+
+
+async def _awaiting(work: Awaitable[R]) -> R:
+    return await work
 
 
 @coroutine
@@ -72,6 +76,8 @@ class Contained:
     def __enter__(self) -> None: ...
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is None:
+            return
         if not isinstance(error, SystemExit | GeneratorExit | StopIteration | asyncio.CancelledError):
             return
         if isinstance(error, asyncio.CancelledError) and _is_cancelled():

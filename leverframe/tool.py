@@ -234,7 +234,7 @@ class Tool(Generic[W, P, T_co, R_co]):
         if not waits:
             return await within(self.options.timeout, in_thread(function, self.name))
         with Contained():
-            return await within(self.options.timeout, cast("Coroutine[object, object, object]", function()))
+            return await within(self.options.timeout, cast("Awaitable[object]", function()))
 
     @cached_property
     def _waits(self) -> bool:

@@ -425,6 +425,10 @@ async def test_what_a_call_just_cost_counts_before_the_next_is_entered(house: Ho
     model = Scripted([charge.call(1), charge.call(2), SAYS_STOP], usage=Usage(1, 2, cost=300_000))
     run = await begun(house(loop, llm=model), "desk")
     assert (len(model.requests), run.cost, run.reason) == (2, 600_000, "limit reached: cost")
+    asked: Object = {"intent": "charge", "arguments": {"cents": 1}}
+    unpriced = house(loop, llm=Scripted([Answer(asked, Usage(80, 20), "openai/new", "h")]))
+    run = await begun(unpriced, "desk")
+    assert (run.status, (run.reason or "").partition(" costs")[0]) == ("attention", "what openai/new")
 
 
 def test_a_shadow_counts_for_the_day_and_not_for_the_run() -> None:

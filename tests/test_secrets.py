@@ -26,12 +26,14 @@ from leverframe import (
 )
 from leverframe.canon import canonical
 from leverframe.cli.page import page
-from leverframe.context import every
+from leverframe.context import at, every
 from leverframe.errors import DeclarationError, NotDone
 from leverframe.llm import Scripted
 from leverframe.llm.scripted import Line
 from leverframe.schema import schema_of
 from leverframe.store import Store
+from tests import house as house_
+from tests.explorer import Anywhere
 from tests.house import DAY, House, answer, begin
 
 Hidden = Annotated[str, Field(json_schema_extra={"writeOnly": True})]
@@ -287,6 +289,36 @@ async def test_a_template_that_reads_a_secret_is_told_nothing(house: House, tmp_
     assert "'password' is undefined" in (run.reason or "")
     run = await begin(house(*machines(tmp_path, "# user\n{{ memory.logins[0] }}"), llm=model), "desk", **GIVEN)
     assert [request.messages[0].content for request in model.requests] == ["{user: Ann}"]
+
+
+async def test_what_becomes_a_secret_later_changes_no_question_whoever_asks_and_when(house: House) -> None:
+    @tool(effect="read")
+    def look(q: str) -> bool:
+        """Look."""
+        return True
+
+    @tool(effect="read")
+    def enter(password: Hidden) -> bool:
+        """Enter."""
+        return True
+
+    class Choose(Ask[house_.Box]):
+        prompt = "desk/think"
+        replies = (look, enter, Stop)
+
+    machine = Anywhere(
+        "desk",
+        memory=house_.Box,
+        edges={
+            Choose: {"look": Choose, "enter": Choose, "stop": house_.Done, "error": house_.Short},
+            house_.Short: {"retry": Back, "give_up": house_.Failed},
+        },
+    )
+    model = Scripted([look.call("sesame-street"), enter.call("sesame-street"), Stop()])
+    engine = house(machine, llm=model)
+    run = await begin(engine, "desk")
+    (alone,) = await at(engine.store, engine.machines, run.id, [None])
+    assert (alone.verified, *(each.verified for each in await every(engine.store, engine.machines, run.id))) == (True,) * 4
 
 
 async def test_a_short_secret_is_masked_where_it_stands_alone(house: House, tmp_path: Path) -> None:

@@ -293,6 +293,15 @@ async def test_a_slow_tool_is_stopped_at_its_time_out() -> None:
         await sleepy.perform({})
 
 
+async def test_a_parameter_may_be_called_as_it_likes() -> None:
+    @tool(effect="read")
+    async def plot(function: str, self: int, waits: bool) -> str:
+        """Plot a function."""
+        return f"{function} {self} {waits}"
+
+    assert await plot.perform({"function": "sin", "self": 1, "waits": True}) == "sin 1 True"
+
+
 async def test_a_tool_waits_as_often_as_it_likes_within_its_time() -> None:
     import asyncio
 

@@ -87,9 +87,10 @@ class Committer:
         outbox = self._outboxes.get(loop) or self._open(loop)
         async with outbox.room:
             ticket = Ticket(item, loop, loop.create_future())
-            if alone and self._own_loop and self._written_here(ticket):
-                await asyncio.sleep(0)  # heartbeats and signals have their turn
-                return await ticket.future
+            if alone and self._own_loop:
+                await asyncio.sleep(0)  # heartbeats and signals have their turn: where it is written here, nothing else waits
+                if self._written_here(ticket):
+                    return await ticket.future
             outbox.tickets.append(ticket)
             if alone:
                 self._hand_over(outbox)

@@ -201,7 +201,7 @@ class Committed:
     want: Want | None
     want_by: str | None
     inbox: int
-    at: Micros | None = field(default=None, compare=False)
+    at: Micros | None = field(default=None, compare=False)  # a step given again is answered the same
 
 
 @dataclass(frozen=True, slots=True)

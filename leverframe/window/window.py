@@ -1,7 +1,8 @@
 """The window of one run: its blocks as they are now, and which of them a question shows.
 
-A block is made once, when its event is added. What is resolved, and what is said again, goes at once; what is least important goes where
-more is held than any question could show. So what a question costs depends on its budget, never on how long the run is.
+A block is made once, when its event is added; that of a call only where its result does not follow. What is resolved, and what is said
+again, goes at once; what is least important goes where more is held than any question could show. So what a question costs depends on its
+budget, never on how long the run is.
 """
 
 from collections import OrderedDict, deque
@@ -15,7 +16,7 @@ from leverframe.errors import WindowOverflow
 from leverframe.importance import PIN, SCORES
 from leverframe.machine import Definition
 from leverframe.run import Event
-from leverframe.window.blocks import SHOWN, TALK, VOID, Block, Piece, block, escaped, pieces, wrapped
+from leverframe.window.blocks import LONGEST, SHOWN, TALK, VOID, Block, Piece, block, escaped, pieces, wrapped
 from leverframe.window.secrets import Secrets
 
 BUDGET = 8_000
@@ -28,6 +29,7 @@ _SHARE = 4  # where not all fits, a block that is no pin gets at most this part 
 _REPORTS = 8
 _CHOOSES = frozenset({"asked", "built", "edited"})
 _SMALL = 100  # tokens of a block that is not worth shortening
+_LARGEST = 2 * LONGEST  # tokens of a block, whatever its characters
 _WITH_RESULT = "stands with its result"
 _UNLISTED = 80  # a tool without a row, by its kind
 
@@ -143,15 +145,16 @@ class Window:
         return {**body, "arguments": chosen.piece.content.get("arguments", {})}
 
     def _may_be_needless(self, piece: Piece) -> bool:
-        """Is it a choice that its result will show too, which mostly comes next? Not where another choice may say the same."""
+        """Is it a choice that its result will show too, which mostly comes next? Not where another choice may say the same, nor where
+        something might have to go for it."""
         plain = bool(piece.tool) and piece.content.keys() <= {"tool_name", "arguments"}
-        return plain and (piece.tool, piece.tag) not in self._buckets
+        return plain and (piece.tool, piece.tag) not in self._buckets and self._tokens + _LARGEST <= self._keep
 
     def _place_choice(self) -> None:
         """Something else came than the result of the choice: it is a block."""
         piece, self._choice = self._choice, None
         if piece is not None:
-            self._chosen = self._add(piece)
+            self._chosen = self._stand(piece)
 
     def _leave_choice(self) -> None:
         """Its result came: it stands there."""
@@ -163,7 +166,7 @@ class Window:
     def _add_pieces(self, type: str, body: Object, blamed: str | None) -> list[int]:
         found = pieces(self._seq, type, body)
         if type in _CHOOSES and blamed is None and len(found) == 1 and self._may_be_needless(found[0]):
-            self._choice, self._chosen = found[0]._replace(content=self.secrets.shown(found[0].content)), 0
+            self._choice, self._chosen = self._masked(found[0]), 0
             return []
         added = [self._add(piece) for piece in found if piece.tag != VOID]
         for piece in found[len(added) :]:
@@ -185,9 +188,16 @@ class Window:
             self._put(self._take(older).but(kind="older_error"))
 
     def _add(self, piece: Piece) -> int:
+        return self._stand(self._masked(piece))
+
+    def _masked(self, piece: Piece) -> Piece:
+        """With what is known of secrets when its event is added: asked later, it would be another text in another process."""
+        return piece._replace(content=self.secrets.shown(piece.content))
+
+    def _stand(self, piece: Piece) -> int:
         """What is said again stands once, where it was said last."""
         self._number += 1
-        new = block(piece._replace(content=self.secrets.shown(piece.content)), self._number)
+        new = block(piece, self._number)
         before = self._latest.get(new.words)
         if before is not None:
             new.times = self._remove(before, "hidden", "said again later").times + 1
