@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import json
 import sqlite3
-import sys
 import tempfile
 import time
 from collections.abc import Generator
@@ -251,11 +250,7 @@ def database(kind: str) -> Generator[str]:
 
 def measure(name: str, kind: str, runs: int, model: float, sync_us: int) -> Figures:
     """One measurement in a process of its own, under the shim."""
-    argv = [sys.executable, "-m", "benchmarks.durable_steps", "--inside", json.dumps([name, kind, runs, model])]
-    done = fsync.run(argv, sleep_us=sync_us, capture=True)
-    if done.code:
-        raise SystemExit(done.code)
-    found: Figures = json.loads(done.output.strip().splitlines()[-1])
+    found = fsync.measured("benchmarks.durable_steps", json.dumps([name, kind, runs, model]), sleep_us=sync_us)
     return {"database": kind, "what": name, "model_ms": model * 1000, "sync_ms": sync_us / 1000, **found}
 
 

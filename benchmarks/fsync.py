@@ -5,6 +5,7 @@ the count reads `count()` before and after, from inside the command.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -47,6 +48,15 @@ def run(command: Sequence[str], *, sleep_us: int | None, capture: bool = False) 
         done = subprocess.run(command, env=env, text=True, stdout=subprocess.PIPE if capture else None, check=False)
         seconds = time.perf_counter() - start
         return Outcome(done.returncode, int.from_bytes(counts.read_bytes()[:8], sys.byteorder), seconds, done.stdout or "")
+
+
+def measured(module: str, *inside: str, sleep_us: int) -> dict[str, str | float]:
+    """The figures that one measurement of a benchmark prints as its last line; in a process of its own, with syncs that take so long."""
+    done = run([sys.executable, "-m", module, "--inside", *inside], sleep_us=sleep_us, capture=True)
+    if done.code:
+        raise SystemExit(done.code)
+    found: dict[str, str | float] = json.loads(done.output.strip().splitlines()[-1])
+    return found
 
 
 def _build(folder: Path) -> Path:

@@ -158,11 +158,7 @@ def inside(name: str) -> None:
 def measured(name: str) -> durable_steps.Figures:
     if name not in PEERS:
         return durable_steps.measure(name, "sqlite", int(name.split(maxsplit=1)[0]), 0.0, 0)
-    done = fsync.run([sys.executable, "-m", "benchmarks.peers", "--inside", name], sleep_us=0, capture=True)
-    if done.code:
-        raise SystemExit(done.code)
-    found: durable_steps.Figures = json.loads(done.output.strip().splitlines()[-1])
-    return found
+    return fsync.measured("benchmarks.peers", name, sleep_us=0)
 
 
 def main() -> None:

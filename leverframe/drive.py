@@ -142,7 +142,7 @@ class Drive:
 
     async def _know_pins(self, held: Held) -> None:
         """Before a commit that may start child runs: they are new runs, too."""
-        if held.bound.definition.may_delegate(held.run.state):
+        if held.bound.delegated and held.bound.definition.may_delegate(held.run.state):
             held.pins = {hash: await self._pins(child) for hash, child in held.bound.delegated.items()}
 
     async def _definition_of(self, machine: AnyMachine) -> Definition:
@@ -213,7 +213,7 @@ class Drive:
             await self._set_aside(row, str(error))
             raise
         inbound = list(claimed.inbound)
-        held = Held(row, row.run, bound, row.fence, safe or self._safe(), row.want, row.want_by, row.inbox, inbound)
+        held = Held(row, row.run, bound, safe or self._safe(), row.want, row.want_by, row.inbox, inbound)
         self._hold(held)
         if row.claims > POISON:
             reason = f"claimed {row.claims} times without a step: it takes its process down; look, then `leverframe retry {row.run.id}`"
@@ -548,8 +548,7 @@ class Drive:
         clear_want: bool = False,
         inbox_seen: int | None = None,
     ) -> None:
-        if held.bound.delegated:
-            await self._know_pins(held)
+        await self._know_pins(held)
         if held.bound.definition.listens:
             drafts = [await self._hearing(held, draft) for draft in drafts]
         word = Word(list(drafts), consume, clear_want, inbox_seen)
@@ -686,8 +685,7 @@ class Drive:
         def fail(error: BaseException) -> Commit:
             return commit_of(perform.local_failed(step, error))
 
-        if held.bound.delegated:
-            await self._know_pins(held)
+        await self._know_pins(held)
         await self._check_lease(held)
         await self._write(held, Deferred(held.run.id, held.fence, held.run.seq, make, fail, over), lines)
 

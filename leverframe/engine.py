@@ -91,7 +91,7 @@ class Engine(Drive):
             if row.lease_owner == self.owner and row.run.head == new.run.head:
                 bound = await self._bind(new.run.definition, new.run.machine)
                 window = window_of(bound.definition, new.events) if bound.asks else None
-                held = Held(row, new.run, bound, row.fence, self._safe(), window=window)
+                held = Held(row, new.run, bound, self._safe(), window=window)
                 self._reserved[new.run.id] = held
                 self._hold(held)
         finally:

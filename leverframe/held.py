@@ -19,7 +19,6 @@ class Held:
     row: Row  # as it was taken
     run: Run
     bound: Bound
-    fence: int
     safe_until: float  # on the steady clock: past it the lease may be another's
     want: str | None = None
     want_by: str | None = None
@@ -31,6 +30,10 @@ class Held:
     given: bool = False  # given back, with the commit that came to rest
     over: Row | None = None  # its row, once the run is over: what nobody can change any more need not be read
     _needs: tuple[Run, Bound, Need] | None = None
+
+    @property
+    def fence(self) -> int:
+        return self.row.fence
 
     @property
     def need(self) -> Need:
@@ -56,9 +59,18 @@ class Held:
 
     def _ended(self, run: Run, at: Micros) -> Row:
         """The row as a commit left it, and as the database gives it back."""
-        row = replace(self.row, lease_owner=None, lease_until=None, wake_at=None, want=None, want_by=None, inbox=0, claims=0)
-        read = but(run, memory=stored(run.memory), result=stored(run.result), error=stored(run.error))
-        return replace(row, run=read, updated_at=at)
+        return replace(
+            self.row,
+            run=but(run, memory=stored(run.memory), result=stored(run.result), error=stored(run.error)),
+            updated_at=at,
+            lease_owner=None,
+            lease_until=None,
+            wake_at=None,
+            want=None,
+            want_by=None,
+            inbox=0,
+            claims=0,
+        )
 
     def unsent(self) -> list[Draft]:
         """Takes back a mark that we set: nothing was sent, so that the call is not in doubt."""

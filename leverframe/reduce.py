@@ -336,12 +336,12 @@ def _left(definition: Definition, run: Run, event: Event) -> Run:
     if target.kind == "compact" and spec.kind != "compact":
         back = settled.maker if settled and outcome == "not_happened" else run.pending.maker if run.pending else run.state
     moved = tripped is not None and to == definition.exceeded and not run.exceeded
-    stopped, spent = tripped is not None and not moved, _spent(run, body)
+    stopped = tripped is not None and not moved
     return but(
         run,
         state=to,
         status="attention" if stopped else "ready",
-        reason=_why(but(run, **spent), tripped) if stopped and tripped else None,
+        reason=_why(charged(definition, run, body), tripped) if stopped and tripped else None,
         seq=event.seq,
         head=event.hash,
         memory=_remember(run, body),
@@ -353,7 +353,7 @@ def _left(definition: Definition, run: Run, event: Event) -> Run:
         reserved=_reserved(body),
         exceeded=run.exceeded or moved,
         model_calls=run.model_calls + (target.kind == "ask") - (outcome == EXCEEDED),  # what is left unasked was counted
-        **spent,
+        **_spent(run, body),
         **_carried(run, spec, target, outcome, event, taken),
     )
 

@@ -45,10 +45,11 @@ def rendered(text: str, variables: Mapping[str, object], where: str, first: int 
 
     Raises PromptError with file and line.
     """
-    template, plain = _template(text, where, first, included), _plain(text, where, first)
+    plain = _plain(text, where, first)
     if plain is not None and all(name in variables for _, name in plain if name):
         with suppress(Exception):  # Jinja2 says where
             return _joined(str(_shown(variables[name])) if name else part for part, name in plain)
+    template = _template(text, where, first, included)
     try:
         return template.render({**variables, _COUNTED: [0]})
     except Exception as error:
@@ -103,7 +104,9 @@ def _plain(text: str, where: str, first: int) -> tuple[tuple[str, str], ...] | N
     from jinja2 import nodes
 
     parts: list[tuple[str, str]] = []
-    for output in _tree(text, where, first).body:
+    with _placed(where, first):
+        tree = _environment().parse(text)
+    for output in tree.body:
         if not isinstance(output, nodes.Output):
             return None
         for node in output.nodes:

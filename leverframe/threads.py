@@ -14,6 +14,7 @@ from types import CoroutineType, coroutine
 from typing import TypeVar, cast
 
 R = TypeVar("R")
+_ENDING = (SystemExit, GeneratorExit, StopIteration, asyncio.CancelledError)
 
 
 async def in_thread(function: Callable[[], R], name: str) -> R:
@@ -76,11 +77,7 @@ class Contained:
     def __enter__(self) -> None: ...
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if error is None:
-            return
-        if not isinstance(error, SystemExit | GeneratorExit | StopIteration | asyncio.CancelledError):
-            return
-        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+        if not isinstance(error, _ENDING) or (isinstance(error, asyncio.CancelledError) and _is_cancelled()):
             return
         said = f"{type(error).__name__}: {error}".removesuffix(": ")
         raise RuntimeError(said) from None  # one that has a StopIteration for its cause would become that again

@@ -30,6 +30,7 @@ _REPORTS = 8
 _CHOOSES = frozenset({"asked", "built", "edited"})
 _SMALL = 100  # tokens of a block that is not worth shortening
 _LARGEST = 2 * LONGEST  # tokens of a block, whatever its characters
+_PLAIN = frozenset({"tool_name", "arguments"})  # of a choice that says no more than its result does
 _WITH_RESULT = "stands with its result"
 _UNLISTED = 80  # a tool without a row, by its kind
 
@@ -133,33 +134,33 @@ class Window:
 
     def _with_call(self, body: Object) -> Object:
         """A result says what was called, so that neither is shown without the other; a choice that says no more is not shown again."""
-        if self._choice is not None and self._choice.tool == body.get("tool_name"):
-            arguments = self._choice.content.get("arguments", {})
-            self._leave_choice()
-            return {**body, "arguments": arguments}
-        chosen = self._buckets[self._keys[self._chosen]][self._chosen] if self._chosen in self._keys else None
-        if chosen is None or chosen.tool != body.get("tool_name") or "then" in chosen.piece.content:
+        chosen = self._choice
+        if chosen is None and self._chosen in self._keys:
+            chosen = self._buckets[self._keys[self._chosen]][self._chosen].piece
+        if chosen is None or chosen.tool != body.get("tool_name") or "then" in chosen.content:
             return body
-        if chosen.piece.content.keys() <= {"tool_name", "arguments"}:
+        if chosen is self._choice:
+            self._leave_choice(chosen)
+        elif chosen.content.keys() <= _PLAIN:
             self._remove(self._chosen, "hidden", _WITH_RESULT)
-        return {**body, "arguments": chosen.piece.content.get("arguments", {})}
+        return {**body, "arguments": chosen.content.get("arguments", {})}
 
     def _may_be_needless(self, piece: Piece) -> bool:
         """Is it a choice that its result will show too, which mostly comes next? Not where another choice may say the same, nor where
         something might have to go for it."""
-        plain = bool(piece.tool) and piece.content.keys() <= {"tool_name", "arguments"}
+        plain = bool(piece.tool) and piece.content.keys() <= _PLAIN
         return plain and (piece.tool, piece.tag) not in self._buckets and self._tokens + _LARGEST <= self._keep
 
     def _place_choice(self) -> None:
-        """Something else came than the result of the choice: it is a block."""
+        """Something else comes than the result of the choice: it is a block."""
         piece, self._choice = self._choice, None
         if piece is not None:
             self._chosen = self._stand(piece)
 
-    def _leave_choice(self) -> None:
+    def _leave_choice(self, piece: Piece) -> None:
         """Its result came: it stands there."""
-        piece, self._choice = self._choice, None
-        if self._gone is not None and piece is not None:
+        self._choice = None
+        if self._gone is not None:
             self._number += 1
             self._gone.append((block(piece, self._number), "hidden", _WITH_RESULT))
 
@@ -254,7 +255,6 @@ class Window:
 
     def text(self, view: View) -> str:
         """The blocks that fit. Raises WindowOverflow where not even the pins do."""
-        self._place_choice()
         shown = self._shown(view)
         left_out = len(self._keys) - len(shown) + self._forgotten
         parts = [each.text for each in shown]
@@ -264,7 +264,6 @@ class Window:
 
     def told(self, view: View) -> list[Told]:
         """Every block, in order, and what became of it. Raises WindowOverflow."""
-        self._place_choice()
         shown = {each.number: each for each in self._shown(view)}
         found = list(self._gone or [])
         for key, bucket in self._buckets.items():
@@ -306,6 +305,7 @@ class Window:
             self._reports.append(counted / estimated)
 
     def _shown(self, view: View) -> list[Block]:
+        self._place_choice()
         scores = {key: _score(key, view.scores) for key in self._buckets}
         pinned = [each for key, score in scores.items() if score >= PIN for each in self._buckets[key].values()]
         pins = [dressed for each in pinned if (dressed := self._dressed(each, view)) is not None]
