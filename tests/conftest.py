@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from tests.commands import Command
     from tests.house import House
 
 
@@ -76,6 +77,18 @@ def prepared_url(request: pytest.FixtureRequest) -> str:
     """`database_url` with our tables in it, for which the migrations need not run: what they do is the same each time."""
     url: str = request.getfixturevalue(f"prepared_{request.param}_url")
     return url
+
+
+@pytest.fixture
+def leverframe(prepared_sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> "Command":
+    """Gives a command in this process, in this repository's project, on a database file of the test's own."""
+    from tests import commands, repository
+
+    monkeypatch.chdir(repository.ROOT)
+    monkeypatch.setenv("LEVERFRAME_DATABASE_URL", prepared_sqlite_url)
+    for name in ("LEVERFRAME_MODEL", "LEVERFRAME_BY", "LEVERFRAME_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    return commands.leverframe
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlmodel import Session
-from typer.testing import CliRunner
 
 from leverframe import Act, Back, Call, Daily, Delegate, Engine, Limits, Machine, TriggerCommand, Work, tool
 from leverframe.automaton import ended, entered
@@ -24,7 +23,6 @@ from leverframe.changes import changes
 from leverframe.check import Graph
 from leverframe.check.definition import violations
 from leverframe.check.flow import Spot, flow_of
-from leverframe.cli import app
 from leverframe.clock import day
 from leverframe.diff.risk import ranked
 from leverframe.errors import BadCompletion, DeclarationError, ModelRefused, ModelUnavailable, NotRetryable, Overdrawn
@@ -43,6 +41,7 @@ from leverframe.store.purse import Purse, Totals
 from leverframe.testing import CrashPoints, FakeClock, Scripted
 from leverframe.usage import used
 from tests import yard
+from tests.commands import Command
 from tests.explorer import Anywhere
 from tests.house import Box, Done, Failed, House, Person, Short, Stop, Think, answer, asked, charge, deskwork, types
 from tests.house import begin as begun
@@ -726,17 +725,14 @@ desk = deskwork(Limits(daily=Daily(model_calls=1, cost_usd=2.5), exceeded=Person
 
 
 def test_the_command_shows_the_days_beside_their_limits_and_who_stands_at_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leverframe: Command
 ) -> None:
-    monkeypatch.chdir(yard.project(tmp_path, rationed=RATIONED))
-    monkeypatch.setenv("LEVERFRAME_DATABASE_URL", f"sqlite:///{tmp_path / 'runs.db'}")
-    monkeypatch.delenv("LEVERFRAME_MODEL", raising=False)
-    runner = CliRunner()
+    monkeypatch.chdir(yard.project(tmp_path, "rationed_rooms", rationed=RATIONED))
 
     def say(*arguments: str) -> str:
-        result = runner.invoke(app, list(arguments))
-        assert result.exit_code == 0, result.output
-        return result.stdout
+        done = leverframe(*arguments)
+        assert done.code == 0, done
+        return done.out
 
     assert re.search(r"^desk +\S+ +0 of 1 +0 +0\.00 of 2\.50$", say("budget"), re.MULTILINE)
     say("start", "desk", "--input", "{}", "--key", "first")
@@ -748,5 +744,5 @@ def test_the_command_shows_the_days_beside_their_limits_and_who_stands_at_one(
     (run,) = told["at_limit"]
     assert (run["state"], run["exceeded"], run["key"]) == ("Person", True, "second")
     assert "took exceeded" in say("budget")
-    refused = runner.invoke(app, ["budget", "desc"])
-    assert (refused.exit_code, "Did you mean 'desk'?" in refused.stderr) == (2, True)
+    refused = leverframe("budget", "desc")
+    assert (refused.code, "Did you mean 'desk'?" in refused.err) == (2, True)

@@ -9,12 +9,11 @@ from typing import NamedTuple, Protocol, cast
 
 import pytest
 from jsonschema import Draft4Validator, ValidationError
-from typer.testing import CliRunner
 
 from leverframe.canon import Object
 from leverframe.check import Finding, Place, Report, check_text, formats
 from leverframe.check.codes import CODES
-from leverframe.cli import app
+from tests.commands import leverframe
 from tests.definitions import definition, end, limited, text, wait, work
 
 HOSTILE = "a\r\nb\x1b[2J::error::%0A,x:y"
@@ -124,11 +123,11 @@ def test_a_project_below_the_root_of_its_repository_is_named_from_there(tmp_path
     (tmp_path / "agents" / "desk.json").write_text("{}")
     monkeypatch.chdir(tmp_path / "agents")
     monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
-    shown = CliRunner().invoke(app, ["check", "--definition", "desk.json", "--format", "github"])
-    assert shown.exit_code == 1
-    assert commands(shown.stdout)[0].properties["file"] == "agents/desk.json"
-    plain = CliRunner().invoke(app, ["check", "--definition", "desk.json"])
-    assert plain.stdout.startswith("desk.json:1: LF001")
+    shown = leverframe("check", "--definition", "desk.json", "--format", "github")
+    assert shown.code == 1
+    assert commands(shown.out)[0].properties["file"] == "agents/desk.json"
+    plain = leverframe("check", "--definition", "desk.json")
+    assert plain.out.startswith("desk.json:1: LF001")
 
 
 # ── SARIF ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

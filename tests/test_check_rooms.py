@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import pytest
-from typer.testing import CliRunner
 
 from leverframe import (
     Absence,
@@ -34,10 +33,10 @@ from leverframe import (
 from leverframe import project as projects
 from leverframe.canon import Object
 from leverframe.check import Finding, check
-from leverframe.cli import app
 from leverframe.errors import DeclarationError
 from leverframe.state import State
 from tests import repository
+from tests.commands import leverframe
 
 HERE = Path(__file__)
 MACHINES = projects.find(repository.ROOT).machines
@@ -316,8 +315,7 @@ def rooms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         return give
 
     def give(*arguments: str) -> Done:
-        result = CliRunner().invoke(app, ["check", *arguments])
-        return Done(result.exit_code, result.stdout, result.stderr)
+        return Done(*leverframe("check", *arguments))
 
     yield write
     sys.path[:] = before
@@ -444,11 +442,11 @@ def test_a_definition_needs_no_project(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "desk.json").write_text(MACHINES["refund"].definition({}).text)
     (tmp_path / "broken.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
-    good = CliRunner().invoke(app, ["check", "--definition", "desk.json"])
-    assert (good.exit_code, good.stdout.partition(":")[0]) == (0, "nothing found in 1 machine")
-    both = CliRunner().invoke(app, ["check", "--definition", "desk.json", "--definition", "broken.json"])
-    assert both.exit_code == 1
-    assert both.stdout.startswith("broken.json:1: LF001 error: $: lacks 'leverframe' and 'name'")
+    good = leverframe("check", "--definition", "desk.json")
+    assert (good.code, good.out.partition(":")[0]) == (0, "nothing found in 1 machine")
+    both = leverframe("check", "--definition", "desk.json", "--definition", "broken.json")
+    assert both.code == 1
+    assert both.out.startswith("broken.json:1: LF001 error: $: lacks 'leverframe' and 'name'")
 
 
 @pytest.mark.parametrize(
@@ -463,29 +461,29 @@ def test_a_definition_needs_no_project(tmp_path: Path, monkeypatch: pytest.Monke
 )
 def test_misuse_ends_with_two(arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(repository.ROOT)
-    done = CliRunner().invoke(app, ["check", *arguments])
-    assert done.exit_code == 2
-    assert message in re.sub(r"\s+", " ", done.stderr)
+    done = leverframe("check", *arguments)
+    assert done.code == 2
+    assert message in re.sub(r"\s+", " ", done.err)
 
 
 def test_no_project_ends_with_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["check"])
-    assert (done.exit_code, "no project in" in done.stderr) == (2, True)
+    done = leverframe("check")
+    assert (done.code, "no project in" in done.err) == (2, True)
 
 
 def test_a_report_can_be_written_to_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(repository.ROOT)
-    done = CliRunner().invoke(app, ["check", "refund", "--format", "sarif", "-o", str(tmp_path / "check.sarif")])
-    assert (done.exit_code, done.stdout) == (0, "")
-    assert "nothing found in 1 machine" in done.stderr
+    done = leverframe("check", "refund", "--format", "sarif", "-o", str(tmp_path / "check.sarif"))
+    assert (done.code, done.out) == (0, "")
+    assert "nothing found in 1 machine" in done.err
     assert json.loads((tmp_path / "check.sarif").read_text())["version"] == "2.1.0"
 
 
 def test_the_schema_can_be_printed() -> None:
-    done = CliRunner().invoke(app, ["schema", "definition"])
-    assert done.exit_code == 0
-    assert json.loads(done.stdout)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    done = leverframe("schema", "definition")
+    assert done.code == 0
+    assert json.loads(done.out)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
 def test_a_check_loads_no_database_and_no_provider() -> None:

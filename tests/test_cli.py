@@ -7,7 +7,6 @@ import shlex
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from io import StringIO
 from pathlib import Path
@@ -15,11 +14,11 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
-from typer.testing import CliRunner
 
-from leverframe.cli import app, printed
+from leverframe.cli import printed
 from leverframe.store import Store
-from tests import repository, yard
+from tests import yard
+from tests.commands import Command
 from tests.repository import Done
 
 BROKEN = "Order 1042 arrived broken, I want my money back"
@@ -30,26 +29,6 @@ DAY = {
     "shop": "unobtainium",
     "lines": [{"article": "desk lamp", "sold": 3, "left": 0}],
 }  # nothing is shipped there
-
-
-Command = Callable[..., Done]
-
-
-@pytest.fixture
-def leverframe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Gives a command in this process; the project is this repository."""
-    monkeypatch.chdir(repository.ROOT)
-    monkeypatch.setenv("LEVERFRAME_DATABASE_URL", f"sqlite:///{tmp_path / 'runs.db'}")
-    for name in ("LEVERFRAME_MODEL", "LEVERFRAME_BY", "LEVERFRAME_DEBUG"):
-        monkeypatch.delenv(name, raising=False)
-    runner = CliRunner()
-
-    def give(*arguments: str) -> Done:
-        result = runner.invoke(app, list(arguments))
-        assert "Traceback" not in result.output
-        return Done(result.exit_code, result.stdout, result.stderr)
-
-    return give
 
 
 @pytest.fixture
@@ -244,7 +223,7 @@ def test_an_exported_run_is_told_again(leverframe: Command, tmp_path: Path) -> N
 def test_every_run_is_verified_and_a_changed_log_is_found(leverframe: Command, tmp_path: Path) -> None:
     run = str(leverframe("run", "refund", BROKEN, "--json").data["run"])
     assert leverframe("verify", "--json").rows("runs") == [{"run": run, "ok": True, "events": 6, "error": None}]
-    with sqlite3.connect(tmp_path / "runs.db") as raw:
+    with sqlite3.connect(tmp_path / "leverframe.db") as raw:
         raw.execute("UPDATE events SET actor = 'human:eve' WHERE seq = 3")
     done = leverframe("verify", run)
     assert done.code == 1
@@ -258,7 +237,8 @@ def test_a_run_of_the_present_definition_needs_no_migration(leverframe: Command)
     assert leverframe("migrate", run, "--to", "0" * 64).code == 2
 
 
-def test_the_database_is_brought_to_our_schema(leverframe: Command) -> None:
+def test_the_database_is_brought_to_our_schema(leverframe: Command, tmp_path: Path) -> None:
+    (tmp_path / "leverframe.db").unlink()
     assert leverframe("db", "upgrade", "--json").data["from"] is None
     again = leverframe("db", "upgrade", "--json").data
     assert again["from"] == again["to"]
@@ -317,7 +297,7 @@ def test_every_command_that_is_printed_works_as_printed(
 
 def test_a_quarantined_run_is_looked_at_and_retried(standing: Command, tmp_path: Path) -> None:
     run = str(standing("start", "words", "--json").data["run"])
-    with closing(sqlite3.connect(tmp_path / "runs.db")) as raw:
+    with closing(sqlite3.connect(tmp_path / "leverframe.db")) as raw:
         raw.execute("UPDATE runs SET claims = 9")
         raw.commit()
     stood = standing("advance", run)
@@ -429,7 +409,7 @@ def test_a_run_that_a_process_holds_is_running_wherever_it_is_shown(standing: Co
     free = {late, dead, str(standing("start", "words", "--json").data["run"])}
 
     async def hold() -> None:
-        store = Store.open(f"sqlite:///{tmp_path / 'runs.db'}")
+        store = Store.open(f"sqlite:///{tmp_path / 'leverframe.db'}")
         now = store.clock.now()
         assert await store.claim(held, "somebody else", now, now + 3_600_000_000)
         assert await store.claim(late, "somebody else", now, now - 1)
@@ -468,7 +448,7 @@ def test_runs_of_a_machine_that_is_gone_are_still_listed(standing: Command, tmp_
 
 def test_verify_reports_a_run_it_cannot_read_and_goes_on(standing: Command, tmp_path: Path) -> None:
     runs = sorted(str(standing("run", "words", "--json").data["run"]) for _ in range(4))
-    with closing(sqlite3.connect(tmp_path / "runs.db")) as raw:
+    with closing(sqlite3.connect(tmp_path / "leverframe.db")) as raw:
         raw.execute("UPDATE events SET body = '{' WHERE seq = 1 AND run_id = ?", (runs[0],))
         raw.execute("UPDATE runs SET memory = '[' WHERE id = ?", (runs[1],))
         raw.execute("UPDATE events SET actor = 'human:eve' WHERE seq = 1 AND run_id = ?", (runs[2],))

@@ -2,16 +2,13 @@
 
 import json
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from leverframe import TriggerCommand
-from leverframe.cli import app
 from leverframe.cli.context import sizes
 from leverframe.context import at, every
 from leverframe.errors import ModelRefused, ModelUnavailable, NotFound
@@ -20,14 +17,12 @@ from leverframe.llm.scripted import Line
 from leverframe.recording import record
 from leverframe.replay import replay
 from leverframe.testing import check_seen
-from tests import repository
 from tests.browser import Watched, chromium
+from tests.commands import Command
 from tests.house import House, begin, world
-from tests.repository import Done
 from tests.test_window_errors import BAD, PROMPT, Cutting, Patient, Stop, agent, fetch, peek
 
 BROKEN = "Order 1042 arrived <b>broken</b> & I want my money back"
-Command = Callable[..., Done]
 
 
 async def test_every_question_is_made_again_byte_for_byte_also_by_another_process(house: House, tmp_path: Path) -> None:
@@ -129,18 +124,10 @@ async def test_what_a_question_left_out_is_told_with_the_reason(house: House, tm
 
 
 @pytest.fixture
-def leverframe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    monkeypatch.chdir(repository.ROOT)
-    monkeypatch.setenv("LEVERFRAME_DATABASE_URL", f"sqlite:///{tmp_path / 'runs.db'}")
-    monkeypatch.delenv("LEVERFRAME_MODEL", raising=False)
-    runner = CliRunner()
-
-    def give(*arguments: str) -> Done:
-        result = runner.invoke(app, list(arguments))
-        return Done(result.exit_code, result.stdout, result.stderr)
-
-    give("run", "refund", BROKEN, "--key", "r-1")
-    return give
+def leverframe(leverframe: Command) -> Command:
+    """After one run has come to its approval."""
+    leverframe("run", "refund", BROKEN, "--key", "r-1")
+    return leverframe
 
 
 def test_the_command_shows_the_messages_the_blocks_and_that_they_are_verified(leverframe: Command) -> None:
@@ -173,7 +160,7 @@ def test_two_questions_are_compared_line_by_line(leverframe: Command) -> None:
 def test_a_question_that_there_was_not_is_misuse_and_a_changed_log_a_failure(leverframe: Command, tmp_path: Path) -> None:
     assert leverframe("context", "r-1", "999").code == 2
     assert leverframe("context", "nobody").code == 2
-    with closing(sqlite3.connect(tmp_path / "runs.db")) as database, database:
+    with closing(sqlite3.connect(tmp_path / "leverframe.db")) as database, database:
         database.execute("UPDATE events SET body = replace(body, 'money back', 'car back') WHERE seq = 1")
     done = leverframe("context", "r-1")
     assert done.code == 1

@@ -7,16 +7,15 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from typer.testing import CliRunner
 
 from leverframe import graph, project
 from leverframe.canon import Object
-from leverframe.cli import app
 from leverframe.clock import SECOND
 from leverframe.graph import Note, Overlay, Traffic, drawing
 from leverframe.graph.overlay import Quantiles
 from leverframe.run import Event
 from tests import drawn, repository
+from tests.commands import Command
 from tests.drawn import state
 
 REFUND = project.find(repository.ROOT).machines["refund"]
@@ -238,15 +237,13 @@ def test_two_definitions_can_be_drawn_in_one(name: str) -> None:
 
 
 @pytest.fixture
-def leverframe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Gives a command on a database of its own; what it prints."""
-    monkeypatch.chdir(repository.ROOT)
-    monkeypatch.setenv("LEVERFRAME_DATABASE_URL", f"sqlite:///{tmp_path / 'runs.db'}")
+def printed(leverframe: Command) -> Callable[..., str]:
+    """Gives a command that ends with `code`; what it prints."""
 
     def give(*arguments: str, code: int = 0) -> str:
-        done = CliRunner().invoke(app, list(arguments))
-        assert done.exit_code == code, done.output
-        return done.stdout if code == 0 else done.stderr
+        done = leverframe(*arguments)
+        assert done.code == code, done
+        return done.out if code == 0 else done.err
 
     return give
 
@@ -254,58 +251,58 @@ def leverframe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
 BROKEN = "Order 1042 arrived broken, I want my money back"
 
 
-def test_a_real_run_is_shown_with_what_it_waits_for(leverframe: Callable[..., str]) -> None:
-    run = str(json.loads(leverframe("run", "refund", BROKEN, "--json"))["run"])
-    shown = leverframe("graph", "refund", "--run", run[:12])
+def test_a_real_run_is_shown_with_what_it_waits_for(printed: Callable[..., str]) -> None:
+    run = str(json.loads(printed("run", "refund", BROKEN, "--json"))["run"])
+    shown = printed("graph", "refund", "--run", run[:12])
     assert f"shown: run {run}, waiting" in shown
     assert re.search(r"Release \(approve, team lead, 2 days\).*\[▶ waiting, waits for team lead until \d{4}-", shown)
     assert re.search(r"number → LookUp \[1\]", shown)
     assert re.search(r"large     → Release \[4\]", shown)
-    assert "is of the machine refund, not of restock" in leverframe("graph", "restock", "--run", run, code=1)
+    assert "is of the machine refund, not of restock" in printed("graph", "restock", "--run", run, code=1)
 
 
-def test_real_traffic_is_counted_from_the_log(leverframe: Callable[..., str]) -> None:
+def test_real_traffic_is_counted_from_the_log(printed: Callable[..., str]) -> None:
     for number in range(3):
-        leverframe("run", "refund", BROKEN, "--key", f"t{number}")
-    leverframe("approve", "t0", "--by", "ada")
-    leverframe("cancel", str(json.loads(leverframe("runs", "--json"))["runs"][0]["run"]))
-    shown = leverframe("graph", "refund", "--traffic", "1h")
+        printed("run", "refund", BROKEN, "--key", f"t{number}")
+    printed("approve", "t0", "--by", "ada")
+    printed("cancel", str(json.loads(printed("runs", "--json"))["runs"][0]["run"]))
+    shown = printed("graph", "refund", "--traffic", "1h")
     assert re.search(r"shown: 3 runs since \d{4}-\d\d-\d\dT", shown)
     assert re.search(r"number → LookUp \[3 · 100 %, p50 .* · p95 .*, 50 % failed\]", shown)
     assert re.search(r"approved → Recheck \[1 · 100 %, ", shown)
     assert re.search(r"rejected → Triage \[never\]", shown)
-    assert "0 runs since 2999-01-01" in leverframe("graph", "refund", "--traffic", "2999-01-01")
+    assert "0 runs since 2999-01-01" in printed("graph", "refund", "--traffic", "2999-01-01")
 
 
 @pytest.mark.parametrize("ending", ["mmd", "dot", "svg", "html", "txt"])
-def test_the_ending_of_the_file_tells_the_format(leverframe: Callable[..., str], tmp_path: Path, ending: str) -> None:
+def test_the_ending_of_the_file_tells_the_format(printed: Callable[..., str], tmp_path: Path, ending: str) -> None:
     file = tmp_path / f"refund.{ending}"
-    assert leverframe("graph", "refund", "-o", str(file)) == f"wrote {file}\n"
+    assert printed("graph", "refund", "-o", str(file)) == f"wrote {file}\n"
     name = {"mmd": "mermaid", "txt": "text"}.get(ending, ending)
     assert file.read_text("utf-8") == FORMATS[name](REFUND, graph.PLAIN)
 
 
-def test_a_definition_from_a_file_is_drawn_also_a_broken_one(leverframe: Callable[..., str], tmp_path: Path) -> None:
+def test_a_definition_from_a_file_is_drawn_also_a_broken_one(printed: Callable[..., str], tmp_path: Path) -> None:
     file = tmp_path / "refund.json"
     file.write_text(REFUND.definition().text)
-    assert "Release (approve, team lead, 2 days)" in leverframe("graph", "--definition", str(file))
+    assert "Release (approve, team lead, 2 days)" in printed("graph", "--definition", str(file))
     body = json.loads(file.read_text())
     body["states"]["Pay"]["edges"]["ok"] = "Nowhere"
     file.write_text("\ufeff" + json.dumps(body), "utf-8")  # as some editors begin a file
-    shown = leverframe("graph", "--definition", str(file))
+    shown = printed("graph", "--definition", str(file))
     assert "ok      → Nowhere" in shown
     assert "Nowhere (missing)" in shown
-    assert "k_missing" in leverframe("graph", "--definition", str(file), "--format", "svg")
+    assert "k_missing" in printed("graph", "--definition", str(file), "--format", "svg")
 
 
 def test_the_way_to_a_finding_is_drawn_over_a_definition_without_a_project(
-    leverframe: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    printed: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = json.loads(REFUND.definition().text)
     body["states"]["Limit"]["edges"]["large"] = "Pay"
     (tmp_path / "refund.json").write_text(json.dumps(body))
     monkeypatch.chdir(tmp_path)
-    assert "large     → Pay [3]" in leverframe("graph", "--definition", "refund.json", "--finding", "LF603")
+    assert "large     → Pay [3]" in printed("graph", "--definition", "refund.json", "--finding", "LF603")
 
 
 STRANGE = drawn.definition("x", {"A": state("dream", {})}, start="A").text
@@ -315,10 +312,10 @@ STRANGE = drawn.definition("x", {"A": state("dream", {})}, start="A").text
     "text", ["", "{", "[]", "3", '{"leverframe": 2}', '{"leverframe": 1}', '{"leverframe": 1, "name": "x"}', STRANGE]
 )
 def test_what_is_no_definition_is_misuse_and_said_in_the_schemas_words(
-    leverframe: Callable[..., str], tmp_path: Path, text: str
+    printed: Callable[..., str], tmp_path: Path, text: str
 ) -> None:
     (tmp_path / "x.json").write_text(text)
-    said = leverframe("graph", "--definition", str(tmp_path / "x.json"), code=2)
+    said = printed("graph", "--definition", str(tmp_path / "x.json"), code=2)
     assert re.search(r"Invalid value: --definition \S+x.json: no definition: (machine x: |state A: )*(is |\$)", said)
 
 
@@ -334,10 +331,10 @@ def test_what_is_no_definition_is_misuse_and_said_in_the_schemas_words(
         ("refund", "--traffic", "soon"),
     ],
 )
-def test_misuse_ends_with_2(leverframe: Callable[..., str], arguments: tuple[str, ...]) -> None:
-    assert leverframe("graph", *arguments, code=2)
+def test_misuse_ends_with_2(printed: Callable[..., str], arguments: tuple[str, ...]) -> None:
+    assert printed("graph", *arguments, code=2)
 
 
-def test_a_file_that_cannot_be_written_is_one_clear_line(leverframe: Callable[..., str]) -> None:
-    said = leverframe("graph", "refund", "-o", "/nowhere/refund.svg", code=2)
+def test_a_file_that_cannot_be_written_is_one_clear_line(printed: Callable[..., str]) -> None:
+    said = printed("graph", "refund", "-o", "/nowhere/refund.svg", code=2)
     assert said.endswith("Invalid value: --out /nowhere/refund.svg: No such file or directory\n")

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from typer.testing import CliRunner
 
 from leverframe import Call, Engine, TriggerCommand
 from leverframe.canon import Json, Object
-from leverframe.cli import app
 from leverframe.errors import Conflict, InvalidMemory, NotPinned, UnknownPrompt
 from leverframe.llm import ExamplesLLM, Request, Scripted, Usage
 from leverframe.project import find
@@ -26,6 +24,7 @@ from leverframe.trial import examine, habits, pin, prompts, share, unpin, uses, 
 from leverframe.trial.exam import close
 from leverframe.trial.sample import memory_of
 from tests import repository
+from tests.commands import leverframe
 from tests.stored import CLOCK, new, opened, step
 from tests.told import Answer, Decline, Several, answering, machines, paying, refunds, released
 
@@ -261,9 +260,9 @@ def desk(folder: Path, package: str, **texts: str) -> Path:
 
 
 def told(*words: str, code: int = 0) -> str:
-    result = CliRunner().invoke(app, list(words), catch_exceptions=False)
-    assert result.exit_code == code, (result.stdout, result.stderr)
-    return result.stdout if not code else result.stdout + result.stderr
+    done = leverframe(*words)
+    assert done.code == code, done
+    return done.out if not code else done.out + done.err
 
 
 def shown(*words: str) -> dict[str, Object]:

@@ -185,13 +185,14 @@ parent = Machine(
 )
 
 
-def project(folder: Path, **machines: str) -> Path:
-    """A project with these machines, and with files of its own beside them. In a package, so that it stands in nobody's way here."""
-    rooms = folder / "yard_rooms"
+def project(folder: Path, package: str = "yard_rooms", **machines: str) -> Path:
+    """A project with these machines, and with files of its own beside them. In a package, so that it stands in nobody's way here; of another
+    name where others in this process have these machines, because a process imports a name once."""
+    rooms = folder / package
     (rooms / "machines").mkdir(parents=True)
     (rooms / "__init__.py").touch()
     (rooms / "machines/__init__.py").touch()
-    (folder / "pyproject.toml").write_text('[tool.leverframe]\npackage = "yard_rooms"\n')
+    (folder / "pyproject.toml").write_text(f'[tool.leverframe]\npackage = "{package}"\n')
     declared = "broken, choice, doubt, endless, gate, late, later, parent, words"
     for name, text in {"yard": f"from tests.yard import {declared}\n", **machines}.items():
         (rooms / f"machines/{name}.py").write_text(text)
