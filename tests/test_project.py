@@ -160,7 +160,7 @@ def test_drawing_and_help_load_no_database_and_no_model() -> None:
     code = (
         "import sys\nfrom leverframe.cli import app\n"
         "try:\n    app(sys.argv[1:])\nexcept SystemExit: pass\n"
-        "print([name for name in ('sqlalchemy', 'sqlmodel', 'openai', 'instructor', 'jinja2') if name in sys.modules])"
+        "print([name for name in ('sqlalchemy', 'sqlmodel', 'openai', 'instructor', 'jinja2', 'leverframe.llm') if name in sys.modules])"
     )
     for arguments in (["--help"], ["graph", "refund"], ["graph", "refund", "--format", "mermaid"]):
         shown = repository.run(

@@ -17,9 +17,9 @@ from leverframe.cli.app import AsJson, RunId, command, complain, print_json, wri
 from leverframe.cli.doors import loaded
 from leverframe.cli.words import line, quoted
 from leverframe.project import names
-from leverframe.window.rebuild import Seen
 
 if TYPE_CHECKING:
+    from leverframe.window.rebuild import Seen
     from leverframe.window.window import Fate
 
 SHOWN = ("kept", "shortened")
@@ -57,13 +57,13 @@ def context(
         raise typer.Exit(1)
 
 
-def _found(run: str, seqs: list[int | None]) -> list[Seen]:
+def _found(run: str, seqs: list[int | None]) -> "list[Seen]":
     from leverframe.context import at
 
     here = project.find()
     machines = loaded(here)
 
-    async def look() -> list[Seen]:
+    async def look() -> "list[Seen]":
         store = here.store()
         try:
             return await at(store, machines, await names.run_id(store, run), seqs)
@@ -73,13 +73,13 @@ def _found(run: str, seqs: list[int | None]) -> list[Seen]:
     return asyncio.run(look())
 
 
-def _write(file: Path, one: Seen, before: Seen | None) -> None:
+def _write(file: Path, one: "Seen", before: "Seen | None") -> None:
     from leverframe.cli.page import page
 
     write(page(one, differing(before, one) if before else None), file, "--html")
 
 
-def differing(before: Seen, one: Seen) -> list[str]:
+def differing(before: "Seen", one: "Seen") -> list[str]:
     """The lines that differ between the messages of two questions, as a unified diff."""
     was, now = (
         [f"{message.role} │ {text}" for message in each.messages for text in message.content.split("\n")]
@@ -89,7 +89,7 @@ def differing(before: Seen, one: Seen) -> list[str]:
     return list(difflib.unified_diff(was, now, first, second, lineterm="", n=2))
 
 
-def _json(one: Seen, before: Seen | None) -> Object:
+def _json(one: "Seen", before: "Seen | None") -> Object:
     if before is None:
         return one.json()
     lines: list[Json] = [*differing(before, one)]
@@ -103,7 +103,7 @@ def _json(one: Seen, before: Seen | None) -> Object:
     }
 
 
-def _print(to: Console, one: Seen, before: Seen | None, *, whole: bool) -> None:
+def _print(to: Console, one: "Seen", before: "Seen | None", *, whole: bool) -> None:
     variant = f" ({one.kept.get('variant')})" if one.kept.get("variant") else ""
     prompt = f"{one.kept.get('name')}{variant} {one.prompt.hash[:12] if one.prompt else ''}"
     to.print(Text(line(f"{one.run}  event {one.seq}  {one.state}  {prompt}"), style="bold"))
@@ -136,7 +136,7 @@ def _print(to: Console, one: Seen, before: Seen | None, *, whole: bool) -> None:
         to.print(Text(line(words), style=LOOKS[fate]))
 
 
-def left_out(one: Seen) -> "dict[tuple[str, Fate, str], tuple[int, int]]":
+def left_out(one: "Seen") -> "dict[tuple[str, Fate, str], tuple[int, int]]":
     """What was not shown: of each kind, and for each reason, how many blocks and tokens; the most first."""
     counts: Counter[tuple[str, Fate, str]] = Counter()
     tokens: Counter[tuple[str, Fate, str]] = Counter()
@@ -148,12 +148,12 @@ def left_out(one: Seen) -> "dict[tuple[str, Fate, str], tuple[int, int]]":
     return {row: (count, tokens[row]) for row, count in counts.most_common()}
 
 
-def _print_difference(to: Console, before: Seen, one: Seen) -> None:
+def _print_difference(to: Console, before: "Seen", one: "Seen") -> None:
     for words in differing(before, one) or ["the same messages"]:
         to.print(Text(line(words), style=SIGNS.get(words[0], "")))
 
 
-def sizes(one: Seen) -> str:
+def sizes(one: "Seen") -> str:
     """The budget of the window, and how many tokens all messages had: estimated, and as the provider counted them."""
     usage = one.body.get("usage")
     counted = usage.get("input_tokens") if isinstance(usage, dict) and not usage.get("estimated") else None
