@@ -73,15 +73,16 @@ class Experiment:
     async def kill_often(self, count: int) -> None:
         while self.kills < count:
             await self.approve(self.chance.randint(1, 3))
-            before = await self.progress()
+            before = _progress(await self.runs())
             worker = self.worker()
             for _ in range(STARTS):
                 await asyncio.sleep(0.05)
-                if await self.progress() != before or not await self.due():
+                rows = await self.runs()
+                if _progress(rows) != before or not self.due(rows):
                     break
             await asyncio.sleep(self.chance.random() * 0.12)
             assert worker.poll() is None, f"the worker ended by itself:\n{self.log.read_text()[-3000:]}"
-            at = await self.progress()
+            at = _progress(await self.runs())
             worker.kill()
             worker.wait()
             self.kills += 1
@@ -118,13 +119,10 @@ class Experiment:
     async def runs(self) -> list[Row]:
         return await self.engine.store.runs(limit=1000)
 
-    async def due(self) -> bool:
+    def due(self, rows: list[Row]) -> bool:
         """There is work for a worker, or will be within a second."""
         soon = self.engine.clock.now() + SECOND
-        return any(row.wake_at is not None and row.wake_at < soon for row in await self.runs())
-
-    async def progress(self) -> int:
-        return sum(row.run.seq for row in await self.runs())
+        return any(row.wake_at is not None and row.wake_at < soon for row in rows)
 
     async def result(self, count: int) -> Object:
         """What is lost, doubled or not listed, run by run and effect by effect."""
@@ -162,6 +160,10 @@ class Experiment:
             "unlisted": unknown - listed,
             "not_over": [f"{row.run.id} {row.run.status} at {row.run.state}" for row in rows if row.run.status not in OVER],
         }
+
+
+def _progress(rows: list[Row]) -> int:
+    return sum(row.run.seq for row in rows)
 
 
 async def experiment(world: World, folder: Path, runs: int, kills: int, seed: int) -> Object:
