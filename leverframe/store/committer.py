@@ -26,7 +26,7 @@ from leverframe.errors import DatabaseUnavailable, LeverframeError, StoreError
 from leverframe.store.batch import Item, Late, Result, Skipped, Tx, write
 from leverframe.store.database import explain, is_full, is_gone, is_worth_repeating, transaction, where
 from leverframe.store.records import Deferred
-from leverframe.store.statements import Statements
+from leverframe.store.statements import statements
 
 LARGEST_BATCH = 512
 MOST_IN_FLIGHT = 2048
@@ -58,10 +58,9 @@ class _Outbox:
 
 
 class Committer:
-    def __init__(self, engine: Engine, sql: Statements, clock: Clock, patience: float, *, own_loop: bool = False) -> None:
+    def __init__(self, engine: Engine, clock: Clock, patience: float, *, own_loop: bool = False) -> None:
         self._engine = engine
         self._own_loop = own_loop
-        self._sql = sql
         self._clock = clock
         self._most_tries = 10 + int(patience / LONGEST_PAUSE)
         self._queue: SimpleQueue[list[Ticket] | None] = SimpleQueue()
@@ -205,7 +204,8 @@ class Committer:
         if self._connection is None:
             self._connection = self._engine.connect()
         self.batches += 1
-        with transaction(self._connection), Tx(self._connection, self._sql, self._clock) as tx:
+        sql = statements(self._engine.dialect)  # not before the first write: a command that reads does without
+        with transaction(self._connection), Tx(self._connection, sql, self._clock) as tx:
             return write(tx, items)
 
     def _recover(self, batch: list[Ticket], error: Exception, repeated: bool) -> list[Ticket]:

@@ -33,7 +33,6 @@ from leverframe.store.records import (
     TaskStatus,
     Want,
 )
-from leverframe.store.statements import statements
 
 T = TypeVar("T")
 READERS = 4
@@ -46,7 +45,7 @@ class Store:
     def __init__(self, engine: Engine, clock: Clock, patience: float, *, own_loop: bool = False) -> None:
         self.engine = engine
         self.clock = clock
-        self._committer = Committer(engine, statements(engine.dialect), clock, patience, own_loop=own_loop)
+        self._committer = Committer(engine, clock, patience, own_loop=own_loop)
         self._queries = Queries(engine)
         self._figures = Figures(engine)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="leverframe-reader")
