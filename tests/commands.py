@@ -24,4 +24,6 @@ def leverframe(*arguments: str) -> Done:
             _group(app).main(list(arguments), prog_name="leverframe")
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
-    return Done(code, out.getvalue(), err.getvalue())
+    done = Done(code, out.getvalue(), err.getvalue())
+    assert "Traceback" not in done.out + done.err
+    return done

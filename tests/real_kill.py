@@ -33,7 +33,7 @@ from tools.tables import Orders, cents, reading
 
 FIRST = 5001  # number of the first order
 WORKER = [sys.executable, "-m", "leverframe", "work"]
-STARTS = 600  # looks for what a worker did, at most, before it is killed: a busy machine takes seconds to start one
+STARTS = 600  # looks, at most, for a worker that works or has nothing to do, before it is killed: a busy machine takes seconds to start one
 ROUNDS = 600  # at most, of half a second, until everything is over once nobody kills any more
 
 
@@ -110,10 +110,11 @@ class Experiment:
 
     async def take_over(self) -> None:
         """What the machine hands over to support, and what the engine to an operator."""
-        for task in [task for task in await self.engine.store.tasks(limit=1000) if task.state == "HandOver"]:
-            await self.engine.answer(task.id, by="sue", value={"intent": "handled", "note": "wrote to the customer"})
-        for run in [row.run for row in await self.runs() if row.run.status == "quarantined"]:
-            await self.engine.retry(run.id, by="olga")
+        for task in await self.engine.store.tasks(limit=1000):
+            if task.state == "HandOver":
+                await self.engine.answer(task.id, by="sue", value={"intent": "handled", "note": "wrote to the customer"})
+        for row in await self.engine.store.runs(status="quarantined", limit=1000):
+            await self.engine.retry(row.run.id, by="olga")
             self.retried += 1
 
     async def runs(self) -> list[Row]:

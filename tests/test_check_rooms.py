@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import pytest
 
@@ -280,22 +280,17 @@ def test_the_shipped_machines_are_clean(name: str) -> None:
 # ── prompts in files ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
+class Checked(repository.Done):
     @property
     def findings(self) -> list[Object]:
-        found: list[Object] = json.loads(self.out)["findings"]
-        return found
+        return self.rows("findings")
 
     @property
     def places(self) -> list[str]:
         return [f"{one['file']}:{one['line']}: {one['code']}" for one in self.findings]
 
 
-Check = Callable[..., Done]
+Check = Callable[..., Checked]
 
 
 @pytest.fixture
@@ -314,8 +309,8 @@ def rooms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
         return give
 
-    def give(*arguments: str) -> Done:
-        return Done(*leverframe("check", *arguments))
+    def give(*arguments: str) -> Checked:
+        return Checked(*leverframe("check", *arguments))
 
     yield write
     sys.path[:] = before

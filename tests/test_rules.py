@@ -288,7 +288,7 @@ def kept(rule: Object, part: Sequence[Letter]) -> bool:
             return all(any(events[at:]) for at, second in enumerate(other) if second)
 
 
-@settings(max_examples=600, deadline=None, derandomize=True)
+@settings(max_examples=1500, deadline=None, derandomize=True)
 @given(rules(), st.lists(st.sampled_from(ALPHABET), max_size=9))
 def test_an_automaton_says_of_a_whole_run_what_its_pattern_and_scope_say(rule: Object, run: list[Letter]) -> None:
     automaton = compiled(rule)
